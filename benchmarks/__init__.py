@@ -1,0 +1,1 @@
+"""Proof: every claim a named, repeatable case; and the demonstration."""

@@ -1,0 +1,1 @@
+"""Execute a plan: federated LoRA on simulated or real devices; export it; report it."""

@@ -1,0 +1,79 @@
+"""The front door of the `legend` command: finds a command's folder and reports its errors."""
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+
+import click
+
+COMMANDS = {
+    "demo": "benchmarks.cli",
+    "profile": "profiler.cli",
+    "fleet": "profiler.cli",
+    "solve": "solver.cli",
+    "verify": "solver.cli",
+    "compare": "solver.cli",
+    "frontier": "solver.cli",
+    "export": "finetune.cli",
+    "run": "finetune.cli",
+    "report": "finetune.cli",
+}
+
+
+class _Lazy(click.Group):
+    """Loads a command's module when the command is called, so that solving needs no torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="legend-planner")
+def cli() -> None:
+    r"""Plan federated LoRA on devices that differ: who adapts how many layers, at which ranks.
+
+    \b
+    Exit codes: 0 done, 2 bad input, 3 infeasible, 4 stopped early with a usable result.
+    """
+
+
+def main() -> None:
+    """Run the command line; every failure is one line and an exit code, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped by the user", 130)
+    except BrokenPipeError:
+        os._exit(0)
+    except ModuleNotFoundError as error:
+        extra = "all" if error.name == "pyarrow" else "run"
+        _fail(f"needs {error.name}; install it with: pip install 'legend-planner[{extra}]'", 2)
+    except Exception as error:
+        code = getattr(error, "exit_code", 1)
+        _fail(str(error) if code != 1 else _keep_traceback(error), code)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"legend: {message}", err=True)
+    sys.exit(code)
+
+
+def _keep_traceback(error: Exception) -> str:
+    handle, path = tempfile.mkstemp(prefix="legend-bug-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    return f"this is a bug ({type(error).__name__}: {error}); please report it with {path}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Time and memory of LoRA fine-tuning, per layer and per device: the profile."""

@@ -1,0 +1,124 @@
+"""Reading and writing JSON files: whole or not at all, and one clear line when it fails.
+
+::
+
+    Exception
+    └── InputError    bad input from a person, a file or the network (exit code 2)
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T", bound=Struct)
+
+
+class InputError(Exception):
+    """Input that cannot be used; the message says what was seen, expected, and to do."""
+
+    exit_code = 2
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, or raise `InputError` with one line that says why it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read(path: Path, kind: type[T], schema: str, remedy: str) -> T:
+    """Read and check a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type
+        `Profile`, `Fleet` or a plan.
+    schema : str
+        The contract expected, such as ``legend/fleet/1``.
+    remedy : str
+        What makes such a file, for the error message.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not JSON, of another contract or version, or invalid.
+    """
+    return decode(read_bytes(path), str(path), kind, schema, remedy)
+
+
+def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T:
+    """Check the bytes of a JSON file; see `read`. `name` stands in the error message."""
+    head = _schema_of(data, name)
+    if head != schema:
+        seen = f"schema is '{head}'" if head else "no 'schema' field"
+        raise InputError(f"{name}: {seen}; expected '{schema}'. {remedy}")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{name}: {error}. {remedy}") from None
+
+
+class _Head(Struct):
+    schema: str = ""
+
+
+def _schema_of(data: bytes, name: str) -> str:
+    try:
+        return msgspec.json.decode(data, type=_Head).schema
+    except msgspec.ValidationError as error:
+        raise InputError(f"{name}: {error}; expected a JSON object with a 'schema'") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        word = next((w for w in (b"NaN", b"Infinity") if w in data), b"").decode()
+        why = f"holds {word}, which is not a JSON number" if word else f"is not JSON ({error})"
+        raise InputError(f"{name}: {why}; expected UTF-8 JSON") from None
+
+
+def write(path: Path, value: Struct) -> None:
+    """Write a file whole or not at all: a reader never sees half of it.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    write_bytes(path, text + b"\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes atomically, by a temporary file in the same folder."""
+
+    def fill(handle: int) -> None:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    _replace(path, fill)
+
+
+def _replace(path: Path, fill: Callable[[int], None]) -> None:
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        fill(handle)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from None

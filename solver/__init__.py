@@ -1,0 +1,1 @@
+"""Plan depth and ranks of federated LoRA, exactly and with a certificate."""

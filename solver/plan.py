@@ -1,0 +1,224 @@
+"""The plan: who trains which layers at which rank, at what predicted cost, how surely.
+
+Contract ``legend/plan/1``. A plan stands alone: whoever executes or exports it needs
+neither the fleet nor the solver. Ranks by layer run from the input to the output, as in
+`profiler.schema`; a rank of 0 means the layer is frozen and bare on that device.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from profiler.schema import (
+    InputError,
+    Lora,
+    Model,
+    Provenance,
+    Training,
+    read,
+    read_bytes,
+    write,
+    write_bytes,
+)
+
+__all__ = [
+    "PLAN_SCHEMA",
+    "Budgets",
+    "Certificate",
+    "Configuration",
+    "InputError",
+    "Lora",
+    "Model",
+    "Plan",
+    "PlannedDevice",
+    "PredictedDevice",
+    "PredictedRound",
+    "Question",
+    "read_bytes",
+    "read_plan",
+    "write",
+    "write_bytes",
+]
+
+PLAN_SCHEMA = "legend/plan/1"
+
+Objective = Literal["utility", "time", "efficiency", "legend"]
+Structure = Literal["shared", "capped", "own"]
+Status = Literal["optimal", "gap_reached", "feasible", "infeasible", "unknown"]
+NonNegative = Annotated[float, Meta(ge=0.0)]
+Rank = Annotated[int, Meta(ge=0)]
+
+
+class _Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable, keyword-only, closed to unknown fields."""
+
+
+class Budgets(_Base, frozen=True, kw_only=True):
+    """Limits of a plan; a limit that is null does not hold."""
+
+    round_time_s: Annotated[float | None, Meta(description="longest round of any device")] = (
+        None
+    )
+    mean_wait_s: Annotated[
+        float | None, Meta(description="mean over devices of round time minus own time")
+    ] = None
+    upload_bytes: Annotated[
+        float | None, Meta(description="upload of one device in a round")
+    ] = None
+    download_bytes: Annotated[
+        float | None, Meta(description="download of one device in a round")
+    ] = None
+    energy_j: Annotated[float | None, Meta(description="energy of one device a round")] = None
+    rank_budget: Annotated[
+        int | None, Meta(description="sum over layers of the shared ranks")
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"budget {name} is {value}; expected 0 or more, and finite")
+
+
+class Question(_Base, frozen=True, kw_only=True):
+    """The planning problem that was posed."""
+
+    policy: Annotated[str, Meta(description="way to plan, such as 'exact' or 'legend'")]
+    objective: Annotated[Objective, Meta(description="what is optimised")] = "utility"
+    structure: Annotated[Structure, Meta(description="how ranks may differ")] = "shared"
+    weights: Annotated[
+        Literal["examples", "equal"], Meta(description="weight of a device in the utility")
+    ] = "examples"
+    rank_choices: Annotated[
+        list[Annotated[int, Meta(ge=1)]], Meta(description="ranks a layer may have")
+    ]
+    min_depth: Annotated[int, Meta(ge=0, description="fewest adapted layers, k_min")] = 1
+    budgets: Budgets
+
+
+class Configuration(_Base, frozen=True, kw_only=True):
+    """An adapter shape that one or more devices train."""
+
+    depth: Annotated[int, Meta(ge=0, description="adapted layers, counted from the output")]
+    ranks: Annotated[list[Rank], Meta(description="rank by layer; 0 below the depth")]
+
+    def __post_init__(self) -> None:
+        bare = len(self.ranks) - self.depth
+        if bare < 0 or any(self.ranks[:bare]) or not all(self.ranks[bare:]):
+            raise ValueError(
+                f"configuration: ranks {self.ranks} do not adapt just the last {self.depth} "
+                "layers; expected 0 below the depth and 1 or more above"
+            )
+
+
+class PredictedDevice(_Base, frozen=True, kw_only=True):
+    """What a round is predicted to cost a device."""
+
+    time_s: Annotated[NonNegative, Meta(description="whole round: compute and network")]
+    compute_s: Annotated[NonNegative, Meta(description="local steps")]
+    upload_s: Annotated[NonNegative, Meta(description="sending the update")]
+    download_s: Annotated[NonNegative, Meta(description="receiving the adapters")]
+    wait_s: Annotated[NonNegative, Meta(description="waiting for the slowest device")]
+    memory_bytes: Annotated[NonNegative, Meta(description="peak memory of the process")]
+    upload_bytes: Annotated[NonNegative, Meta(description="sent")]
+    download_bytes: Annotated[NonNegative, Meta(description="received")]
+    energy_j: Annotated[NonNegative, Meta(description="energy; 0 if unknown")]
+
+
+class PlannedDevice(_Base, frozen=True, kw_only=True):
+    """A device of the fleet and what it is asked to do."""
+
+    name: Annotated[str, Meta(description="as in the fleet")]
+    device_class: Annotated[str, Meta(description="as in the fleet")]
+    count: Annotated[int, Meta(ge=1, description="devices alike")] = 1
+    configuration: Annotated[
+        int | None, Meta(description="index into 'configurations'; null: does not take part")
+    ]
+    examples: Annotated[int, Meta(ge=1, description="local training examples")]
+    local_steps: Annotated[int, Meta(ge=1, description="training steps a round")]
+    predicted: Annotated[
+        PredictedDevice | None, Meta(description="null if it does not take part")
+    ]
+    binding: Annotated[
+        str, Meta(description="constraint that stops it from one layer more")
+    ] = ""
+
+
+class PredictedRound(_Base, frozen=True, kw_only=True):
+    """What a round is predicted to cost everybody."""
+
+    utility: Annotated[NonNegative, Meta(description="weighted mean gain of the devices")]
+    round_time_s: Annotated[NonNegative, Meta(description="slowest device")]
+    mean_wait_s: Annotated[NonNegative, Meta(description="mean wait over taking part")]
+    upload_bytes: Annotated[NonNegative, Meta(description="sum over devices")]
+    download_bytes: Annotated[NonNegative, Meta(description="sum over devices")]
+    energy_j: Annotated[NonNegative, Meta(description="sum over devices; 0 if unknown")]
+    time_error_fraction: Annotated[
+        NonNegative, Meta(description="relative uncertainty of compute times, one sigma")
+    ] = 0.0
+
+
+class Certificate(_Base, frozen=True, kw_only=True):
+    """How good the plan is, provably.
+
+    For the objective `utility` no plan of the same question exceeds ``bound``; ``gap`` is
+    ``(bound - value) / bound``. A policy that does not optimise carries the bound of the
+    exact solver, so that its gap says what it gives away.
+    """
+
+    status: Annotated[Status, Meta(description="what was proven")]
+    method: Annotated[str, Meta(description="method that proved it")]
+    value: Annotated[float, Meta(description="objective value of this plan")]
+    bound: Annotated[float | None, Meta(description="proven bound; null if none")]
+    gap_fraction: Annotated[
+        float | None, Meta(description="(bound - value) / bound; null without a bound")
+    ]
+    tolerance_fraction: Annotated[
+        NonNegative, Meta(description="rounding allowed when the plan is checked")
+    ] = 1e-9
+
+
+class Plan(_Base, frozen=True, kw_only=True):
+    """A plan for a fleet: ``legend/plan/1``."""
+
+    schema: Literal["legend/plan/1"] = "legend/plan/1"
+    provenance: Provenance
+    model: Model
+    training: Training
+    lora: Lora
+    question: Question
+    ranks: Annotated[list[Rank], Meta(description="rank of the server's adapter, by layer")]
+    configurations: Annotated[list[Configuration], Meta(description="adapter shapes in use")]
+    devices: Annotated[list[PlannedDevice], Meta(min_length=1, description="the devices")]
+    predicted: PredictedRound
+    certificate: Certificate
+
+    def __post_init__(self) -> None:
+        layers = self.model.layers
+        shapes = [self.ranks, *(c.ranks for c in self.configurations)]
+        if any(len(ranks) != layers for ranks in shapes):
+            raise ValueError(f"plan: every list of ranks must have {layers} entries")
+        for device in self.devices:
+            index = device.configuration
+            if index is not None and not 0 <= index < len(self.configurations):
+                raise ValueError(
+                    f"device '{device.name}': configuration {index} is not in the plan; "
+                    f"expected 0 to {len(self.configurations) - 1}"
+                )
+            if (index is None) != (device.predicted is None):
+                raise ValueError(
+                    f"device '{device.name}': 'predicted' must be null exactly when "
+                    "'configuration' is"
+                )
+
+    def configuration_of(self, device: PlannedDevice) -> Configuration | None:
+        """Adapter shape of a device, or None where it does not take part."""
+        index = device.configuration
+        return None if index is None else self.configurations[index]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan; raises `InputError`."""
+    return read(path, Plan, PLAN_SCHEMA, "Make one with 'legend solve'.")
