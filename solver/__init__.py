@@ -1,1 +1,44 @@
-"""Plan depth and ranks of federated LoRA, exactly and with a certificate."""
+"""Plan depth and ranks of federated LoRA, exactly and with a certificate.
+
+``Problem.of(fleet, round_time_s=30)`` poses a problem and ``solve(problem)`` answers it with
+a `solver.plan.Plan`; `solver.check` recomputes everything independently. Names are
+loaded when they are first used, so that reading a plan costs no solver.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from profiler.schema import Fleet, InputError, read_fleet
+    from solver.errors import Infeasible
+    from solver.plan import Plan, read_plan
+    from solver.planner import solve
+    from solver.problem import Problem
+
+__all__ = [
+    "Fleet",
+    "Infeasible",
+    "InputError",
+    "Plan",
+    "Problem",
+    "read_fleet",
+    "read_plan",
+    "solve",
+]
+
+_HOME = {
+    "Fleet": "profiler.schema",
+    "Infeasible": "solver.errors",
+    "InputError": "profiler.schema",
+    "Plan": "solver.plan",
+    "Problem": "solver.problem",
+    "read_fleet": "profiler.schema",
+    "read_plan": "solver.plan",
+    "solve": "solver.planner",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'solver' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

@@ -95,6 +95,10 @@ class Question(_Base, frozen=True, kw_only=True):
         list[Annotated[int, Meta(ge=1)]], Meta(description="ranks a layer may have")
     ]
     min_depth: Annotated[int, Meta(ge=0, description="fewest adapted layers, k_min")] = 1
+    min_utility: Annotated[
+        NonNegative | None,
+        Meta(description="least utility, for the objectives 'time' and 'efficiency'"),
+    ] = None
     budgets: Budgets
 
 
@@ -163,9 +167,11 @@ class PredictedRound(_Base, frozen=True, kw_only=True):
 class Certificate(_Base, frozen=True, kw_only=True):
     """How good the plan is, provably.
 
-    For the objective `utility` no plan of the same question exceeds ``bound``; ``gap`` is
-    ``(bound - value) / bound``. A policy that does not optimise carries the bound of the
-    exact solver, so that its gap says what it gives away.
+    For the objectives `utility`, `legend` (value: the utility) and `efficiency` (utility by
+    round time) no plan of the same question exceeds ``bound``, and the gap is ``(bound -
+    value) / bound``. For `time` (value: the round time) none falls below it, and the gap is
+    ``(value - bound) / value``. A policy that does not optimise carries the bound of the exact
+    solver, so that its gap says what it gives away.
     """
 
     status: Annotated[Status, Meta(description="what was proven")]
@@ -173,7 +179,8 @@ class Certificate(_Base, frozen=True, kw_only=True):
     value: Annotated[float, Meta(description="objective value of this plan")]
     bound: Annotated[float | None, Meta(description="proven bound; null if none")]
     gap_fraction: Annotated[
-        float | None, Meta(description="(bound - value) / bound; null without a bound")
+        float | None,
+        Meta(description="relative distance of value and bound; null without a bound"),
     ]
     tolerance_fraction: Annotated[
         NonNegative, Meta(description="rounding allowed when the plan is checked")

@@ -1,0 +1,130 @@
+"""The whole way in three minutes: profile, fleet, plan, verify, fine-tune, report.
+
+Every step is a command that a person could type, printed before it runs, and the steps meet
+in files alone, as they would across machines.
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from benchmarks.fetch import fetch_model, fetch_reviews
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What the demonstration runs on.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything is written; must not hold an earlier demonstration.
+    model, data : Path or None
+        Local model folder and CSV; None fetches the 6-layer BERT and the movie reviews.
+    rounds, sample, local_steps : int
+        Federated rounds, devices a round, training steps of a device a round.
+    seed : int
+    """
+
+    folder: Path
+    model: Path | None
+    data: Path | None
+    rounds: int
+    sample: int
+    local_steps: int
+    seed: int
+
+
+class StepFailed(Exception):
+    """A step of the demonstration failed; the step has said why."""
+
+    def __init__(self, step: str, code: int) -> None:
+        super().__init__(f"demo stopped: 'legend {step}' ended with exit code {code}")
+        self.exit_code = code
+
+
+def run_demo(demo: Demo, say: Callable[[str], None]) -> None:
+    """Run every step; raises `StepFailed` where one fails."""
+    began = time.monotonic()
+    model = demo.model or fetch_model()
+    data = demo.data or fetch_reviews()
+    for title, command in steps(demo, model, data):
+        say(f"\n{title}\n$ legend {shlex.join(command)}")
+        code = subprocess.run(
+            [sys.executable, "-m", "legend", *command], check=False
+        ).returncode
+        if code != 0:
+            raise StepFailed(command[0], code)
+    say(f"\nDone in {time.monotonic() - began:.0f} s. Look at {demo.folder / 'report.html'}")
+
+
+def steps(demo: Demo, model: Path, data: Path) -> list[tuple[str, list[str]]]:
+    """Titles and commands, in order."""
+    at = {
+        name: str(demo.folder / name)
+        for name in (
+            "profile.json", "fleet.json", "plan.json", "fedlora.json",
+            "legend", "fedlora", "report.html",
+        )
+    }  # fmt: skip
+    seed = ["--seed", str(demo.seed)]
+    shape = ["--batch-size", "16", "--sequence-length", "64"]
+    fleet = ["fleet", "paper-80", "--profile", at["profile.json"], *seed]
+    fine_tune = ["--model", str(model), "--data", str(data), *seed]
+    fine_tune += ["--rounds", str(demo.rounds), "--sample", str(demo.sample)]
+    fine_tune += ["--alpha", "10", "--max-test", "1000"]
+    return [
+        (
+            "Measure the model on this machine",
+            ["profile", str(model), *shape, "--quick", *seed, "-o", at["profile.json"]],
+        ),
+        (
+            "Describe 80 Jetsons that would train it, by their catalogue speeds",
+            [*fleet, "--local-steps", str(demo.local_steps), "-o", at["fleet.json"]],
+        ),
+        (
+            "Plan: most utility per second, at least 90 % of all layers at rank 16 everywhere",
+            ["solve", at["fleet.json"], "--objective", "efficiency", "--min-utility",
+             "0.9", "--ranks", "4,8,12,16", "-o", at["plan.json"]],
+        ),
+        ("Check the plan independently", ["verify", at["plan.json"], at["fleet.json"]]),
+        (
+            "Plan uniform FedLoRA for comparison: all layers at rank 8, wait for the slowest",
+            ["solve", at["fleet.json"], "--policy", "fedlora-straggler",
+             "-o", at["fedlora.json"]],
+        ),
+        (
+            "Fine-tune under the plan",
+            ["run", at["plan.json"], *fine_tune, "-o", at["legend"]],
+        ),
+        (
+            "Fine-tune under uniform FedLoRA, same data, seed and clock",
+            ["run", at["fedlora.json"], *fine_tune, "-o", at["fedlora"]],
+        ),
+        (
+            "Put it on one page",
+            ["report", at["plan.json"], at["legend"], at["fedlora"], "--label", "plan",
+             "--label", "FedLoRA", "-o", at["report.html"]],
+        ),
+    ]  # fmt: skip
+
+
+def main(demo: Demo) -> None:
+    """Run the demonstration into an empty folder; titles go to stderr."""
+    from profiler.schema import InputError
+
+    if demo.folder.exists() and any(demo.folder.iterdir()):
+        raise InputError(
+            f"{demo.folder}: not empty; choose another folder with -o or remove it"
+        )
+    try:
+        demo.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{demo.folder}: cannot be made ({error.strerror})") from None
+    run_demo(demo, lambda text: click.secho(text, bold=True, err=True))

@@ -1,0 +1,139 @@
+"""The commands `legend run`, `legend export` and `legend report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from finetune.export_cli import export
+from finetune.options import RunOptions
+from finetune.report_cli import report
+
+if TYPE_CHECKING:
+    from finetune.result import Summary
+
+__all__ = ["export", "report", "run"]
+
+PATH = click.Path(path_type=Path)
+DEFAULT = RunOptions()
+
+
+@click.command()
+@click.argument("plan", type=PATH)
+@click.option("--model", type=PATH, required=True, help="Folder of the model planned for.")
+@click.option(
+    "--data", type=PATH, required=True, help="Examples: CSV, TSV, JSON lines or Parquet."
+)
+@click.option("-o", "--out", type=PATH, required=True, help="Folder of the run.")
+@click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)
+@click.option(
+    "--sample", type=int, default=DEFAULT.sample, show_default=True, help="Devices a round."
+)
+@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True)
+@click.option(
+    "--partition",
+    default=DEFAULT.partition,
+    show_default=True,
+    help="How devices share the examples: dirichlet, iid or natural:COLUMN.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=DEFAULT.alpha,
+    show_default=True,
+    help="Dirichlet concentration; the smaller, the less alike the devices.",
+)
+@click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True)
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "linear"]),
+    default=DEFAULT.schedule,
+    show_default=True,
+    help="Learning rate over the rounds.",
+)
+@click.option(
+    "--clip-norm",
+    type=float,
+    default=DEFAULT.clip_norm,
+    show_default=True,
+    help="Largest gradient norm; 0 does not clip.",
+)
+@click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
+@click.option(
+    "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
+)
+@click.option(
+    "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
+)
+@click.option("--target-accuracy", type=float, help="Stop at this test accuracy, 0 to 1.")
+@click.option("--time-limit-s", type=float, help="Stop at this time of the virtual clock.")
+@click.option(
+    "--test-fraction",
+    type=float,
+    default=DEFAULT.test_fraction,
+    show_default=True,
+    help="Share of the data held out for testing.",
+)
+@click.option("--test-data", type=PATH, help="Test examples, instead of holding some out.")
+@click.option("--max-test", type=int, help="Most test examples.  [default: all]")
+@click.option("--text-column", default=DEFAULT.text_column, show_default=True)
+@click.option("--label-column", default=DEFAULT.label_column, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def run(
+    plan: Path,
+    model: Path,
+    data: Path,
+    out: Path,
+    test_data: Path | None,
+    resume: bool,
+    as_json: bool,
+    **choices: object,
+) -> None:
+    r"""Fine-tune a model federated, as planned, on simulated devices under a virtual clock.
+
+    Writes OUT/adapter (PEFT), OUT/metrics.jsonl, OUT/summary.json and OUT/checkpoint.
+
+    \b
+    Example: legend run plan.json --model FOLDER --data reviews.csv -o run
+    """
+    options = msgspec.convert(choices, RunOptions)
+    from finetune.progress import ConsoleProgress
+    from finetune.run import Sources
+    from finetune.run import run as execute
+
+    summary = execute(
+        plan,
+        Sources(model, data, test_data),
+        out,
+        options,
+        resume=resume,
+        progress=ConsoleProgress(),
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(summary).decode())
+    else:
+        _show(summary, out)
+
+
+def _show(summary: "Summary", out: Path) -> None:
+    """Print what the run came to, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary.policy} ({summary.aggregation})", show_header=False)
+    rows = {
+        "rounds": f"{summary.rounds} (ended by {summary.stopped})",
+        "test accuracy": f"{100 * summary.final_accuracy:.1f} % on {summary.test_examples}",
+        "best": f"{100 * summary.best_accuracy:.1f} %",
+        "virtual time": f"{summary.virtual_time_s:.1f} s",
+        "mean wait a round": f"{summary.mean_wait_s:.2f} s",
+        "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
+        "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
+        "updates left out": str(summary.refused),
+        "adapter": str(out / "adapter"),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(stderr=True).print(table)

@@ -1,0 +1,93 @@
+"""The devices of a plan one by one: which are asked in a round, and what it costs them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from finetune.seeds import Stream, generator
+from solver.plan import InputError, Plan, PredictedDevice
+
+__all__ = ["Participant", "RoundCost", "devices_of", "participants", "round_cost", "sample"]
+
+
+class Participant(NamedTuple):
+    """A device that takes part.
+
+    Parameters
+    ----------
+    position : int
+        Position in the fleet, with counts written out; the same whatever the policy.
+    name : str
+        Its name, with a number where the fleet counts several alike.
+    configuration : int
+        Index of its adapter shape in the plan.
+    local_steps : int
+        Training steps a round.
+    predicted : PredictedDevice
+        What the plan charges it for a round.
+    """
+
+    position: int
+    name: str
+    configuration: int
+    local_steps: int
+    predicted: PredictedDevice
+
+
+class RoundCost(NamedTuple):
+    """What a round takes on the virtual clock and the network."""
+
+    time_s: float
+    mean_wait_s: float
+    upload_bytes: float
+    download_bytes: float
+
+
+def devices_of(plan: Plan) -> list[tuple[str, int]]:
+    """Name and planned examples of every device, also of those that do not take part."""
+    return [
+        (device.name if device.count == 1 else f"{device.name}#{copy}", device.examples)
+        for device in plan.devices
+        for copy in range(device.count)
+    ]
+
+
+def participants(plan: Plan) -> list[Participant]:
+    """Devices that take part, in the order of the fleet; raises `InputError` if none does."""
+    found, index = [], 0
+    names = [name for name, _ in devices_of(plan)]
+    for device in plan.devices:
+        for _ in range(device.count):
+            if device.configuration is not None and device.predicted is not None:
+                found.append(
+                    Participant(
+                        index,
+                        names[index],
+                        device.configuration,
+                        device.local_steps,
+                        device.predicted,
+                    )
+                )
+            index += 1
+    if not found:
+        raise InputError("no device of the plan takes part; solve again with looser budgets")
+    return found
+
+
+def sample(
+    candidates: Sequence[Participant], count: int, seed: int, round_index: int
+) -> list[Participant]:
+    """Draw `count` devices without replacement, anew each round, in the fleet's order."""
+    rng = generator(seed, Stream.SAMPLE, round_index)
+    chosen = rng.permutation(len(candidates))[:count]
+    return [candidates[i] for i in sorted(chosen)]
+
+
+def round_cost(asked: Sequence[Participant]) -> RoundCost:
+    """Cost of a round: the slowest device's time, and what waiting for it means."""
+    time_s = max(p.predicted.time_s for p in asked)
+    return RoundCost(
+        time_s=time_s,
+        mean_wait_s=sum(time_s - p.predicted.time_s for p in asked) / len(asked),
+        upload_bytes=sum(p.predicted.upload_bytes for p in asked),
+        download_bytes=sum(p.predicted.download_bytes for p in asked),
+    )

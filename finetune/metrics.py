@@ -1,0 +1,125 @@
+"""What is recorded of every round, and reading it back."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+from msgspec import Struct
+
+from solver.plan import InputError, read_bytes
+
+__all__ = [
+    "METRICS_FILE",
+    "Refusal",
+    "RoundMetrics",
+    "append_metrics",
+    "decode_metrics",
+    "read_metrics",
+    "time_to_accuracy_s",
+]
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """An update that was left out of its round."""
+
+    device: str
+    reason: str
+
+
+class RoundMetrics(Struct, frozen=True, kw_only=True):
+    """One line of ``metrics.jsonl``.
+
+    Parameters
+    ----------
+    round : int
+        From 1.
+    virtual_time_s : float
+        Virtual clock at the end of the round.
+    round_time_s, mean_wait_s : float
+        Time of the round's slowest device; mean over its devices of waiting for it.
+    upload_bytes, download_bytes : float
+        All rounds so far, all devices.
+    train_loss : float or None
+        Mean over the accepted devices, by examples; None if no update was accepted.
+    test_accuracy, test_loss : float or None
+        Of the server's adapter after the round; None where it was not evaluated.
+    devices : list of str
+        Devices asked.
+    refused : list of Refusal
+        Updates left out.
+    """
+
+    round: int
+    virtual_time_s: float
+    round_time_s: float
+    mean_wait_s: float
+    upload_bytes: float
+    download_bytes: float
+    train_loss: float | None
+    test_accuracy: float | None
+    test_loss: float | None
+    devices: list[str]
+    refused: list[Refusal]
+
+
+def append_metrics(path: Path, row: RoundMetrics, kept_bytes: int) -> int:
+    """Append a line after the first `kept_bytes`, durably; return the new length in bytes.
+
+    What stands behind `kept_bytes` is of a round that was never committed.
+    """
+    try:
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.truncate(kept_bytes)
+            file.seek(kept_bytes)
+            file.write(msgspec.json.encode(row) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); nothing is lost, go on with "
+            "--resume once it can"
+        ) from None
+
+
+def decode_metrics(data: bytes, name: str) -> list[RoundMetrics]:
+    """Parse metrics lines; raises `InputError`."""
+    try:
+        return msgspec.json.Decoder(RoundMetrics).decode_lines(data)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{name}: is no metrics file ({error}); expected a run's") from None
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read the metrics of a run, one row a round.
+
+    Parameters
+    ----------
+    path : Path
+        A run folder or its ``metrics.jsonl``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `RoundMetrics`; not evaluated is NaN.
+    """
+    file = path / METRICS_FILE if path.is_dir() else path
+    rows = decode_metrics(read_bytes(file), str(file))
+    frame = pd.DataFrame(msgspec.to_builtins(rows), columns=RoundMetrics.__struct_fields__)
+    numbers = ["train_loss", "test_accuracy", "test_loss"]
+    return frame.astype(dict.fromkeys(numbers, "float64"))
+
+
+def time_to_accuracy_s(rows: list[RoundMetrics], accuracy: float) -> float | None:
+    """Virtual time of the first evaluation at `accuracy` or above; None if there is none."""
+    return next(
+        (
+            row.virtual_time_s
+            for row in rows
+            if row.test_accuracy is not None and row.test_accuracy >= accuracy
+        ),
+        None,
+    )

@@ -1,0 +1,115 @@
+"""What a person chooses about a run; the plan says everything else."""
+
+import math
+from typing import Literal
+
+from msgspec import Struct, structs
+
+from solver.plan import InputError
+
+__all__ = ["RunOptions"]
+
+NATURAL = "natural:"
+
+
+class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a run, checked where they are built.
+
+    Parameters
+    ----------
+    rounds : int
+        Rounds to play.
+    sample : int
+        Devices asked in a round; all if there are fewer.
+    seed : int
+        Seed of every random choice.
+    partition : str
+        ``dirichlet``, ``iid`` or ``natural:COLUMN``.
+    alpha : float
+        Concentration of the Dirichlet partition: the smaller, the less alike the devices.
+    learning_rate : float
+        Of the first round.
+    schedule : {"constant", "linear"}
+        ``linear`` falls to 0 over the rounds.
+    clip_norm : float
+        Largest norm of a step's gradient; 0 does not clip.
+    batch_size : int, optional
+        Examples a step; the plan's by default.
+    aggregation : str, optional
+        Name in `finetune.aggregate`; by default the one that fits the plan's structure.
+    eval_every : int
+        Rounds between two evaluations; the last round is always evaluated.
+    target_accuracy : float, optional
+        Stop once the test accuracy reaches this fraction.
+    time_limit_s : float, optional
+        Stop once the virtual clock reaches this.
+    test_fraction : float
+        Share of the data held out for testing, unless test data are given.
+    max_test : int, optional
+        Most test examples.
+    text_column, label_column : str
+        Columns of the data.
+    """
+
+    rounds: int = 20
+    sample: int = 10
+    seed: int = 0
+    partition: str = "dirichlet"
+    alpha: float = 10.0
+    learning_rate: float = 2e-3
+    schedule: Literal["constant", "linear"] = "constant"
+    clip_norm: float = 0.0
+    batch_size: int | None = None
+    aggregation: str | None = None
+    eval_every: int = 1
+    target_accuracy: float | None = None
+    time_limit_s: float | None = None
+    test_fraction: float = 0.2
+    max_test: int | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "sample", "eval_every", "batch_size", "max_test"):
+            self._check(name, low=1)
+        for name in ("seed", "clip_norm"):
+            self._check(name, low=0)
+        for name in ("alpha", "learning_rate", "time_limit_s"):
+            self._check(name, low=0, open_low=True)
+        for name in ("test_fraction", "target_accuracy"):
+            self._check(name, low=0, high=1, open_low=True)
+        if self.test_fraction == 1:
+            raise InputError("--test-fraction is 1; expected below 1, to leave training data")
+        if self.partition not in ("dirichlet", "iid") and not self.natural_column:
+            raise InputError(
+                f"--partition is '{self.partition}'; expected dirichlet, iid or natural:COLUMN"
+            )
+
+    @property
+    def natural_column(self) -> str:
+        """Column that says whose an example is; empty unless the partition is natural."""
+        return self.partition.removeprefix(NATURAL) if NATURAL in self.partition else ""
+
+    def as_text(self) -> dict[str, str]:
+        """Options by name, for provenance."""
+        return {name: str(value) for name, value in structs.asdict(self).items()}
+
+    def fixed(self) -> dict[str, object]:
+        """Options that a resumed run may not change, as the rounds played depend on them."""
+        free = {"target_accuracy", "time_limit_s", "eval_every"}
+        if self.schedule == "constant":
+            free.add("rounds")
+        return {k: v for k, v in structs.asdict(self).items() if k not in free}
+
+    def _check(
+        self, name: str, low: float, high: float = math.inf, *, open_low: bool = False
+    ) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        above = value > low if open_low else value >= low
+        if not (above and value <= high and math.isfinite(value)):
+            floor = f"above {low}" if open_low else f"{low} or more"
+            ceiling = f" and at most {high}" if math.isfinite(high) else ""
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is {value}; expected {floor}{ceiling}")

@@ -1,0 +1,1 @@
+"""A plan and its runs as one page to look at."""

@@ -1,0 +1,60 @@
+"""Figures and findings in words and units for people."""
+
+from solver.plan import Plan
+
+__all__ = ["amount", "certificate", "count", "printable", "seconds", "title"]
+
+BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def seconds(value: float) -> str:
+    """Write seconds, as '29.9 s' or '1 210 s'."""
+    return f"{_digits(value)} s"
+
+
+def amount(value: float) -> str:
+    """Write bytes with a decimal prefix, as '1.94 GB'."""
+    for size, unit in BYTE_UNITS:
+        if abs(value) >= size:
+            return f"{_digits(value / size)} {unit}"
+    return f"{value:.0f} B"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Write '1 device', '80 devices'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", " ")
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, all of the whole part, thin spaces between thousands."""
+    places = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{places}f}".replace(",", " ")
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Replace what is not printable, and cut to `most` characters."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if most is None or len(clean) <= most else clean[: most - 1] + "…"
+
+
+def title(plan: Plan) -> str:
+    """Name the plan by its model, fleet and policy."""
+    devices = count(sum(d.count for d in plan.devices), "device")
+    return f"{printable(plan.model.name, 60)} on {devices}"
+
+
+def certificate(plan: Plan) -> str:
+    """Say in one sentence how good the plan provably is."""
+    proof, objective = plan.certificate, plan.question.objective
+    what = {"time": "round time", "efficiency": "utility per second"}.get(objective, "utility")
+    value, bound = f"{proof.value:.4g}", proof.bound
+    if bound is None:
+        return f"Its {what} is {value}; how much better another plan could be is not proven."
+    better = "lower" if objective == "time" else "higher"
+    if proof.status == "optimal":
+        return f"Proven optimal: no plan for this question has a {better} {what} than {value}."
+    gap = f"{100 * (proof.gap_fraction or 0.0):.3g} %"
+    return (
+        f"Its {what} is {value}; no plan for this question has one {better} than {bound:.4g}, "
+        f"so at most {gap} is given away."
+    )

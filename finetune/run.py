@@ -1,0 +1,223 @@
+"""Execute a plan: rounds of federated fine-tuning under the plan's virtual clock.
+
+::
+
+    Exception
+    ├── InputError    bad input (exit code 2), from `profiler.files`
+    └── Stopped       stopped by the user with a usable result (exit code 4)
+"""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from finetune.checkpoint import load_checkpoint, save_checkpoint
+from finetune.evaluate import Score
+from finetune.metrics import METRICS_FILE, RoundMetrics, append_metrics, decode_metrics
+from finetune.options import RunOptions
+from finetune.progress import Progress
+from finetune.result import Summary, save_adapter, summarise
+from finetune.server import RoundResult
+from finetune.setup import Federation, Sources, deterministic, set_up
+from finetune.state import State
+from profiler.schema import provenance
+from solver.plan import InputError, Plan, read_bytes, read_plan, write
+
+__all__ = ["Stopped", "run"]
+
+
+class Stopped(Exception):
+    """The user stopped the run; what was finished is kept."""
+
+    exit_code = 4
+
+
+def run(
+    plan_path: Path,
+    sources: Sources,
+    out: Path,
+    options: RunOptions,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a plan and write metrics, summary, checkpoint and adapter into a folder.
+
+    Parameters
+    ----------
+    plan_path : Path
+        The plan.
+    sources : Sources
+        Model folder and data.
+    out : Path
+        Folder of the run; must be new or empty, unless resumed.
+    options : RunOptions
+        How to run.
+    resume : bool
+        Go on after the last finished round of this folder.
+    progress : Progress, optional
+        Shows rounds as they go.
+
+    Returns
+    -------
+    Summary
+        As written to ``summary.json``.
+
+    Raises
+    ------
+    InputError
+        If plan, model, data, options or folder do not fit.
+    Stopped
+        On Ctrl-C, with the checkpoint and the adapter so far kept.
+    """
+    progress = progress or Progress()
+    plan = read_plan(plan_path)
+    digest = _digest(plan_path, sources, options)
+    _prepare(out, resume=resume)
+    committed = load_checkpoint(out / "checkpoint", digest)
+    with deterministic(), progress:
+        federation = set_up(plan, sources, options, progress.answered)
+        state = committed[1] if committed else federation.start
+        kept = committed[0].metrics_bytes if committed else 0
+        rows = _metrics(out, kept)
+        progress.start(options, len(rows), len(federation.devices))
+        try:
+            while (stopped := _stop_reason(rows, options)) is None:
+                result = federation.server.play(state, len(rows))
+                state = result.state
+                row = _row(result, rows, federation, options)
+                kept = append_metrics(out / METRICS_FILE, row, kept)
+                save_checkpoint(out / "checkpoint", digest, len(rows) + 1, state, kept)
+                rows.append(row)
+                progress.finished(row)
+        except KeyboardInterrupt:
+            raise _stopped(out, federation, plan, digest, options) from None
+        return _finish(plan_path, plan, sources, out, options, federation, state, rows, stopped)
+
+
+def _finish(
+    plan_path: Path,
+    plan: Plan,
+    sources: Sources,
+    out: Path,
+    options: RunOptions,
+    federation: Federation,
+    state: State,
+    rows: list[RoundMetrics],
+    stopped: str,
+) -> Summary:
+    """Write the adapter and the summary."""
+    inputs = [plan_path, sources.data, *([sources.test] if sources.test else [])]
+    last = rows[-1]
+    final = (
+        Score(last.test_loss, last.test_accuracy)
+        if last.test_accuracy is not None and last.test_loss is not None
+        else federation.evaluate(state)
+    )
+    save_adapter(out / "adapter", federation.base, plan, state)
+    summary = summarise(
+        plan,
+        rows,
+        final,
+        provenance(seed=options.seed, options=options.as_text(), inputs=inputs),
+        aggregation=federation.aggregation,
+        stopped=stopped,
+        train_examples=len(federation.dataset.train.texts),
+        test_examples=len(federation.dataset.test.texts),
+        labels=federation.dataset.label_names,
+        devices=len(federation.devices),
+    )
+    write(out / "summary.json", summary)
+    return summary
+
+
+def _row(
+    result: RoundResult,
+    rows: list[RoundMetrics],
+    federation: Federation,
+    options: RunOptions,
+) -> RoundMetrics:
+    """Record a round; evaluate it if that is due or the run ends here."""
+    last = rows[-1] if rows else None
+    row = RoundMetrics(
+        round=len(rows) + 1,
+        virtual_time_s=(last.virtual_time_s if last else 0.0) + result.cost.time_s,
+        round_time_s=result.cost.time_s,
+        mean_wait_s=result.cost.mean_wait_s,
+        upload_bytes=(last.upload_bytes if last else 0.0) + result.cost.upload_bytes,
+        download_bytes=(last.download_bytes if last else 0.0) + result.cost.download_bytes,
+        train_loss=result.train_loss,
+        test_accuracy=None,
+        test_loss=None,
+        devices=result.devices,
+        refused=result.refused,
+    )
+    if row.round % options.eval_every and _stop_reason([*rows, row], options) is None:
+        return row
+    score = federation.evaluate(result.state)
+    return msgspec.structs.replace(row, test_accuracy=score.accuracy, test_loss=score.loss)
+
+
+def _stop_reason(rows: list[RoundMetrics], options: RunOptions) -> str | None:
+    """Why no further round is played, or None."""
+    if rows and options.target_accuracy is not None:
+        accuracies = [row.test_accuracy for row in rows if row.test_accuracy is not None]
+        if accuracies and max(accuracies) >= options.target_accuracy:
+            return "target accuracy"
+    if rows and options.time_limit_s and rows[-1].virtual_time_s >= options.time_limit_s:
+        return "time limit"
+    return "rounds" if len(rows) >= options.rounds else None
+
+
+def _digest(plan_path: Path, sources: Sources, options: RunOptions) -> str:
+    """Digest of all that the rounds played depend on, but for the weights of the base."""
+    digest = hashlib.sha256(msgspec.json.encode(options.fixed()))
+    config = sources.model / "config.json"
+    for path in (plan_path, sources.data, sources.test, config if config.exists() else None):
+        digest.update(hashlib.sha256(read_bytes(path) if path else b"").digest())
+    return digest.hexdigest()
+
+
+def _prepare(out: Path, *, resume: bool) -> None:
+    """Make the folder of the run; refuse one that holds anything, unless a run to resume."""
+    try:
+        entries = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        if entries and not resume:
+            raise InputError(
+                f"{out}: is not empty (it holds {entries[0]}); add --resume to go on with the "
+                "run in it, or choose another folder"
+            )
+        if entries and "checkpoint" not in entries:
+            raise InputError(f"{out}: holds no run to resume; choose another folder")
+        (out / "checkpoint").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be used ({error.strerror}); choose another place"
+        ) from None
+
+
+def _metrics(out: Path, kept_bytes: int) -> list[RoundMetrics]:
+    """Rounds committed so far."""
+    if not kept_bytes:
+        return []
+    path = out / METRICS_FILE
+    data = read_bytes(path)
+    if len(data) < kept_bytes:
+        raise InputError(f"{path}: is cut short; start anew in another folder")
+    return decode_metrics(data[:kept_bytes], str(path))
+
+
+def _stopped(
+    out: Path, federation: Federation, plan: Plan, digest: str, options: RunOptions
+) -> Stopped:
+    """Keep the adapter of the last finished round and say how to go on."""
+    committed = load_checkpoint(out / "checkpoint", digest)
+    if committed is None:
+        return Stopped("stopped before the first round was finished; nothing is kept")
+    checkpoint, state = committed
+    save_adapter(out / "adapter", federation.base, plan, state)
+    return Stopped(
+        f"stopped after round {checkpoint.rounds} of {options.rounds}; {out / 'adapter'} holds "
+        "the adapter so far. Go on with the same command and --resume"
+    )

@@ -1,0 +1,75 @@
+"""Adapter states: the tensors that train and travel, under the names PEFT saves them by.
+
+A state maps, for instance, ``base_model.model.bert.encoder.layer.5.attention.self.query.``
+``lora_A.weight`` to a tensor of shape (rank, in_features) and ``...lora_B.weight`` to one of
+shape (out_features, rank). Tensors of the task head have neither in their name. The server,
+the wire, the checkpoint and the saved adapter all use these names.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from solver.plan import InputError, Lora
+
+__all__ = [
+    "A",
+    "B",
+    "Shapes",
+    "State",
+    "cast",
+    "lora_modules",
+    "shapes_of",
+    "state_bytes",
+    "truncate",
+    "wire_dtype",
+]
+
+State = dict[str, Tensor]
+Shapes = Mapping[str, torch.Size]
+
+A = ".lora_A.weight"
+B = ".lora_B.weight"
+
+
+def lora_modules(names: Iterable[str]) -> list[str]:
+    """Names of the adapted modules in a state, without the ``lora_A``/``lora_B`` ending."""
+    return [name.removesuffix(A) for name in names if name.endswith(A)]
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Shape of every tensor."""
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def truncate(state: Mapping[str, Tensor], shapes: Shapes) -> State:
+    """Cut a state to `shapes`: the first ranks of the modules named, and the head.
+
+    A LoRA factor differs along its rank only, so the leading block is the first ranks.
+    """
+    return {
+        name: state[name][tuple(slice(size) for size in shape)]
+        for name, shape in shapes.items()
+    }
+
+
+def cast(state: Mapping[str, Tensor], dtype: torch.dtype) -> State:
+    """Copy a state to another type, as for the wire."""
+    return {name: tensor.detach().to(dtype, copy=True) for name, tensor in state.items()}
+
+
+def state_bytes(state: Mapping[str, Tensor]) -> int:
+    """Bytes of all tensors."""
+    return sum(tensor.nbytes for tensor in state.values())
+
+
+def wire_dtype(lora: Lora) -> torch.dtype:
+    """Type in which adapters travel, from the plan's bytes a parameter."""
+    known = {4.0: torch.float32, 2.0: torch.float16}
+    if lora.bytes_per_parameter not in known:
+        raise InputError(
+            f"the plan counts {lora.bytes_per_parameter} bytes a parameter on the wire; "
+            "expected 4 (float32) or 2 (float16)"
+        )
+    return known[lora.bytes_per_parameter]

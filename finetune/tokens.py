@@ -1,0 +1,104 @@
+"""Texts to token batches: tokenised once, padded to the longest of a batch.
+
+Shapes: B examples of a batch, S tokens of its longest example.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from finetune.data import Examples
+from profiler.schema import Training
+from solver.plan import InputError
+
+__all__ = ["Batch", "Tokenised", "Tokeniser", "load_tokeniser", "local_batches"]
+
+Batch = dict[str, Tensor]
+IGNORED_LABEL = -100
+
+
+class Tokenised(NamedTuple):
+    """Token ids by example, and how to batch them."""
+
+    ids: list[list[int]]
+    labels: npt.NDArray[np.int64]
+    pad_id: int
+    causal: bool
+
+    def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
+        """Batch of the examples at `indices`: input_ids, attention_mask (B, S) and labels.
+
+        Labels are class indices (B,), or for causal-lm the tokens (B, S) with padding
+        ignored.
+        """
+        rows = [torch.tensor(self.ids[i]) for i in indices]
+        padded = torch.nn.utils.rnn.pad_sequence(
+            rows, batch_first=True, padding_value=self.pad_id
+        )
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = torch.arange(padded.shape[1]) < lengths[:, None]
+        labels = (
+            padded.masked_fill(~mask, IGNORED_LABEL)
+            if self.causal
+            else torch.from_numpy(self.labels[np.asarray(indices)])
+        )
+        return {"input_ids": padded, "attention_mask": mask.long(), "labels": labels}
+
+
+class Tokeniser(NamedTuple):
+    """A model folder's tokenizer, cut to the plan's sequence length."""
+
+    tokenizer: AutoTokenizer
+    pad_id: int
+    sequence_length: int
+    causal: bool
+
+    def __call__(self, examples: Examples) -> Tokenised:
+        """Tokenise; a text that gives no token is refused."""
+        ids = self.tokenizer(examples.texts, truncation=True, max_length=self.sequence_length)[
+            "input_ids"
+        ]
+        for text, row in zip(examples.texts, ids, strict=True):
+            if len(row) < 1 + self.causal:
+                raise InputError(
+                    f"the text {text!r} gives {len(row)} tokens; expected {1 + self.causal} "
+                    "or more. Remove such texts"
+                )
+        return Tokenised(ids, examples.labels, self.pad_id, self.causal)
+
+
+def load_tokeniser(folder: Path, training: Training) -> Tokeniser:
+    """Load the tokenizer of a model folder; raises `InputError`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: holds no usable tokenizer ({reason}); expected a tokenizer.json"
+        ) from None
+    pad = tokenizer.pad_token_id
+    pad_id = pad if pad is not None else (tokenizer.eos_token_id or 0)
+    return Tokeniser(tokenizer, pad_id, training.sequence_length, training.task == "causal-lm")
+
+
+def local_batches(
+    data: Tokenised,
+    held: npt.NDArray[np.int64],
+    steps: int,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Yield `steps` full batches: shuffled passes over the examples held, end to end."""
+    needed = steps * batch_size
+    passes = -(-needed // len(held))
+    order = np.concatenate([rng.permutation(held) for _ in range(passes)])
+    for step in range(steps):
+        yield data.batch(order[step * batch_size : (step + 1) * batch_size])

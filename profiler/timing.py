@@ -1,0 +1,177 @@
+"""Time training steps of several depths and ranks, interleaved, in one process.
+
+`profiler.worker` runs this in a process of its own, whose allocator is set so that the
+kernel's page faults do not count as the model's work.
+"""
+
+import copy
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from msgspec import Struct
+from torch import nn
+from transformers import PreTrainedModel
+
+from profiler.adapters import Step, adapt, make_batch, ranks_at, seeded
+from profiler.architecture import Anatomy, Checkpoint, build
+from profiler.schema import Training
+
+Processor = Literal["cpu", "cuda"]
+
+
+class Seconds(Struct, frozen=True, kw_only=True):
+    """A span on both clocks.
+
+    ``cpu_s`` sums over threads; on a GPU it is 0 and ``wall_s`` comes from its events.
+    """
+
+    wall_s: float
+    cpu_s: float = 0.0
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """A uniform adapter on the last ``depth`` layers."""
+
+    depth: int
+    rank: int
+
+
+class Sample(Struct, frozen=True, kw_only=True, tag=True):
+    """One timed step.
+
+    Attributes
+    ----------
+    probe : int
+        Index of the probe.
+    round : int
+        Round it was timed in; rounds below 0 are warm-up.
+    step : Seconds
+        The whole step.
+    parts : list of Seconds, shape (L + 2,)
+        Embeddings, each layer's forward pass, and the rest; only of bare probes.
+    """
+
+    probe: int
+    round: int
+    step: Seconds
+    parts: list[Seconds] = []
+
+
+class Clock(Protocol):
+    """Reads a device's time without holding up its work."""
+
+    def mark(self) -> Any:
+        """Note the present moment."""
+
+    def between(self, marks: Sequence[Any]) -> list[Seconds]:
+        """Spans between moments noted, once the work is done."""
+
+
+class CpuClock:
+    """Wall clock and the CPU time of all threads of this process."""
+
+    def mark(self) -> tuple[float, float]:
+        """Note the present moment."""
+        return time.perf_counter(), time.process_time()
+
+    def between(self, marks: Sequence[tuple[float, float]]) -> list[Seconds]:
+        """Spans between moments noted."""
+        return [
+            Seconds(wall_s=b[0] - a[0], cpu_s=b[1] - a[1])
+            for a, b in zip(marks, marks[1:], strict=False)
+        ]
+
+
+class CudaClock:
+    """Events in the stream of a GPU."""
+
+    def mark(self) -> torch.cuda.Event:
+        """Note the present moment in the stream."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()  # type: ignore[no-untyped-call]
+        return event
+
+    def between(self, marks: Sequence[torch.cuda.Event]) -> list[Seconds]:
+        """Spans between events, after waiting for the last."""
+        torch.cuda.synchronize()
+        return [
+            Seconds(wall_s=a.elapsed_time(b) / 1e3)  # type: ignore[no-untyped-call]
+            for a, b in zip(marks, marks[1:], strict=False)
+        ]
+
+
+def time_probes(
+    checkpoint: Checkpoint,
+    anatomy: Anatomy,
+    training: Training,
+    probes: Sequence[Probe],
+    *,
+    rounds: int,
+    warmup: int,
+    seed: int,
+    processor: Processor,
+) -> Iterator[Sample]:
+    """Time every probe `warmup + rounds` times, in an order shuffled each round.
+
+    Interleaving spreads drift of the machine (heat, neighbours) over all probes alike.
+    """
+    with seeded(seed):
+        base = build(checkpoint, training, meta=False).to(processor)
+        steps = [
+            _prepare(base, anatomy, training, ranks_at(anatomy.model.layers, p.depth, p.rank))
+            for p in probes
+        ]
+        clock = CudaClock() if processor == "cuda" else CpuClock()
+        timers = [_Timer(step, anatomy, clock) for step in steps]
+        order = random.Random(seed)
+        for turn in range(-warmup, rounds):
+            for index in order.sample(range(len(probes)), len(probes)):
+                split = probes[index].depth == 0
+                seconds, parts = timers[index].run(split=split)
+                yield Sample(probe=index, round=turn, step=seconds, parts=parts)
+
+
+def _prepare(
+    base: PreTrainedModel, anatomy: Anatomy, training: Training, ranks: Sequence[int]
+) -> Step:
+    """Build a step whose frozen weights are those of `base`, not a copy."""
+    shared = {id(t): t for t in (*base.parameters(), *base.buffers())}
+    model = adapt(copy.deepcopy(base, shared), anatomy, ranks, training)
+    batch = make_batch(base.config.vocab_size, base.config.pad_token_id, training)
+    device = next(base.parameters()).device
+    return Step(
+        model.to(device), {name: tensor.to(device) for name, tensor in batch.items()}, training
+    )
+
+
+class _Timer:
+    """Times one step, and on request the parts of its forward pass."""
+
+    def __init__(self, step: Step, anatomy: Anatomy, clock: Clock) -> None:
+        self._step = step
+        self._clock = clock
+        base = step.model.get_base_model().base_model
+        self._layers: nn.ModuleList = base.get_submodule(anatomy.model.layers_path)
+
+    def run(self, *, split: bool) -> tuple[Seconds, list[Seconds]]:
+        """Run the step once."""
+        marks = [self._clock.mark()]
+        handles = self._watch(marks) if split else []
+        try:
+            self._step.run()
+        finally:
+            for handle in handles:
+                handle.remove()
+        marks.append(self._clock.mark())
+        whole = self._clock.between([marks[0], marks[-1]])[0]
+        return whole, self._clock.between(marks) if split else []
+
+    def _watch(self, marks: list[Any]) -> list[Any]:
+        def note(*_: object) -> None:
+            marks.append(self._clock.mark())
+
+        first = self._layers[0].register_forward_pre_hook(note)
+        return [first, *(layer.register_forward_hook(note) for layer in self._layers)]

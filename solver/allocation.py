@@ -1,0 +1,99 @@
+"""Who trains what, and what that costs: the answer of a method, before it becomes a plan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.capacity import TOLERANCE
+from solver.costs import Costs, Resource
+from solver.devices import Floats, Ints
+from solver.problem import Problem
+
+LEFT_OUT = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """Ranks and depth of every device.
+
+    Parameters
+    ----------
+    rows : array of int, shape (M, L)
+        Distinct rank vectors by layer from the output (one, if ranks are shared).
+    row : array of int, shape (N,)
+        Rank vector of a device.
+    depth : array of int, shape (N,)
+        Layers it adapts; -1 if it is left out.
+    """
+
+    rows: Ints
+    row: Ints
+    depth: Ints
+
+    @property
+    def taking_part(self) -> npt.NDArray[np.bool_]:
+        """Which devices train, shape (N,)."""
+        return np.not_equal(self.depth, LEFT_OUT)
+
+
+def shared(problem: Problem, ranks: Ints) -> Allocation:
+    """Give every device the shared ranks, as deep as its limits allow."""
+    row = np.zeros(len(problem.costs.devices), dtype=np.int64)
+    rows = ranks[None, :]
+    return Allocation(rows=rows, row=row, depth=deepest(problem.costs, rows, row))
+
+
+def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
+    """Cost of resource `q` for every device at its depth, shape (N,)."""
+    c, k = costs.devices.class_index, np.maximum(depth, 0)
+    slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
+    size = _prefix(rows * costs.sizes)
+    return q.scale * (q.by_depth[c, k] + slope[c, row, k]) + q.offset + q.wire * size[row, k]
+
+
+def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Largest depth at which every limit holds, shape (N,); -1 where none does.
+
+    A layer of rank 0 cannot be adapted, so depth stops above the first of them.
+    """
+    n = len(costs.devices)
+    depth = np.full(n, LEFT_OUT, dtype=np.int64)
+    reach = np.cumprod(rows > 0, axis=1).sum(axis=1)[row]
+    for k in range(len(costs.sizes) + 1):
+        fits = reach >= k
+        for q in costs.resources:
+            fits &= cost(costs, q, rows, row, np.full(n, k)) <= q.limit * (1 + TOLERANCE)
+        depth[fits] = k
+    return depth
+
+
+def utility(problem: Problem, allocation: Allocation) -> float:
+    """Weighted gain, sum_i w_i sum_{l in last k_i} gain[l, r_l]; devices left out add 0."""
+    table, depth = device_gains(problem, allocation.rows), np.maximum(allocation.depth, 0)
+    gains = table[allocation.row, depth]
+    return float(np.dot(problem.weights, np.where(allocation.taking_part, gains, 0.0)))
+
+
+def device_gains(problem: Problem, rows: Ints) -> Floats:
+    """Gain of a device by rank vector and depth, shape (M, L + 1)."""
+    choices = problem.ranks
+    index = np.searchsorted(choices, rows).clip(max=len(choices) - 1)
+    layer = np.arange(problem.layers)
+    return _prefix(np.where(rows > 0, problem.gains[layer, index], 0.0))
+
+
+def mean_wait_s(problem: Problem, allocation: Allocation) -> float:
+    """Mean over the devices that take part of the slowest one's time minus their own."""
+    costs, part = problem.costs, allocation.taking_part
+    time_s = cost(costs, costs.seconds, allocation.rows, allocation.row, allocation.depth)
+    if not part.any():
+        return 0.0
+    own_s = time_s[part]
+    return float(own_s.max() - np.average(own_s, weights=costs.devices.count[part]))
+
+
+def _prefix(values: npt.NDArray[np.generic]) -> Floats:
+    """Sums of the first k entries of the last axis, for k = 0..L."""
+    start = np.zeros((*values.shape[:-1], 1))
+    return np.concatenate([start, np.cumsum(values, axis=-1, dtype=np.float64)], axis=-1)

@@ -1,0 +1,145 @@
+"""From an allocation to a plan: configurations, predictions, what binds, the certificate."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from profiler.schema import provenance
+from solver.allocation import Allocation, cost, mean_wait_s, utility
+from solver.binding import binding
+from solver.costs import Costs
+from solver.devices import Floats, Ints
+from solver.plan import (
+    Certificate,
+    Configuration,
+    Plan,
+    PlannedDevice,
+    PredictedDevice,
+    PredictedRound,
+)
+from solver.problem import Problem
+
+
+def assemble(
+    problem: Problem,
+    allocation: Allocation,
+    certificate: Certificate,
+    *,
+    seed: int = 0,
+    options: dict[str, str] | None = None,
+    inputs: tuple[Path, ...] = (),
+) -> Plan:
+    """Write an allocation out as a plan.
+
+    Parameters
+    ----------
+    problem : Problem
+    allocation : Allocation
+    certificate : Certificate
+    seed, options, inputs
+        Provenance.
+    """
+    fleet, devices = problem.fleet, problem.costs.devices
+    configurations, index = _configurations(allocation)
+    predicted = _predict(problem.costs, allocation)
+    class_names = [c.name for c in fleet.classes]
+    return Plan(
+        provenance=provenance(seed=seed, options=options, inputs=inputs),
+        model=fleet.model,
+        training=fleet.training,
+        lora=fleet.lora,
+        question=problem.question,
+        ranks=_server_ranks(allocation),
+        configurations=configurations,
+        devices=[
+            PlannedDevice(
+                name=devices.names[i],
+                device_class=class_names[devices.class_index[i]],
+                count=int(devices.count[i]),
+                configuration=None if index[i] < 0 else int(index[i]),
+                examples=int(devices.examples[i]),
+                local_steps=int(devices.local_steps[i]),
+                predicted=None
+                if index[i] < 0
+                else PredictedDevice(**{name: float(v[i]) for name, v in predicted.items()}),
+                binding=why,
+            )
+            for i, why in enumerate(binding(problem, allocation))
+        ],
+        predicted=_round(problem, allocation, predicted),
+        certificate=certificate,
+    )
+
+
+def _configurations(allocation: Allocation) -> tuple[list[Configuration], Ints]:
+    """Distinct adapter shapes, shallow first, and each device's index (-1 if left out)."""
+    layer = np.arange(allocation.rows.shape[1])
+    ranks = np.where(layer < allocation.depth[:, None], allocation.rows[allocation.row], 0)
+    keys = np.concatenate([allocation.depth[:, None], ranks], axis=1)
+    shapes, index = np.unique(keys, axis=0, return_inverse=True)
+    skipped = int((shapes[:, 0] < 0).sum())
+    configurations = [
+        Configuration(depth=int(shape[0]), ranks=shape[:0:-1].tolist())
+        for shape in shapes[skipped:]
+    ]
+    return configurations, index.reshape(-1) - skipped
+
+
+def _server_ranks(allocation: Allocation) -> list[int]:
+    """Largest rank of each layer on any device, input first."""
+    layer = np.arange(allocation.rows.shape[1])
+    deepest = np.full(len(allocation.rows), 0)
+    np.maximum.at(deepest, allocation.row, np.maximum(allocation.depth, 0))
+    held = np.where(layer < deepest[:, None], allocation.rows, 0)
+    ranks: list[int] = held.max(axis=0)[::-1].tolist()
+    return ranks
+
+
+def _predict(costs: Costs, allocation: Allocation) -> dict[str, Floats]:
+    """Columns of `PredictedDevice`; rows of devices left out are meaningless."""
+    devices, c = costs.devices, costs.devices.class_index
+    rows, row, depth = allocation.rows, allocation.row, np.maximum(allocation.depth, 0)
+    size = np.concatenate(
+        [np.zeros((len(rows), 1)), np.cumsum(rows * costs.sizes, axis=1)], axis=1
+    )
+    sent = size[row, depth] * costs.bytes_per_parameter + costs.head_bytes
+    upload_s = sent / devices.uplink_bytes_per_s
+    download_s = sent / devices.downlink_bytes_per_s
+    compute = replace(costs.seconds, offset=0 * sent, wire=0 * sent)
+    compute_s = cost(costs, compute, rows, row, depth)
+    time_s = compute_s + upload_s + download_s + devices.latency_s
+    phases = [cost(costs, q, rows, row, depth) for q in costs.memory]
+    slowest = time_s[allocation.taking_part].max(initial=0.0)
+    return {
+        "time_s": time_s,
+        "compute_s": compute_s,
+        "upload_s": upload_s,
+        "download_s": download_s,
+        "wait_s": np.maximum(slowest - time_s, 0.0),
+        "memory_bytes": np.max(phases, axis=0),
+        "upload_bytes": sent,
+        "download_bytes": sent,
+        "energy_j": costs.power_w[c] * compute_s + costs.radio_j_per_byte[c] * 2 * sent,
+    }
+
+
+def _round(
+    problem: Problem, allocation: Allocation, predicted: dict[str, Floats]
+) -> PredictedRound:
+    part, count = allocation.taking_part, problem.costs.devices.count
+
+    def total(name: str) -> float:
+        return float(np.dot(predicted[name][part], count[part]))
+
+    used = problem.costs.devices.class_index[part]
+    errors = np.array([c.time.error_fraction for c in problem.fleet.classes])
+    return PredictedRound(
+        utility=utility(problem, allocation),
+        round_time_s=float(predicted["time_s"][part].max(initial=0.0)),
+        mean_wait_s=mean_wait_s(problem, allocation),
+        upload_bytes=total("upload_bytes"),
+        download_bytes=total("download_bytes"),
+        energy_j=total("energy_j"),
+        time_error_fraction=float(errors[used].max(initial=0.0)),
+    )

@@ -1,0 +1,113 @@
+"""How much LoRA a device can carry at a depth.
+
+Where a device's costs per rank are proportional to the layers' LoRA sizes s_j (identical
+blocks), device i can train depth k exactly when the prefix sum S_k = sum_{j<=k} s_j r_j
+stays within its *capacity*
+
+    h_i(k) = min over resources of (limit_i - fixed_i(k)) / slope_i.
+
+Where they are not proportional, two tables bracket the truth: a conservative one (largest
+slope, running maximum of the fixed cost) whose every choice is feasible, and an optimistic
+one (smallest slope, least fixed cost from k on) that no feasible choice exceeds. A solver
+that gets the same value from both has solved the problem exactly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.costs import Costs, Resource
+from solver.devices import Floats, Ints
+
+# Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
+# rounding; the checker allows ten times as much.
+TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Weight of the devices that can carry a prefix sum, by depth.
+
+    Parameters
+    ----------
+    unit : int
+        LoRA parameters in one unit of the prefix sum (the gcd of the sizes).
+    steps : array of int, shape (L,)
+        Layer sizes in units.
+    reach : array, shape (L + 1, S + 1)
+        ``reach[k, s]``: total weight of the devices that can train depth k at prefix sum s.
+    least : array of int, shape (L + 1,)
+        Smallest capacity of any device at depth k, in units; -1 if one cannot train it.
+    """
+
+    unit: int
+    steps: Ints
+    reach: Floats
+    least: Ints
+
+
+def proportional(costs: Costs) -> bool:
+    """Whether the conservative and the optimistic capacities are the same."""
+    return all(
+        np.array_equal(low[0], high[0]) and np.allclose(low[1], high[1], rtol=1e-12, atol=0)
+        for low, high in (
+            (_tables(q, costs.sizes, True), _tables(q, costs.sizes, False))
+            for q in costs.resources
+        )
+    )
+
+
+def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) -> Capacity:
+    """Aggregate the devices' capacities.
+
+    Parameters
+    ----------
+    costs : Costs
+    weights : array, shape (N,)
+    max_rank : int
+        Largest rank choice; bounds the prefix sums.
+    optimistic : bool
+        Which side of the truth to err on.
+
+    Notes
+    -----
+    One pass over the devices per depth, O(N L); everything after it is independent of N.
+    """
+    unit = int(np.gcd.reduce(costs.sizes))
+    steps = costs.sizes // unit
+    top = int(steps.sum()) * max_rank
+    layers = len(steps)
+    reach = np.zeros((layers + 1, top + 1))
+    least = np.empty(layers + 1, dtype=np.int64)
+    for k, units in enumerate(units_by_depth(costs, unit, top, optimistic=optimistic)):
+        least[k] = units.min()
+        able = units >= 0
+        held = np.bincount(units[able], weights=weights[able], minlength=top + 1)
+        reach[k] = held[::-1].cumsum()[::-1]
+    return Capacity(unit=unit, steps=steps, reach=reach, least=least)
+
+
+def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
+    """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
+    tables = [(q, *_tables(q, costs.sizes, optimistic)) for q in costs.resources]
+    result = []
+    for k in range(len(costs.sizes) + 1):
+        room = np.full(len(costs.devices), float(top))
+        for q, fixed, ratio in tables:
+            c = costs.devices.class_index
+            left = q.limit * (1 + TOLERANCE) - (q.scale * fixed[c, k] + q.offset)
+            slope = (q.scale * ratio[c, k] + q.wire) * unit
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.minimum(room, np.where(slope > 0, left / slope, np.inf), out=room)
+            room[left < 0] = -1.0
+        result.append(np.floor(room).clip(-1, top).astype(np.int64))
+    return result
+
+
+def _tables(q: Resource, sizes: Ints, optimistic: bool) -> tuple[Floats, Floats]:
+    """Fixed cost and slope per LoRA parameter, both (C, L + 1), erring on one side."""
+    ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
+    if optimistic:
+        fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
+        return fixed, np.minimum.accumulate(ratio, axis=1)
+    return np.maximum.accumulate(q.by_depth, axis=1), np.maximum.accumulate(ratio, axis=1)

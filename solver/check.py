@@ -1,0 +1,257 @@
+"""The independent check of a plan: believe nothing in it, work everything out again.
+
+Three questions, each its own module in plain Python without a line in common with the solvers:
+does the plan answer for this fleet and keep the structure it names (`check_shape`), are its
+figures those of the cost model (`check_costs`), and do the limits and the certificate hold
+(here). The bound itself is a claim of the method that the certificate names; what is checked
+is that value, bound, gap and status agree with each other and with the recomputed plan.
+"""
+
+import math
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from profiler.schema import Fleet
+from solver.check_costs import Recomputed, recompute
+from solver.check_shape import shape_checks
+from solver.check_types import TOLERANCE, Check, close, within
+from solver.plan import Certificate, Plan, PredictedRound
+
+__all__ = ["Check", "Verdict", "check"]
+
+LARGEST_TOLERANCE = 1e-6
+FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s")
+FIGURES = (*FIGURES_S, "memory_bytes", "upload_bytes", "download_bytes", "energy_j")
+ROUND_FIGURES = (
+    "utility",
+    "round_time_s",
+    "mean_wait_s",
+    "upload_bytes",
+    "download_bytes",
+    "energy_j",
+    "time_error_fraction",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the checker found.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+        In the order in which they were made.
+    """
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(c.ok for c in self.checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(c for c in self.checks if not c.ok)
+
+
+def check(plan: Plan, fleet: Fleet) -> Verdict:
+    """Check a plan against the fleet it was made for.
+
+    Parameters
+    ----------
+    plan : Plan
+        Any plan that its schema allows, however wrong.
+    fleet : Fleet
+        Raw costs; everything is recomputed from them.
+
+    Returns
+    -------
+    Verdict
+        `ok` only if every constraint, figure and claim holds. If the plan is for a model
+        of another number of layers, its figures cannot be recomputed: only the identity
+        checks are made, and fail.
+    """
+    checks = shape_checks(plan, fleet)
+    if plan.model.layers == fleet.model.layers:
+        try:
+            truth = recompute(plan, fleet)
+            checks += _figures(plan, truth) + _limits(plan, fleet, truth)
+            checks += _certificate(plan, truth.round)
+        except OverflowError:
+            checks.append(
+                Check(name="numbers", ok=False, detail="a figure is too large for a float")
+            )
+    return Verdict(checks=tuple(checks))
+
+
+def _figures(plan: Plan, truth: Recomputed) -> list[Check]:
+    devices = [_device_figure(plan, truth, field) for field in FIGURES]
+    return devices + [_round_figure(plan, truth.round, field) for field in ROUND_FIGURES]
+
+
+def _device_figure(plan: Plan, truth: Recomputed, field: str) -> Check:
+    """One predicted figure over all devices; reports the one that is furthest off."""
+    wrong: list[tuple[float, str, float, float]] = []
+    for device in plan.devices:
+        real = truth.devices.get(device.name)
+        if device.predicted is None or real is None:
+            continue  # whether the right devices take part is another check
+        seen, expected = _pair(device.predicted, real, field)
+        if not close(seen, expected, _scale(field, truth.round)):
+            wrong.append((_error(seen, expected), device.name, seen, expected))
+    name = f"devices.predicted.{field}"
+    if not wrong:
+        return Check(name=name, ok=True, detail=f"{len(truth.devices)} recomputed")
+    _, worst, seen, expected = max(wrong)
+    detail = f"{len(wrong)} of {len(plan.devices)} devices wrong, most of all '{worst}'"
+    return Check(name=name, ok=False, seen=seen, expected=expected, detail=detail)
+
+
+def _round_figure(plan: Plan, truth: PredictedRound, field: str) -> Check:
+    seen, expected = _pair(plan.predicted, truth, field)
+    ok = close(seen, expected, _scale(field, truth))
+    return Check(name=f"predicted.{field}", ok=ok, seen=seen, expected=expected)
+
+
+def _pair(claimed: Struct, real: Struct, field: str) -> tuple[float, float]:
+    return float(getattr(claimed, field)), float(getattr(real, field))
+
+
+def _scale(field: str, truth: PredictedRound) -> float:
+    """Return the scale of rounding: waits are differences of round times."""
+    return truth.round_time_s if field in {"wait_s", "mean_wait_s"} else 0.0
+
+
+def _error(seen: float, expected: float) -> float:
+    if not (math.isfinite(seen) and math.isfinite(expected)):
+        return math.inf
+    return abs(seen - expected) / max(abs(expected), abs(seen))
+
+
+def _limits(plan: Plan, fleet: Fleet, truth: Recomputed) -> list[Check]:
+    """Every budget on the recomputed figures, and the memory of every device."""
+    budgets = plan.question.budgets
+    whole = {
+        "round_time_s": truth.round.round_time_s,
+        "mean_wait_s": truth.round.mean_wait_s,
+        "rank_budget": float(sum(plan.ranks)),
+    }
+    checks = [
+        within(f"budgets.{name}", seen, limit)
+        for name, seen in whole.items()
+        if (limit := getattr(budgets, name)) is not None
+    ]
+    for name in ("upload_bytes", "download_bytes", "energy_j"):
+        limit = getattr(budgets, name)
+        if limit is not None:
+            checks.append(_each_within(f"budgets.{name}", truth, name, float(limit)))
+    return [*checks, _memory(fleet, truth)]
+
+
+def _each_within(name: str, truth: Recomputed, field: str, limit: float) -> Check:
+    costs = [(getattr(p, field), device) for device, p in truth.devices.items()]
+    seen, worst = max(costs, default=(0.0, ""))
+    return within(name, seen, limit, f"largest: '{worst}'" if worst else "")
+
+
+def _memory(fleet: Fleet, truth: Recomputed) -> Check:
+    over = [
+        (truth.devices[d.name].memory_bytes, float(d.memory_bytes), d.name)
+        for d in fleet.devices
+        if d.memory_bytes > 0
+        and d.name in truth.devices
+        and not within("", truth.devices[d.name].memory_bytes, d.memory_bytes).ok
+    ]
+    if not over:
+        return Check(name="devices.memory", ok=True, detail="every device within its memory")
+    seen, limit, worst = max(over, key=lambda item: item[0] / item[1])
+    detail = f"{len(over)} devices over their memory, most of all '{worst}'"
+    return Check(name="devices.memory", ok=False, seen=seen, expected=limit, detail=detail)
+
+
+def _certificate(plan: Plan, truth: PredictedRound) -> list[Check]:
+    """Value, bound, gap and status agree with the plan and with each other."""
+    certificate = plan.certificate
+    tolerance = min(max(certificate.tolerance_fraction, TOLERANCE), LARGEST_TOLERANCE)
+    value = _objective(plan.question.objective, truth)
+    return [
+        within(
+            "certificate.tolerance_fraction", certificate.tolerance_fraction, LARGEST_TOLERANCE
+        ),
+        Check(
+            name="certificate.value",
+            ok=close(certificate.value, value),
+            seen=certificate.value,
+            expected=value,
+            detail=f"objective '{plan.question.objective}'",
+        ),
+        _bound(plan, tolerance),
+        _gap(certificate, tolerance),
+        _status(certificate, tolerance),
+    ]
+
+
+def _objective(objective: str, truth: PredictedRound) -> float:
+    if objective == "time":
+        return truth.round_time_s
+    if objective == "efficiency":
+        return truth.utility / truth.round_time_s if truth.round_time_s > 0 else 0.0
+    return truth.utility
+
+
+def _bound(plan: Plan, tolerance: float) -> Check:
+    """Check that the bound is above the value, or below it where that is minimised."""
+    name, value, bound = "certificate.bound", plan.certificate.value, plan.certificate.bound
+    if bound is None:
+        return Check(name=name, ok=True, detail="no bound is claimed")
+    excess = bound - value if plan.question.objective == "time" else value - bound
+    return Check(
+        name=name,
+        ok=math.isfinite(bound) and excess <= tolerance * max(abs(value), abs(bound)),
+        seen=value,
+        expected=bound,
+        detail="value must not pass its bound",
+    )
+
+
+def _gap(certificate: Certificate, tolerance: float) -> Check:
+    """``|bound - value| / |bound|``, and none without a bound."""
+    name, seen = "certificate.gap_fraction", certificate.gap_fraction
+    expected = _gap_fraction(certificate)
+    if expected is None or seen is None:
+        ok = expected is None and seen is None
+        return Check(name=name, ok=ok, seen=seen, expected=expected)
+    return Check(name=name, ok=abs(seen - expected) <= tolerance, seen=seen, expected=expected)
+
+
+def _gap_fraction(certificate: Certificate) -> float | None:
+    bound, value = certificate.bound, certificate.value
+    if bound is None:
+        return None
+    if bound == value:
+        return 0.0
+    return abs(bound - value) / abs(bound) if bound else math.inf
+
+
+def _status(certificate: Certificate, tolerance: float) -> Check:
+    """`optimal` and `gap_reached` need a bound; a plan that exists is not `infeasible`."""
+    status, gap = certificate.status, _gap_fraction(certificate)
+    sound = {
+        "optimal": gap is not None and gap <= tolerance,
+        "gap_reached": gap is not None and math.isfinite(gap),
+        "feasible": True,
+        "unknown": True,
+        "infeasible": False,
+    }[status]
+    needs = {"optimal": "a bound equal to the value", "gap_reached": "a bound"}
+    expected = needs.get(status, "a status that a plan can have")
+    return Check(
+        name="certificate.status",
+        ok=sound,
+        seen=status,
+        expected=expected,
+        detail="" if gap is None else f"gap {gap:.3g}",
+    )

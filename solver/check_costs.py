@@ -1,0 +1,181 @@
+"""What a plan costs, worked out again from the fleet alone.
+
+Plain sums over layers and devices, as the cost model is written down, and nothing else: no
+array tricks and no line in common with the solvers, so that a mistake there shows here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
+from solver.plan import Configuration, Plan, PredictedDevice, PredictedRound
+
+__all__ = ["Recomputed", "recompute"]
+
+Ranks = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputed:
+    """Every figure that a plan predicts, recomputed.
+
+    Attributes
+    ----------
+    devices : dict of str to PredictedDevice
+        By device name; those that do not take part are left out.
+    round : PredictedRound
+        Of everybody together.
+    """
+
+    devices: dict[str, PredictedDevice]
+    round: PredictedRound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What all devices of one class and configuration share."""
+
+    step_s: float
+    parameters: float
+    memory_bytes: float
+
+
+def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
+    """Recompute the predictions of `plan` for `fleet`, which must have the same layers."""
+    chosen = _chosen(plan)
+    classes = {c.name: c for c in fleet.classes}
+    shapes: dict[tuple[str, int], _Shape] = {}
+    alone: dict[str, PredictedDevice] = {}
+    for device in fleet.devices:
+        index = chosen.get(device.name)
+        if index is None:
+            continue
+        owner = classes[device.device_class]
+        key = (owner.name, index)
+        if key not in shapes:
+            shapes[key] = _shape(fleet, owner, plan.configurations[index])
+        alone[device.name] = _device(fleet, owner, device, shapes[key])
+    slowest_s = max((p.time_s for p in alone.values()), default=0.0)
+    devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
+    return Recomputed(
+        devices=devices, round=_round(plan, fleet, chosen, devices, slowest_s, classes)
+    )
+
+
+def _chosen(plan: Plan) -> dict[str, int]:
+    """Index of the configuration of each device that takes part; the first entry counts."""
+    entries = {d.name: d.configuration for d in reversed(plan.devices)}
+    return {name: index for name, index in entries.items() if index is not None}
+
+
+def _shape(fleet: Fleet, owner: DeviceClass, configuration: Configuration) -> _Shape:
+    ranks = configuration.ranks
+    lora = [p * r for p, r in zip(fleet.lora.parameters_per_rank, ranks, strict=True)]
+    return _Shape(
+        step_s=_step_s(owner.time, ranks),
+        parameters=float(sum(lora) + fleet.model.head_parameters),
+        memory_bytes=_memory_bytes(owner.memory, ranks),
+    )
+
+
+def _adapted(ranks: Ranks) -> list[int]:
+    return [layer for layer, rank in enumerate(ranks) if rank > 0]
+
+
+def _step_s(time: StepTime, ranks: Ranks) -> float:
+    """Forward through every layer, backward and LoRA through the adapted ones."""
+    forward = [time.embedding_s, *time.forward_s, time.head_s]
+    trained = [
+        time.backward_s[layer] + time.lora_s_per_rank[layer] * ranks[layer]
+        for layer in _adapted(ranks)
+    ]
+    return math.fsum(forward + trained)
+
+
+def _memory_bytes(memory: Memory, ranks: Ranks) -> float:
+    """Weights and framework, and the phase that needs most on top of them."""
+    phases = (memory.forward_bytes, memory.backward_bytes, memory.optimizer_bytes)
+    peak = max(_phase_bytes(phase, ranks) for phase in phases)
+    return memory.weights_bytes + memory.framework_bytes + peak
+
+
+def _phase_bytes(phase: DepthCost, ranks: Ranks) -> float:
+    adapted = _adapted(ranks)
+    terms = [phase.per_rank[layer] * ranks[layer] for layer in adapted]
+    return math.fsum([phase.by_depth[len(adapted)], *terms])
+
+
+def _device(
+    fleet: Fleet, owner: DeviceClass, device: FleetDevice, shape: _Shape
+) -> PredictedDevice:
+    """Cost of one device, without its wait, which hangs on the others."""
+    compute_s = device.time_scale * device.local_steps * shape.step_s
+    sent_bytes = shape.parameters * fleet.lora.bytes_per_parameter
+    upload_s = sent_bytes / device.uplink_bytes_per_s
+    download_s = sent_bytes / device.downlink_bytes_per_s
+    machine = owner.device
+    return PredictedDevice(
+        time_s=math.fsum([compute_s, upload_s, download_s, device.latency_s]),
+        compute_s=compute_s,
+        upload_s=upload_s,
+        download_s=download_s,
+        wait_s=0.0,
+        memory_bytes=shape.memory_bytes,
+        upload_bytes=sent_bytes,
+        download_bytes=sent_bytes,
+        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * 2 * sent_bytes,
+    )
+
+
+def _round(
+    plan: Plan,
+    fleet: Fleet,
+    chosen: dict[str, int],
+    devices: dict[str, PredictedDevice],
+    slowest_s: float,
+    classes: dict[str, DeviceClass],
+) -> PredictedRound:
+    active = [d for d in fleet.devices if d.name in devices]
+    parts = [(d.count, devices[d.name]) for d in active]
+    heads = sum(count for count, _ in parts)
+    errors = [classes[d.device_class].time.error_fraction for d in active]
+    return PredictedRound(
+        utility=_utility(plan, fleet, chosen),
+        round_time_s=slowest_s,
+        mean_wait_s=math.fsum(n * p.wait_s for n, p in parts) / max(heads, 1),
+        upload_bytes=math.fsum(n * p.upload_bytes for n, p in parts),
+        download_bytes=math.fsum(n * p.download_bytes for n, p in parts),
+        energy_j=math.fsum(n * p.energy_j for n, p in parts),
+        time_error_fraction=max(errors, default=0.0),
+    )
+
+
+def _utility(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
+    """Weighted mean of the devices' gains over the whole fleet; absent ones gain nothing."""
+    by_examples = plan.question.weights == "examples"
+    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
+    total, terms = 0, []
+    for device in fleet.devices:
+        weight = device.count * (device.examples if by_examples else 1)
+        total += weight
+        if device.name in chosen:
+            terms.append(weight * gains[chosen[device.name]])
+    return math.fsum(terms) / total
+
+
+def _gain(gain: Gain, ranks: Ranks) -> float:
+    return math.fsum(_layer_gain(gain, layer, ranks[layer]) for layer in _adapted(ranks))
+
+
+def _layer_gain(gain: Gain, layer: int, rank: int) -> float:
+    """Linear between the listed ranks, from (0, 0), flat above the last."""
+    low_rank, low_gain = 0, 0.0
+    for high_rank, high_gain in zip(gain.ranks, gain.by_layer[layer], strict=True):
+        if rank <= high_rank:
+            share = (rank - low_rank) / (high_rank - low_rank)
+            return low_gain + share * (high_gain - low_gain)
+        low_rank, low_gain = high_rank, high_gain
+    return low_gain

@@ -1,0 +1,139 @@
+"""Whether a plan is for this fleet, all of it, and of the structure that it names."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from profiler.schema import Fleet
+from solver.check_types import Check
+from solver.plan import Plan
+
+__all__ = ["shape_checks"]
+
+COPIED = ("device_class", "count", "examples", "local_steps")
+
+
+def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
+    """Check identity, membership and ranks; needs no costs."""
+    return [
+        *_identity(plan, fleet),
+        _membership(plan, fleet),
+        *(_copied(plan, fleet, field) for field in COPIED),
+        _taking_part(plan),
+        _rank_choices(plan),
+        _min_depth(plan),
+        _structure(plan),
+    ]
+
+
+def _identity(plan: Plan, fleet: Fleet) -> list[Check]:
+    return [
+        Check(
+            name=field,
+            ok=getattr(plan, field) == getattr(fleet, field),
+            detail="same in the plan and the fleet",
+        )
+        for field in ("model", "training", "lora")
+    ]
+
+
+def _membership(plan: Plan, fleet: Fleet) -> Check:
+    """Every device of the fleet is in the plan exactly once, and no other."""
+    planned = Counter(d.name for d in plan.devices)
+    known = {d.name for d in fleet.devices}
+    repeated = [name for name, times in planned.items() if times > 1]
+    faults = {
+        "missing": known - planned.keys(),
+        "unknown": planned.keys() - known,
+        "repeated": repeated,
+    }
+    told = [f"{word}: {_some(names)}" for word, names in faults.items() if names]
+    return Check(
+        name="devices",
+        ok=not told,
+        seen=float(len(plan.devices)),
+        expected=float(len(fleet.devices)),
+        detail="; ".join(told),
+    )
+
+
+def _copied(plan: Plan, fleet: Fleet, field: str) -> Check:
+    """Check a field that the plan repeats from the fleet."""
+    truth = {d.name: getattr(d, field) for d in fleet.devices}
+    pairs = [
+        (d.name, getattr(d, field), truth[d.name]) for d in plan.devices if d.name in truth
+    ]
+    wrong = [pair for pair in pairs if pair[1] != pair[2]]
+    return _verdict(f"devices.{field}", wrong)
+
+
+def _taking_part(plan: Plan) -> Check:
+    active = sum(d.configuration is not None for d in plan.devices)
+    return Check(
+        name="devices.configuration",
+        ok=active > 0,
+        seen=float(active),
+        expected="1 or more",
+        detail="devices that take part",
+    )
+
+
+def _rank_choices(plan: Plan) -> Check:
+    """Every rank above 0 is one of the choices, in the server's adapter too."""
+    choices = set(plan.question.rank_choices)
+    shapes = [("the server", plan.ranks)]
+    shapes += [(f"configuration {i}", c.ranks) for i, c in enumerate(plan.configurations)]
+    wrong = [
+        (owner, _some(sorted(odd)), _some(sorted(choices)))
+        for owner, ranks in shapes
+        if (odd := {r for r in ranks if r > 0} - choices)
+    ]
+    return _verdict("configurations.ranks", wrong)
+
+
+def _min_depth(plan: Plan) -> Check:
+    least = plan.question.min_depth
+    wrong = [
+        (f"configuration {i}", c.depth, f"{least} or more")
+        for i, c in enumerate(plan.configurations)
+        if c.depth < least
+    ]
+    return _verdict("configurations.depth", wrong)
+
+
+def _structure(plan: Plan) -> Check:
+    """How the ranks of a configuration may differ from the server's adapter.
+
+    `shared`: not at all; `capped`: cut off at one cap; `own`: freely below the server's.
+    """
+    structure = plan.question.structure
+    wrong = []
+    for index, configuration in enumerate(plan.configurations):
+        ranks = configuration.ranks
+        cap = max(ranks) if structure == "capped" else max(plan.ranks)
+        allowed = [
+            min(server, cap) if rank > 0 else 0
+            for server, rank in zip(plan.ranks, ranks, strict=True)
+        ]
+        fits = _below(ranks, allowed) if structure == "own" else ranks == allowed
+        if not fits:
+            wrong.append((f"configuration {index}", str(ranks), str(allowed)))
+    return _verdict(f"configurations.{structure}", wrong)
+
+
+def _below(ranks: Sequence[int], server: Sequence[int]) -> bool:
+    return all(r <= s for r, s in zip(ranks, server, strict=True))
+
+
+def _verdict(name: str, wrong: Sequence[tuple[str, object, object]]) -> Check:
+    """Turn a list of (owner, seen, expected) that are wrong into a check."""
+    if not wrong:
+        return Check(name=name, ok=True)
+    owner, seen, expected = wrong[0]
+    detail = f"{len(wrong)} wrong, first '{owner}'"
+    return Check(name=name, ok=False, seen=str(seen), expected=str(expected), detail=detail)
+
+
+def _some(names: Iterable[object], most: int = 5) -> str:
+    listed = sorted(names, key=str) if not isinstance(names, list) else names
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(str(n) for n in listed[:most]) + more

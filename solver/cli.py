@@ -1,0 +1,189 @@
+"""Commands `solve`, `verify`, `compare` and `frontier`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from solver.options import FLEET, JSON, budgets, given, problem_fields
+from solver.policies import POLICIES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@FLEET
+@budgets
+@click.option("--policy", type=click.Choice(POLICIES), default="exact", help="Way to plan.")
+@click.option(
+    "--objective",
+    type=click.Choice(["utility", "time", "efficiency", "legend"]),
+    default="utility",
+    help="Most utility, least time, most utility a second; 'legend' is --policy legend.",
+)
+@click.option(
+    "--structure",
+    type=click.Choice(["shared", "own"]),
+    default="shared",
+    help="One rank per layer for all devices, or ranks of its own for every device.",
+)
+@click.option("--min-utility", type=float, help="Least utility, for time and efficiency.")
+@click.option("--seed", type=int, default=0, help="Seed of every random choice.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
+@JSON
+def solve(
+    fleet_path: Path, output: Path | None, as_json: bool, seed: int, **options: Any
+) -> None:
+    r"""Find depth and ranks for every device of FLEET.
+
+    \b
+    legend solve fleet.json --round-time 30 -o plan.json
+    legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
+    legend solve fleet.json --objective time --min-utility 0.8
+    """
+    from profiler.schema import read_fleet, write
+    from solver.planner import solve as plan_problem
+    from solver.problem import Problem
+
+    if options["objective"] == "legend":
+        options["policy"] = "legend"
+    problem = Problem.of(
+        read_fleet(fleet_path),
+        policy=options["policy"],
+        objective=options["objective"],
+        structure=options["structure"],
+        min_utility=options["min_utility"],
+        **problem_fields(options),
+    )
+    plan = plan_problem(problem, seed=seed, options=given(options), inputs=(fleet_path,))
+    if output is not None:
+        write(output, plan)
+    if as_json:
+        click.echo(msgspec.json.encode(plan))
+        return
+    from solver.tables import plan_view
+
+    console = _console()
+    console.print(plan_view(plan, console.width))
+    if output is not None:
+        click.echo(f"plan written to {output}", err=True)
+
+
+@click.command()
+@click.argument("plan_path", metavar="PLAN", type=click.Path(path_type=Path))
+@FLEET
+@JSON
+@click.pass_context
+def verify(ctx: click.Context, plan_path: Path, fleet_path: Path, as_json: bool) -> None:
+    """Check PLAN against FLEET independently; exit 0 only if everything holds.
+
+    Every cost, budget and figure is recomputed from the raw profiles by code that shares
+    nothing with the solvers.
+    """
+    from profiler.schema import read_fleet
+    from solver.check import check
+    from solver.plan import read_plan
+
+    verdict = check(read_plan(plan_path), read_fleet(fleet_path))
+    if as_json:
+        report = {"ok": verdict.ok, "checks": verdict.checks}
+        click.echo(msgspec.json.encode(report))
+    else:
+        for failure in verdict.failed:
+            seen, expected = failure.seen, failure.expected
+            click.echo(
+                f"FAILED {failure.name}: seen {seen}, expected {expected}. {failure.detail}"
+            )
+        held = len(verdict.checks) - len(verdict.failed)
+        click.echo(
+            f"{held} of {len(verdict.checks)} checks hold: {plan_path} against {fleet_path}"
+        )
+    ctx.exit(0 if verdict.ok else 2)
+
+
+@click.command()
+@FLEET
+@budgets
+@click.option(
+    "--policy", "chosen", multiple=True, type=click.Choice(POLICIES), help="Only these."
+)
+@JSON
+def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    r"""Plan FLEET with every policy and show the plans side by side.
+
+    The gap is to the best plan of any structure: ranks of its own for every device.
+
+    \b
+    legend compare fleet.json --round-time 30
+    """
+    from profiler.schema import read_fleet
+    from solver.compare import compare_policies
+
+    rows = compare_policies(read_fleet(fleet_path), chosen or POLICIES, problem_fields(options))
+    if as_json:
+        click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
+        return
+    from solver.tables import comparison_table
+
+    _console().print(comparison_table(rows))
+
+
+def _comparison_record(row: Any) -> dict[str, object]:
+    plan = row.plan
+    return {
+        "policy": row.policy,
+        "gap_fraction": row.gap_fraction,
+        "reason": row.reason,
+        "predicted": None if plan is None else plan.predicted,
+        "question": None if plan is None else plan.question,
+    }
+
+
+@click.command()
+@FLEET
+@budgets
+@click.option(
+    "--points", type=click.IntRange(2, 10_000), default=20, help="Round times to plan for."
+)
+@JSON
+def frontier(fleet_path: Path, points: int, as_json: bool, **options: Any) -> None:
+    r"""Show the largest utility for every round time: the Pareto curve.
+
+    \b
+    legend frontier fleet.json --points 100 --json
+    """
+    from profiler.schema import read_fleet
+    from solver.frontier import frontier_points
+    from solver.problem import Problem
+
+    found = frontier_points(
+        Problem.of(read_fleet(fleet_path), **problem_fields(options)), points
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("round time s", "utility", "gap", "mean depth", "mean wait s"):
+        table.add_column(name, justify="right")
+    for p in found:
+        table.add_row(
+            f"{p.round_time_s:.4g}",
+            f"{p.utility:.5f}",
+            f"{p.gap_fraction:.3%}",
+            f"{p.mean_depth:.2f}",
+            f"{p.mean_wait_s:.3g}",
+        )
+    _console().print(table)
+
+
+def _console() -> "Console":
+    """Stdout, as wide as tables need where it is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

@@ -1,0 +1,75 @@
+"""Every policy on the same fleet under the same budgets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from profiler.schema import Fleet
+from solver.errors import Infeasible
+from solver.exact import maximise_utility
+from solver.explain import describe
+from solver.outcome import relative_gap
+from solver.planner import solve
+from solver.problem import Problem
+from solver.tables import Row, budget_text
+
+
+def compare_policies(
+    fleet: Fleet, policies: Sequence[str], options: dict[str, Any]
+) -> list[Row]:
+    """Plan with each policy.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    policies : sequence of str
+    options : dict
+        Keyword arguments of `Problem.of` that all of them get.
+
+    Returns
+    -------
+    list of Row
+        One a policy, in the order given; ``exact`` twice, with shared ranks and with ranks
+        of its own for every device. The gap is to the latter's bound under the same budgets.
+    """
+    best = _best_utility(fleet, options)
+    rows = []
+    for policy in policies:
+        structures = ("shared", "own") if policy == "exact" else ("shared",)
+        for structure in structures:
+            name = f"{policy}, {structure} ranks" if policy == "exact" else policy
+            rows.append(
+                _row(fleet, name, {"policy": policy, "structure": structure, **options}, best)
+            )
+    return rows
+
+
+def _best_utility(fleet: Fleet, options: dict[str, Any]) -> float | None:
+    relaxed = {**options, "structure": "own", "mean_wait_s": None, "rank_budget": None}
+    try:
+        return maximise_utility(Problem.of(fleet, **relaxed)).bound
+    except Infeasible:
+        return None
+
+
+def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float | None) -> Row:
+    problem = Problem.of(fleet, **options)
+    try:
+        plan = solve(problem)
+    except Infeasible as error:
+        return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
+    kept = plan.question.budgets == problem.question.budgets
+    gap = None
+    if kept and best is not None:
+        gap = relative_gap(plan.predicted.utility, best, "utility")
+    reason = "" if kept else f"asks for less: {budget_text(plan.question.budgets)}"
+    return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)
+
+
+def _brief(error: Infeasible) -> str:
+    """The worst shortfall and how many devices have one."""
+    if not error.shortfalls:
+        return f"infeasible: {error.repair}"
+    others = len({s.device for s in error.shortfalls}) - 1
+    return f"infeasible: {describe(error.shortfalls[0])}" + (
+        f", {others} more" if others else ""
+    )

@@ -1,0 +1,192 @@
+"""Costs of a configuration: a table by depth plus a slope by rank, for every resource.
+
+All a solver knows of a device is, for each limited resource q,
+
+    cost_q(i, k, r) = scale_i (by_depth[c, k] + sum_{j<=k} per_rank[c, j] r_j)
+                      + offset_i + wire_i sum_{j<=k} size_j r_j   <=   limit_i
+
+with c the class of device i. Layers are counted from the *output* here: j = 1 is the last
+layer, at index 0. See design section 2; the cost model is that of LEGEND (arXiv 2412.20004)
+as far as known, with measured tables in place of its proportional terms.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from profiler.schema import DepthCost, DeviceClass, Fleet
+from solver.devices import Devices, Floats, Ints
+from solver.plan import Budgets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One limited quantity of every device.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in plans and explanations: 'round time', 'memory' ...
+    unit : str
+        's', 'bytes' or 'J'.
+    by_depth : array, shape (C, L + 1)
+        Cost at depth k and rank 0, by class.
+    per_rank : array, shape (C, L)
+        Cost of one rank, by class and layer from the output.
+    scale, offset, wire, limit : array, shape (N,)
+        Multiplier of the class's cost, fixed cost, cost per LoRA parameter, and limit.
+    """
+
+    name: str
+    unit: str
+    by_depth: Floats
+    per_rank: Floats
+    scale: Floats
+    offset: Floats
+    wire: Floats
+    limit: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """The resources of a fleet and what it takes to predict a round.
+
+    Parameters
+    ----------
+    devices : Devices
+        N rows.
+    sizes : array of int, shape (L,)
+        LoRA parameters a rank adds, by layer from the output.
+    seconds : Resource
+        Round time; its limit is infinite unless budgeted.
+    resources : tuple of Resource
+        Everything limited by the budgets or by a device's memory.
+    compute_s : tuple of arrays, shapes (C, L + 1) and (C, L)
+        One step by depth and its slope by rank.
+    memory : tuple of Resource
+        The three phases whose largest is the peak.
+    head_bytes, bytes_per_parameter : float
+    power_w, radio_j_per_byte : array, shape (C,)
+    """
+
+    devices: Devices
+    sizes: Ints
+    seconds: Resource
+    memory: tuple[Resource, ...]
+    resources: tuple[Resource, ...]
+    head_bytes: float
+    bytes_per_parameter: float
+    power_w: Floats
+    radio_j_per_byte: Floats
+
+
+def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) -> Costs:
+    """Put a fleet under budgets.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        Class tables, model and LoRA sizes.
+    budgets : Budgets
+        Limits; one that is None is not a resource.
+    devices : Devices, optional
+        Replaces the fleet's own devices (a million of them, from arrays).
+    """
+    devices = Devices.of(fleet) if devices is None else devices
+    lora, model = fleet.lora, fleet.model
+    sizes = np.array(lora.parameters_per_rank[::-1], dtype=np.int64)
+    head_bytes = model.head_parameters * lora.bytes_per_parameter
+    power_w = np.array([c.device.power_w for c in fleet.classes])
+    radio = np.array([c.device.radio_j_per_byte for c in fleet.classes])
+    steps = [_step_tables(c) for c in fleet.classes]
+    step_s, step_slope_s = np.array([s[0] for s in steps]), np.array([s[1] for s in steps])
+    zero_depth, zero_rank = np.zeros_like(step_s), np.zeros_like(step_slope_s)
+    ones = np.ones(len(devices))
+    compute = devices.time_scale * devices.local_steps
+    s_per_byte = 1 / devices.uplink_bytes_per_s + 1 / devices.downlink_bytes_per_s
+    width = lora.bytes_per_parameter
+
+    def limited(value: float | None) -> Floats:
+        return ones * (np.inf if value is None else value)
+
+    seconds = Resource(
+        name="round time",
+        unit="s",
+        by_depth=step_s,
+        per_rank=step_slope_s,
+        scale=compute,
+        offset=devices.latency_s + head_bytes * s_per_byte,
+        wire=width * s_per_byte,
+        limit=limited(budgets.round_time_s),
+    )
+    memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
+    resources = [seconds] if budgets.round_time_s is not None else []
+    if np.isfinite(devices.memory_bytes).any():
+        resources.extend(memory)
+    wires = {"upload": budgets.upload_bytes, "download": budgets.download_bytes}
+    for name, budget in wires.items():
+        if budget is not None:
+            resources.append(
+                Resource(
+                    name=name,
+                    unit="bytes",
+                    by_depth=zero_depth,
+                    per_rank=zero_rank,
+                    scale=0 * ones,
+                    offset=head_bytes * ones,
+                    wire=width * ones,
+                    limit=limited(budget),
+                )
+            )
+    if budgets.energy_j is not None:
+        c = devices.class_index
+        resources.append(
+            Resource(
+                name="energy",
+                unit="J",
+                by_depth=step_s,
+                per_rank=step_slope_s,
+                scale=compute * power_w[c],
+                offset=2 * head_bytes * radio[c],
+                wire=2 * width * radio[c],
+                limit=limited(budgets.energy_j),
+            )
+        )
+    return Costs(
+        devices=devices,
+        sizes=sizes,
+        seconds=seconds,
+        memory=memory,
+        resources=tuple(resources),
+        head_bytes=head_bytes,
+        bytes_per_parameter=width,
+        power_w=power_w,
+        radio_j_per_byte=radio,
+    )
+
+
+_PHASES = ("forward_bytes", "backward_bytes", "optimizer_bytes")
+
+
+def _step_tables(device_class: DeviceClass) -> tuple[Floats, Floats]:
+    """Seconds of a step by depth, shape (L + 1,), and by rank, (L,) from the output."""
+    time = device_class.time
+    bare_s = time.embedding_s + sum(time.forward_s) + time.head_s
+    backward_s = np.cumsum([0.0, *time.backward_s[::-1]])
+    return bare_s + backward_s, np.array(time.lora_s_per_rank[::-1])
+
+
+def _memory(classes: list[DeviceClass], devices: Devices, phase: str) -> Resource:
+    tables: list[DepthCost] = [getattr(c.memory, phase) for c in classes]
+    base = np.array([c.memory.weights_bytes + c.memory.framework_bytes for c in classes])
+    ones = np.ones(len(devices))
+    return Resource(
+        name="memory",
+        unit="bytes",
+        by_depth=np.array([t.by_depth for t in tables]),
+        per_rank=np.array([t.per_rank[::-1] for t in tables]),
+        scale=ones,
+        offset=base[devices.class_index],
+        wire=0 * ones,
+        limit=devices.memory_bytes,
+    )

@@ -1,0 +1,73 @@
+"""Devices as columns, so that a million of them are a few arrays and not a million objects."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from profiler.schema import Fleet
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """N rows of devices; a row may stand for `count` devices alike.
+
+    Parameters
+    ----------
+    names : list of str, length N
+    class_index : array of int, shape (N,)
+        Row of the device's class in the class tables.
+    count : array of int, shape (N,)
+    uplink_bytes_per_s, downlink_bytes_per_s : array, shape (N,)
+    latency_s : array, shape (N,)
+    examples, local_steps : array of int, shape (N,)
+    memory_bytes : array, shape (N,)
+        Memory it may use; infinite where there is no limit.
+    time_scale : array, shape (N,)
+        Observed over profiled compute time.
+    """
+
+    names: list[str]
+    class_index: Ints
+    count: Ints
+    uplink_bytes_per_s: Floats
+    downlink_bytes_per_s: Floats
+    latency_s: Floats
+    examples: Ints
+    local_steps: Ints
+    memory_bytes: Floats
+    time_scale: Floats
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, fleet: Fleet) -> Self:
+        """Columns of a fleet's devices, in its order."""
+        index = {c.name: i for i, c in enumerate(fleet.classes)}
+        rows = fleet.devices
+
+        def floats(field: str) -> Floats:
+            return np.array([getattr(d, field) for d in rows], dtype=np.float64)
+
+        def ints(field: str) -> Ints:
+            return np.array([getattr(d, field) for d in rows], dtype=np.int64)
+
+        memory = floats("memory_bytes")
+        memory[memory == 0] = np.inf
+        return cls(
+            names=[d.name for d in rows],
+            class_index=np.array([index[d.device_class] for d in rows], dtype=np.int64),
+            count=ints("count"),
+            uplink_bytes_per_s=floats("uplink_bytes_per_s"),
+            downlink_bytes_per_s=floats("downlink_bytes_per_s"),
+            latency_s=floats("latency_s"),
+            examples=ints("examples"),
+            local_steps=ints("local_steps"),
+            memory_bytes=memory,
+            time_scale=floats("time_scale"),
+        )

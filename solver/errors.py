@@ -1,0 +1,48 @@
+"""What can go wrong while planning.
+
+::
+
+    Exception
+    ├── InputError    bad input (exit code 2), see `profiler.schema`
+    └── Infeasible    no plan keeps every budget (exit code 3)
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """A device that a budget shuts out even at its least configuration."""
+
+    device: str
+    constraint: str
+    unit: str
+    need: float
+    limit: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Infeasible(Exception):
+    """No plan keeps every budget.
+
+    Parameters
+    ----------
+    reason : str
+        One line: the device, the need, the limit and the nearest repair.
+    shortfalls : list of Shortfall
+        Every device and constraint that fails at the least configuration, worst first.
+    least_round_time_s : float or None
+        Smallest round time at which the other budgets can be kept; None if none is.
+    repair : str
+        The cheapest change that makes a plan possible.
+    """
+
+    exit_code = 3
+
+    reason: str
+    shortfalls: list[Shortfall] = field(default_factory=list)
+    least_round_time_s: float | None = None
+    repair: str = ""
+
+    def __str__(self) -> str:
+        return self.reason

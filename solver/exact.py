@@ -1,0 +1,189 @@
+"""Exact ranks and depth for one utility problem: `shared` by the dynamic program, `own` too.
+
+With ranks of its own every device is its own problem, and one table serves them all: with
+everybody's weight set to 1, V_k(S) is the most a device can gain from its last k layers with
+prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from msgspec.structs import replace as replace_fields
+
+from profiler.schema import InputError
+from solver.allocation import Allocation, deepest, shared, utility
+from solver.capacity import Capacity, capacity, proportional, units_by_depth
+from solver.devices import Floats, Ints
+from solver.dp import SharedRanks, shared_ranks, tables
+from solver.explain import infeasible
+from solver.outcome import Outcome
+from solver.problem import Problem
+from solver.waits import depth_times, limit_wait
+
+# Deadlines tried when a mean wait must be kept: the ranks that suit a shorter round.
+WAIT_DEADLINES = 32
+
+
+def maximise_utility(problem: Problem) -> Outcome:
+    """Find the depth and ranks of largest utility under every budget.
+
+    Raises
+    ------
+    Infeasible
+        If a device cannot reach the least depth at the smallest rank.
+    InputError
+        If the structure is not one this method solves.
+    """
+    structure = problem.question.structure
+    if structure == "own":
+        return _own(problem)
+    if structure == "shared":
+        return _shared(problem)
+    raise InputError(f"structure '{structure}' has no exact method; expected shared or own")
+
+
+def _shared(problem: Problem) -> Outcome:
+    upper = _solve(problem, optimistic=True)
+    lower = upper if proportional(problem.costs) else _solve(problem, optimistic=False)
+    if upper is None or lower is None:
+        raise infeasible(problem)
+    allocation = shared(problem, lower.ranks)
+    epsilon_s = problem.question.budgets.mean_wait_s
+    if epsilon_s is not None:
+        allocation = _with_wait(problem, allocation, epsilon_s)
+    method = "dynamic program" if upper is lower else "dynamic program between two bounds"
+    value = utility(problem, allocation)
+    return Outcome(
+        allocation=allocation, value=value, bound=max(upper.value, value), method=method
+    )
+
+
+def utility_bound(problem: Problem) -> float:
+    """Utility that no plan of the same question exceeds, whoever it leaves out.
+
+    Shared ranks are bounded by the best shared ranks, ranks that differ by ranks of their
+    own for everybody; the least depth and the mean wait are dropped.
+    """
+    question = problem.question
+    if question.structure != "shared":
+        free = replace(problem, question=replace_fields(question, min_depth=0))
+        return _own_gains(free, optimistic=True)[0]
+    top = question.rank_choices[-1]
+    best = shared_ranks(
+        capacity(problem.costs, problem.weights, top, optimistic=True),
+        problem.gains,
+        problem.ranks,
+        min_depth=0,
+        rank_budget=question.budgets.rank_budget,
+    )
+    return 0.0 if best is None else best.value
+
+
+def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
+    question = problem.question
+    table = capacity(
+        problem.costs, problem.weights, question.rank_choices[-1], optimistic=optimistic
+    )
+    if table.least[question.min_depth] < 0:
+        return None
+    return shared_ranks(
+        table,
+        problem.gains,
+        problem.ranks,
+        min_depth=question.min_depth,
+        rank_budget=question.budgets.rank_budget,
+    )
+
+
+def _with_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Allocation:
+    """Best allocation found that keeps the mean wait; the bound stays that without it."""
+    best, best_value = None, -1.0
+    for candidate in [allocation, *_shorter_rounds(problem, allocation)]:
+        kept = limit_wait(problem, candidate, epsilon_s)
+        if kept is not None and utility(problem, kept) > best_value:
+            best, best_value = kept, utility(problem, kept)
+    if best is None:
+        raise infeasible(problem)
+    return best
+
+
+def _shorter_rounds(problem: Problem, allocation: Allocation) -> list[Allocation]:
+    """Allocations that are best for shorter deadlines, longest first."""
+    times = depth_times(problem, allocation)
+    part = allocation.taking_part
+    longest = times[part, allocation.depth[part]].max()
+    shortest = times[part, problem.question.min_depth].max()
+    found = []
+    for deadline_s in np.linspace(longest, shortest, WAIT_DEADLINES + 1)[1:]:
+        shorter = problem.under(round_time_s=float(deadline_s))
+        ranks = _solve(shorter, optimistic=False)
+        if ranks is not None:
+            found.append(shared(shorter, ranks.ranks))
+    return found
+
+
+def _own(problem: Problem) -> Outcome:
+    if problem.question.budgets.rank_budget is not None:
+        raise InputError(
+            "a rank budget needs shared ranks; drop --rank-budget or --structure own"
+        )
+    upper = _own_gains(problem, optimistic=True)
+    lower = upper if proportional(problem.costs) else _own_gains(problem, optimistic=False)
+    allocation = lower[1]
+    if (allocation.depth < problem.question.min_depth).any():
+        raise infeasible(problem)
+    epsilon_s = problem.question.budgets.mean_wait_s
+    if epsilon_s is not None:
+        kept = limit_wait(problem, allocation, epsilon_s)
+        if kept is None:
+            raise infeasible(problem)
+        allocation = kept
+    value = utility(problem, allocation)
+    return Outcome(
+        allocation=allocation,
+        value=value,
+        bound=max(upper[0], value),
+        method="dynamic program, one table for all devices",
+    )
+
+
+def _own_gains(problem: Problem, *, optimistic: bool) -> tuple[float, Allocation]:
+    """Largest utility with ranks of their own, and who trains what."""
+    costs, choices = problem.costs, problem.ranks
+    unit = int(np.gcd.reduce(costs.sizes))
+    steps = costs.sizes // unit
+    top = int(steps.sum()) * int(choices[-1])
+    everyone = Capacity(
+        unit=unit,
+        steps=steps,
+        reach=np.ones((len(steps) + 1, top + 1)),
+        least=np.full(len(steps) + 1, top),
+    )
+    table = tables(everyone, problem.gains, choices)
+    units = units_by_depth(costs, unit, top, optimistic=optimistic)
+    n = len(costs.devices)
+    gain = np.full(n, -np.inf)
+    gain[units[0] >= 0] = 0.0
+    at = np.zeros((n, 2), dtype=np.int64)
+    for k in range(1, problem.layers + 1):
+        best, where = _running_best(table.values[k][:, 0])
+        room = units[k]
+        here = np.where(room >= 0, best[room.clip(0)], -np.inf)
+        # A device below its least depth has nothing to choose yet.
+        better = (here > gain) | ((k == problem.question.min_depth) & (here > -np.inf))
+        gain[better] = here[better]
+        at[better] = np.stack([np.full(n, k), where[room.clip(0)]], axis=1)[better]
+    pairs, row = np.unique(at, axis=0, return_inverse=True)
+    rows = np.array([table.backtrack(int(k), int(s)) for k, s in pairs])
+    row = row.reshape(-1)
+    depth = np.where(np.isneginf(gain), -1, deepest(costs, rows, row))
+    value = float(np.dot(problem.weights, np.where(np.isneginf(gain), 0.0, gain)))
+    return value, Allocation(rows=rows, row=row, depth=depth)
+
+
+def _running_best(values: Floats) -> tuple[Floats, Ints]:
+    """Largest value at or below each prefix sum, and the first place it stands at."""
+    best = np.maximum.accumulate(values)
+    rises = np.append(True, best[1:] > best[:-1])
+    where = np.maximum.accumulate(np.where(rises, np.arange(len(best)), 0))
+    return best, where

@@ -1,0 +1,78 @@
+"""The Pareto curve of utility against round time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.allocation import mean_wait_s
+from solver.errors import Infeasible
+from solver.exact import maximise_utility
+from solver.explain import infeasible, least_ranks, least_round_time_s
+from solver.objectives import round_time_s
+from solver.outcome import relative_gap
+from solver.problem import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """The best plan within a round time.
+
+    Parameters
+    ----------
+    round_time_s : float
+        Realised: the slowest device.
+    utility : float
+    gap_fraction : float
+        To the bound at the round time that was asked for.
+    mean_depth : float
+        Adapted layers, mean over devices.
+    mean_wait_s : float
+    """
+
+    round_time_s: float
+    utility: float
+    gap_fraction: float
+    mean_depth: float
+    mean_wait_s: float
+
+
+def frontier_points(problem: Problem, points: int) -> list[Point]:
+    """Best plans at `points` round times, from the least feasible to the longest useful.
+
+    Dominated points are left out, so fewer may come back. Round times are spaced evenly in
+    their logarithm.
+
+    Raises
+    ------
+    Infeasible
+        If no round time is long enough.
+    """
+    depth, patient = problem.question.min_depth, problem.under(round_time_s=None)
+    least_s = least_round_time_s(patient, least_ranks(problem, depth), depth)
+    if least_s is None:
+        raise infeasible(patient)
+    longest_s = round_time_s(patient, maximise_utility(patient).allocation)
+    if problem.question.budgets.round_time_s is not None:
+        longest_s = min(longest_s, problem.question.budgets.round_time_s)
+    found: list[Point] = []
+    for seconds in np.geomspace(least_s, max(least_s, longest_s), points):
+        point = _point(patient.under(round_time_s=float(seconds)))
+        if point is not None and (not found or point.utility > found[-1].utility):
+            found.append(point)
+    return found
+
+
+def _point(problem: Problem) -> Point | None:
+    try:
+        outcome = maximise_utility(problem)
+    except Infeasible:
+        return None
+    allocation = outcome.allocation
+    count = problem.costs.devices.count
+    return Point(
+        round_time_s=round_time_s(problem, allocation),
+        utility=outcome.value,
+        gap_fraction=relative_gap(outcome.value, outcome.bound or outcome.value, "utility"),
+        mean_depth=float(np.average(allocation.depth.clip(0), weights=count)),
+        mean_wait_s=mean_wait_s(problem, allocation),
+    )

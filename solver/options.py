@@ -1,0 +1,106 @@
+"""Command-line options that several commands share, and what they mean to a problem."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from profiler.schema import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FLEET = click.argument("fleet_path", metavar="FLEET", type=click.Path(path_type=Path))
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."
+)
+
+_BUDGETS = (
+    click.option(
+        "--round-time", "round_time_s", type=float, metavar="S", help="Longest round, seconds."
+    ),
+    click.option(
+        "--mean-wait",
+        "mean_wait_s",
+        type=float,
+        metavar="S",
+        help="Longest mean wait, seconds.",
+    ),
+    click.option(
+        "--rank-budget", type=int, metavar="N", help="Largest sum of the shared ranks."
+    ),
+    click.option(
+        "--upload-mb", type=float, metavar="MB", help="Largest upload of a device a round."
+    ),
+    click.option(
+        "--download-mb", type=float, metavar="MB", help="Largest download of a device."
+    ),
+    click.option(
+        "--energy-j", type=float, metavar="J", help="Most energy of a device a round."
+    ),
+    click.option(
+        "--ranks",
+        default="1-64",
+        metavar="LIST",
+        help="Ranks a layer may have: '1-64' or '4,8,16'.",
+    ),
+    click.option(
+        "--min-depth", type=int, default=1, metavar="K", help="Fewest layers a device adapts."
+    ),
+    click.option(
+        "--weights",
+        type=click.Choice(["examples", "equal"]),
+        default="examples",
+        help="What a device counts for.",
+    ),
+)
+
+
+def budgets(command: F) -> F:
+    """Add the options of every budget to a command."""
+    for option in reversed(_BUDGETS):
+        command = option(command)
+    return command
+
+
+def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Translate the options of `budgets` to keyword arguments of `Problem.of`."""
+    fields = {
+        name: options[name]
+        for name in (
+            "round_time_s",
+            "mean_wait_s",
+            "rank_budget",
+            "energy_j",
+            "min_depth",
+            "weights",
+        )
+    }
+    fields["ranks"] = parse_ranks(options["ranks"])
+    for name in ("upload", "download"):
+        megabytes = options[f"{name}_mb"]
+        fields[f"{name}_bytes"] = None if megabytes is None else megabytes * 1e6
+    return fields
+
+
+def parse_ranks(text: str) -> list[int]:
+    """Read '4,8,16' or '1-64' or a mix; raises `InputError`."""
+    try:
+        ranks: list[int] = []
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            ranks.extend(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise InputError(
+            f"--ranks is '{text}'; expected a list such as 4,8,16 or 1-64"
+        ) from None
+    return ranks
+
+
+def given(options: dict[str, Any]) -> dict[str, str]:
+    """Options as text, without those left out, for a plan's provenance."""
+    return {
+        name: str(value)
+        for name, value in sorted(options.items())
+        if value is not None and not isinstance(value, Path) and name != "as_json"
+    }

@@ -1,0 +1,59 @@
+"""From a problem to a plan: look the policy up, plan, bound, certify."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from solver.assemble import assemble
+from solver.exact import utility_bound
+from solver.plan import Plan
+from solver.policies import policy
+from solver.problem import Problem
+
+
+def solve(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    options: dict[str, str] | None = None,
+    inputs: tuple[Path, ...] = (),
+) -> Plan:
+    """Plan.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its question names the policy.
+    seed : int
+        Seed of every random choice.
+    options, inputs
+        For the plan's provenance.
+
+    Returns
+    -------
+    Plan
+        With predictions and a certificate.
+
+    Raises
+    ------
+    Infeasible
+        If no plan keeps every budget; says which device needs what.
+    InputError
+        If the question is not one that the policy answers.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from profiler.schema import read_fleet
+    >>> fleet = read_fleet(Path("fleet.json"))  # doctest: +SKIP
+    >>> plan = solve(Problem.of(fleet, round_time_s=30))  # doctest: +SKIP
+    """
+    outcome = policy(problem.question.policy).plan(problem)
+    answered = problem
+    if outcome.question is not None:
+        answered = replace(problem, question=outcome.question)
+    if outcome.bound is None:
+        outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
+    certificate = outcome.certificate(answered.question.objective)
+    return assemble(
+        answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
+    )

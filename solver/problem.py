@@ -1,0 +1,159 @@
+"""A planning problem: a fleet, budgets, and what is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+
+from profiler.schema import Fleet, Gain, InputError
+from solver.costs import Costs, build_costs
+from solver.devices import Devices, Floats, Ints
+from solver.plan import Budgets, Objective, Question, Structure
+
+MAX_RANK = 1024
+DEFAULT_RANKS = tuple(range(1, 65))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a planner asks; build one with `Problem.of`.
+
+    Layers are counted from the output in every array: index 0 is the last layer.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    question : Question
+        Policy, objective, structure, rank choices, budgets.
+    costs : Costs
+    gains : array, shape (L, R)
+        Gain of layer j from the output at the m-th rank choice.
+    weights : array, shape (N,)
+        Weight of a device (times its count) in the utility; sums to 1.
+    """
+
+    fleet: Fleet
+    question: Question
+    costs: Costs
+    gains: Floats
+    weights: Floats
+
+    @classmethod
+    def of(
+        cls,
+        fleet: Fleet,
+        *,
+        policy: str = "exact",
+        objective: Objective = "utility",
+        structure: Structure = "shared",
+        weights: Literal["examples", "equal"] = "examples",
+        ranks: Sequence[int] = DEFAULT_RANKS,
+        min_depth: int = 1,
+        min_utility: float | None = None,
+        round_time_s: float | None = None,
+        mean_wait_s: float | None = None,
+        upload_bytes: float | None = None,
+        download_bytes: float | None = None,
+        energy_j: float | None = None,
+        rank_budget: int | None = None,
+        devices: Devices | None = None,
+    ) -> Self:
+        """Pose a problem.
+
+        Parameters
+        ----------
+        fleet : Fleet
+        policy : str
+            Way to plan; see `solver.policies`.
+        objective : {'utility', 'time', 'efficiency', 'legend'}
+        structure : {'shared', 'capped', 'own'}
+            One rank per layer for all devices, the same up to a cap per device, or ranks of
+            its own for every device.
+        weights : {'examples', 'equal'}
+            What a device counts for in the utility.
+        ranks : sequence of int
+            Ranks a layer may have, 1 or more.
+        min_depth : int
+            Fewest layers a device adapts (k_min).
+        min_utility : float, optional
+            Least utility, for the objectives 'time' and 'efficiency'.
+        round_time_s, mean_wait_s, upload_bytes, download_bytes, energy_j, rank_budget
+            Budgets; None means no limit.
+        devices : Devices, optional
+            Replaces the fleet's devices, for fleets too large for a list.
+
+        Raises
+        ------
+        InputError
+            If an option is out of range.
+        """
+        layers = fleet.model.layers
+        choices = sorted(set(ranks))
+        if not choices or choices[0] < 1 or choices[-1] > MAX_RANK:
+            raise InputError(
+                f"ranks {list(ranks)}; expected whole numbers from 1 to {MAX_RANK}"
+            )
+        if not 0 <= min_depth <= layers:
+            raise InputError(f"min depth is {min_depth}; the model has {layers} layers")
+        try:
+            budgets = Budgets(
+                round_time_s=round_time_s,
+                mean_wait_s=mean_wait_s,
+                upload_bytes=upload_bytes,
+                download_bytes=download_bytes,
+                energy_j=energy_j,
+                rank_budget=rank_budget,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        question = Question(
+            policy=policy,
+            objective=objective,
+            structure=structure,
+            weights=weights,
+            rank_choices=choices,
+            min_depth=min_depth,
+            min_utility=min_utility,
+            budgets=budgets,
+        )
+        costs = build_costs(fleet, budgets, devices)
+        counted = costs.devices.count * (costs.devices.examples if weights == "examples" else 1)
+        return cls(
+            fleet=fleet,
+            question=question,
+            costs=costs,
+            gains=gain_table(fleet.gain, choices),
+            weights=counted / counted.sum(),
+        )
+
+    def under(self, **budgets: float | int | None) -> Self:
+        """Return the same problem with some budgets changed."""
+        changed = Budgets(**{**_fields(self.question.budgets), **budgets})  # type: ignore[arg-type]
+        question = Question(**{**_fields(self.question), "budgets": changed})  # type: ignore[arg-type]
+        costs = build_costs(self.fleet, changed, self.costs.devices)
+        return replace(self, question=question, costs=costs)
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers, L."""
+        return len(self.costs.sizes)
+
+    @property
+    def ranks(self) -> Ints:
+        """Rank choices, ascending, shape (R,)."""
+        return np.array(self.question.rank_choices, dtype=np.int64)
+
+
+def gain_table(gain: Gain, choices: Sequence[int]) -> Floats:
+    """Gain by layer from the output and rank choice, shape (L, R).
+
+    Linear between the listed ranks, from 0 at rank 0, flat above the last.
+    """
+    columns = [0, *gain.ranks]
+    rows = [np.interp(choices, columns, [0.0, *row]) for row in reversed(gain.by_layer)]
+    return np.array(rows)
+
+
+def _fields(struct: Budgets | Question) -> dict[str, object]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}

@@ -1,0 +1,186 @@
+"""Plans and comparisons as tables that people read."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from solver.explain import friendly
+from solver.plan import Budgets, Configuration, Plan, PlannedDevice
+
+# Columns that the table takes beside the ranks, and a layer's cell in the grid.
+_BESIDE, _CELL = 78, 3
+
+
+def plan_view(plan: Plan, width: int) -> Group:
+    """Show a plan: what was asked, classes by layers with ranks, totals, certificate."""
+    return Group(_heading(plan), plan_table(plan, width), _totals(plan), _certificate(plan))
+
+
+def plan_table(plan: Plan, width: int) -> Table:
+    """One row per device class and depth: ranks by layer, predicted costs, what binds.
+
+    Where a grid of layers does not fit `width`, equal ranks are written as '8x4' (eight
+    layers of rank 4).
+    """
+    layers = plan.model.layers
+    grid = _BESIDE + _CELL * layers <= width
+    header = "ranks, input to output"
+    if grid:
+        header = " ".join(f"{i + 1:>2}" for i in range(layers))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", justify="right")
+    table.add_column("class")
+    table.add_column(header, no_wrap=grid)
+    for name in ("time s", "wait s", "memory", "upload"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what binds")
+    for (device_class, index), devices in _groups(plan):
+        configuration = None if index is None else plan.configurations[index]
+        table.add_row(
+            f"{sum(d.count for d in devices)}",
+            device_class,
+            _ranks(configuration, grid=grid),
+            *_costs(devices),
+            _binding(devices),
+        )
+    return table
+
+
+def _groups(plan: Plan) -> list[tuple[tuple[str, int | None], list[PlannedDevice]]]:
+    def key(device: PlannedDevice) -> tuple[str, int]:
+        return device.device_class, -1 if device.configuration is None else device.configuration
+
+    ordered = sorted(plan.devices, key=key)
+    return [
+        ((name, None if index < 0 else index), list(devices))
+        for (name, index), devices in groupby(ordered, key)
+    ]
+
+
+def _ranks(configuration: Configuration | None, *, grid: bool) -> Text:
+    if configuration is None:
+        return Text("left out", style="dim")
+    if grid:
+        cells = [
+            Text(f"{rank or '·':>2}", style="bold cyan" if rank else "dim")
+            for rank in configuration.ranks
+        ]
+        return Text(" ").join(cells)
+    runs = [(rank, len(list(run))) for rank, run in groupby(configuration.ranks)]
+    return Text(" ".join(f"{n}x{rank or '·'}" for rank, n in runs))
+
+
+def _costs(devices: Sequence[PlannedDevice]) -> list[str]:
+    predicted = [d.predicted for d in devices if d.predicted is not None]
+    if not predicted:
+        return ["-"] * 4
+    return [
+        _span([p.time_s for p in predicted]),
+        _span([p.wait_s for p in predicted]),
+        friendly(max(p.memory_bytes for p in predicted), "bytes"),
+        friendly(max(p.upload_bytes for p in predicted), "bytes"),
+    ]
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low}-{high}"
+
+
+def _binding(devices: Sequence[PlannedDevice]) -> str:
+    counts: defaultdict[str, int] = defaultdict(int)
+    for device in devices:
+        counts[device.binding] += device.count
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(name if len(ordered) == 1 else f"{name} ({n})" for name, n in ordered)
+
+
+def _heading(plan: Plan) -> Text:
+    model, asked = plan.model, plan.question
+    total = sum(d.count for d in plan.devices)
+    return Text(
+        f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
+        f"{asked.structure} ranks · {budget_text(asked.budgets)}",
+        style="bold",
+    )
+
+
+def budget_text(budgets: Budgets) -> str:
+    """The budgets in force, in one line."""
+    texts = {
+        "round_time_s": lambda v: f"round time {v:g} s",
+        "mean_wait_s": lambda v: f"mean wait {v:g} s",
+        "upload_bytes": lambda v: f"upload {friendly(v, 'bytes')}",
+        "download_bytes": lambda v: f"download {friendly(v, 'bytes')}",
+        "energy_j": lambda v: f"energy {v:g} J",
+        "rank_budget": lambda v: f"rank budget {v}",
+    }
+    found = {name: getattr(budgets, name) for name in texts}
+    said = [texts[name](value) for name, value in found.items() if value is not None]
+    return ", ".join(said) or "no budgets"
+
+
+def _totals(plan: Plan) -> Text:
+    p = plan.predicted
+    spread = f" ± {p.time_error_fraction:.0%}" if p.time_error_fraction else ""
+    energy = f" · energy {p.energy_j:.4g} J" if p.energy_j else ""
+    return Text(
+        f"round {p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · "
+        f"upload {friendly(p.upload_bytes, 'bytes')} a round{energy} · utility {p.utility:.5f}"
+    )
+
+
+def _certificate(plan: Plan) -> Text:
+    c = plan.certificate
+    if c.bound is None or c.gap_fraction is None:
+        return Text(f"{c.status}: {c.method}; no bound", style="yellow")
+    style = "green" if c.status == "optimal" else "yellow"
+    return Text(
+        f"{c.status}: {c.method}; value {c.value:.6g}, bound {c.bound:.6g}, "
+        f"gap {c.gap_fraction:.3%}",
+        style=style,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
+
+    policy: str
+    plan: Plan | None
+    gap_fraction: float | None
+    reason: str
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """Policies side by side."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("policy", no_wrap=True)
+    for name in ("utility", "gap", "round s", "wait s", "upload", "peak memory", "left out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("remark")
+    for row in rows:
+        table.add_row(row.policy, *_comparison_cells(row), row.reason)
+    return table
+
+
+def _comparison_cells(row: Row) -> list[str]:
+    if row.plan is None:
+        return ["-"] * 7
+    predicted = row.plan.predicted
+    memory = max(d.predicted.memory_bytes for d in row.plan.devices if d.predicted)
+    return [
+        f"{predicted.utility:.5f}",
+        "-" if row.gap_fraction is None else f"{row.gap_fraction:.2%}",
+        f"{predicted.round_time_s:.4g}",
+        f"{predicted.mean_wait_s:.3g}",
+        friendly(predicted.upload_bytes, "bytes"),
+        friendly(memory, "bytes"),
+        str(sum(d.count for d in row.plan.devices if d.configuration is None)),
+    ]

@@ -1,0 +1,84 @@
+"""Mean wait for given ranks: lower the slowest devices until the others wait less.
+
+For given ranks every device has a time for each depth it can reach. Under a deadline T the
+best a device can do is its deepest depth that meets T, for the gain and for the wait alike,
+so one number, T, decides everything; the best T is the largest whose mean wait
+
+    T - mean_i t_i(k_i(T)) <= epsilon.
+
+Between two deadlines nothing changes, so only the times themselves are tried: exact in
+O(N L log(N L)).
+"""
+
+import numpy as np
+
+from solver.allocation import LEFT_OUT, Allocation, cost, mean_wait_s
+from solver.capacity import TOLERANCE
+from solver.devices import Floats, Ints
+from solver.problem import Problem
+
+
+def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Allocation | None:
+    """Deepest depths, at most the given ones, whose mean wait is at most `epsilon_s`.
+
+    Parameters
+    ----------
+    problem : Problem
+        With `min_depth` as the fewest layers of every device that takes part.
+    allocation : Allocation
+        Ranks and the deepest depths allowed.
+    epsilon_s : float
+        Largest mean wait, seconds.
+
+    Returns
+    -------
+    Allocation or None
+        None where no deadline keeps the wait.
+    """
+    least = problem.question.min_depth
+    part = allocation.taking_part
+    times = depth_times(problem, allocation)[part]
+    count = problem.costs.devices.count[part].astype(float)
+    grid = np.arange(times.shape[1])
+    within = (grid >= least) & (grid <= allocation.depth[part, None])
+    # Each deeper depth is an event: from its time on, its device's own time is that time.
+    deeper = within & (grid > least)
+    event_s = times[deeper]
+    added_s = (np.diff(times, axis=1, prepend=0.0) * count[:, None])[deeper]
+    order = np.argsort(event_s, kind="stable")
+    total_s = np.dot(times[:, least], count) + np.append(0.0, np.cumsum(added_s[order]))
+    start = times[:, least].max()
+    deadlines = np.unique(np.append(start, event_s[event_s > start]))
+    begun = np.searchsorted(event_s[order], deadlines, side="right")
+    wait_s = deadlines - total_s[begun] / count.sum()
+    kept = deadlines[wait_s <= epsilon_s * (1 + TOLERANCE)]
+    if not len(kept):
+        return None
+    chosen = np.where(within & (times <= kept[-1]), grid, LEFT_OUT).max(axis=1)
+    depth = np.full(len(part), LEFT_OUT, dtype=np.int64)
+    depth[part] = chosen
+    return Allocation(rows=allocation.rows, row=allocation.row, depth=depth)
+
+
+def keeps_wait(problem: Problem, allocation: Allocation) -> bool:
+    """Whether an allocation keeps the budget on the mean wait, if there is one."""
+    epsilon_s = problem.question.budgets.mean_wait_s
+    if epsilon_s is None:
+        return True
+    return mean_wait_s(problem, allocation) <= epsilon_s * (1 + TOLERANCE)
+
+
+def depth_times(problem: Problem, allocation: Allocation) -> Floats:
+    """Round time of every device at every depth, shape (N, L + 1)."""
+    n, costs = len(allocation.row), problem.costs
+    return np.stack(
+        [
+            cost(costs, costs.seconds, allocation.rows, allocation.row, _full(n, k))
+            for k in range(problem.layers + 1)
+        ],
+        axis=1,
+    )
+
+
+def _full(n: int, k: int) -> Ints:
+    return np.full(n, k, dtype=np.int64)

@@ -1,0 +1,241 @@
+"""The checker against figures worked out by hand, and against every tampered field."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from solver.check import FIGURES, ROUND_FIGURES, check
+from solver.plan import Plan
+from tests.solver.fleets import LAYERS, hand_plan, planned_fleet
+
+Path = tuple[str | int, ...]
+
+
+def tampered(path: Path, value: object) -> Plan:
+    """Put `value` at `path` of the hand-made plan, through JSON as a forger would."""
+    raw: Any = msgspec.to_builtins(hand_plan())
+    spot = raw
+    for key in path[:-1]:
+        spot = spot[key]
+    spot[path[-1]] = value
+    return msgspec.convert(raw, type=Plan)
+
+
+def failures(plan: Plan) -> set[str]:
+    return {c.name for c in check(plan, planned_fleet()).failed}
+
+
+def test_figures_worked_out_by_hand_pass() -> None:
+    verdict = check(hand_plan(), planned_fleet())
+    assert verdict.ok, verdict.failed
+    assert len({c.name for c in verdict.checks}) == len(verdict.checks) > 30
+
+
+@pytest.mark.parametrize("field", FIGURES)
+@pytest.mark.parametrize("factor", [1 + 1e-6, 0.5])
+def test_a_wrong_device_figure_is_caught(field: str, factor: float) -> None:
+    truth = getattr(hand_plan().devices[1].predicted, field)
+    plan = tampered(("devices", 1, "predicted", field), truth * factor)
+    assert failures(plan) == {f"devices.predicted.{field}"}
+    (found,) = check(plan, planned_fleet()).failed
+    assert found.expected == pytest.approx(truth, rel=1e-12)
+    assert "'b'" in found.detail
+
+
+@pytest.mark.parametrize("field", ROUND_FIGURES)
+def test_a_wrong_round_figure_is_caught(field: str) -> None:
+    truth = getattr(hand_plan().predicted, field)
+    plan = tampered(("predicted", field), truth * (1 + 1e-6))
+    assert failures(plan) == {f"predicted.{field}"}
+
+
+@pytest.mark.parametrize("field", FIGURES)
+def test_figures_that_are_no_numbers_are_caught(field: str) -> None:
+    plan = hand_plan()
+    truth = plan.devices[1].predicted
+    assert truth is not None
+    for value in (math.nan, math.inf):
+        wrong = replace(truth, **{field: value})
+        device = replace(plan.devices[1], predicted=wrong)
+        forged = replace(plan, devices=[plan.devices[0], device, plan.devices[2]])
+        assert failures(forged) == {f"devices.predicted.{field}"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "name"),
+    [
+        (("model", "name"), "other", "model"),
+        (("training", "batch_size"), 5, "training"),
+        (("lora", "scaling"), 1.0, "lora"),
+        (("devices", 0, "name"), "stranger", "devices"),
+        (("devices", 2, "name"), "a", "devices"),
+        (("devices", 0, "device_class"), "fast", "devices.device_class"),
+        (("devices", 0, "count"), 3, "devices.count"),
+        (("devices", 0, "examples"), 31, "devices.examples"),
+        (("devices", 0, "local_steps"), 6, "devices.local_steps"),
+        (("devices", 0, "configuration"), 1, "devices.predicted.compute_s"),
+        (("question", "rank_choices"), [2, 4], "configurations.ranks"),
+        (("question", "rank_choices"), [], "configurations.ranks"),
+        (("question", "min_depth"), 2, "configurations.depth"),
+        (("question", "weights"), "equal", "predicted.utility"),
+        (("question", "objective"), "time", "certificate.value"),
+        (("question", "objective"), "efficiency", "certificate.value"),
+        (("ranks",), [2, 3, 3], "configurations.shared"),
+        (("ranks",), [2, 2, 4], "configurations.shared"),
+        (("ranks",), [0, 3, 4], "configurations.shared"),
+        (("configurations", 0, "ranks"), [0, 0, 3], "configurations.shared"),
+        (("configurations", 1, "ranks"), [2, 3, 3], "predicted.utility"),
+        (("certificate", "value"), 0.63, "certificate.value"),
+        (("certificate", "bound"), 0.6, "certificate.bound"),
+        (("certificate", "bound"), None, "certificate.gap_fraction"),
+        (("certificate", "gap_fraction"), 0.1, "certificate.gap_fraction"),
+        (("certificate", "gap_fraction"), None, "certificate.gap_fraction"),
+        (("certificate", "status"), "optimal", "certificate.status"),
+        (("certificate", "status"), "infeasible", "certificate.status"),
+        (("certificate", "tolerance_fraction"), 0.5, "certificate.tolerance_fraction"),
+    ],
+)
+def test_a_tampered_field_is_caught(path: Path, value: object, name: str) -> None:
+    assert name in failures(tampered(path, value))
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit"),
+    [
+        ("round_time_s", 6.691),
+        ("mean_wait_s", 0.97),
+        ("upload_bytes", 647.0),
+        ("download_bytes", 647.0),
+        ("energy_j", 60.0),
+        ("rank_budget", 8),
+    ],
+)
+def test_a_broken_budget_is_caught(budget: str, limit: float) -> None:
+    plan = tampered(("question", "budgets", budget), limit)
+    assert failures(plan) == {f"budgets.{budget}"}
+    assert check(tampered(("question", "budgets", budget), None), planned_fleet()).ok
+
+
+def test_a_budget_met_to_the_last_digit_holds() -> None:
+    assert not failures(tampered(("question", "budgets", "round_time_s"), 6.692))
+
+
+def test_memory_of_each_device_is_a_limit() -> None:
+    fleet = planned_fleet()
+    tight = [replace(d, memory_bytes=1559 if d.name == "b" else 0) for d in fleet.devices]
+    verdict = check(hand_plan(), replace(fleet, devices=tight))
+    (found,) = verdict.failed
+    assert (found.name, found.seen, found.expected) == ("devices.memory", 1560.0, 1559.0)
+
+
+def test_a_device_left_out_of_the_plan_is_caught() -> None:
+    plan = hand_plan()
+    assert failures(replace(plan, devices=plan.devices[:2])) == {"devices"}
+    assert (
+        "missing: c"
+        in check(replace(plan, devices=plan.devices[:2]), planned_fleet()).failed[0].detail
+    )
+
+
+def test_order_of_devices_does_not_matter() -> None:
+    plan = hand_plan()
+    assert check(replace(plan, devices=plan.devices[::-1]), planned_fleet()).ok
+
+
+def test_nobody_taking_part_is_caught() -> None:
+    plan = hand_plan()
+    idle = [replace(d, configuration=None, predicted=None) for d in plan.devices]
+    assert "devices.configuration" in failures(replace(plan, devices=idle))
+
+
+@pytest.mark.parametrize(
+    ("structure", "ranks", "ok"),
+    [
+        ("capped", [2, 3, 3], True),
+        ("capped", [2, 2, 2], True),
+        ("capped", [2, 2, 3], False),
+        ("own", [2, 2, 3], True),
+        ("own", [3, 3, 4], False),
+        ("shared", [2, 3, 3], False),
+    ],
+)
+def test_each_structure_has_its_own_rule(structure: str, ranks: list[int], ok: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["structure"] = structure
+    raw["configurations"][1]["ranks"] = ranks
+    found = failures(msgspec.convert(raw, type=Plan))
+    assert (f"configurations.{structure}" not in found) == ok
+
+
+def test_a_proven_plan_passes_for_each_objective() -> None:
+    plan, fleet = hand_plan(), planned_fleet()
+    for objective, value in (
+        ("utility", 0.62),
+        ("legend", 0.62),
+        ("time", 6.692),
+        ("efficiency", 0.62 / 6.692),
+    ):
+        proven = replace(
+            plan.certificate, status="optimal", value=value, bound=value, gap_fraction=0.0
+        )
+        question = replace(plan.question, objective=objective)
+        assert check(replace(plan, certificate=proven, question=question), fleet).ok
+
+
+def test_a_lower_bound_on_time_may_not_exceed_the_time() -> None:
+    plan = hand_plan()
+    question = replace(plan.question, objective="time")
+    for bound, fails in ((6.0, False), (7.0, True)):
+        claim = replace(
+            plan.certificate,
+            status="feasible",
+            value=6.692,
+            bound=bound,
+            gap_fraction=abs(bound - 6.692) / bound,
+        )
+        found = failures(replace(plan, certificate=claim, question=question))
+        assert ("certificate.bound" in found) == fails
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, math.inf, -math.inf, math.nan, 1e308])
+def test_hostile_certificates_do_not_crash(bound: float) -> None:
+    plan = hand_plan()
+    claim = replace(plan.certificate, bound=bound, status="optimal")
+    assert "certificate.status" in failures(replace(plan, certificate=claim))
+
+
+def test_another_number_of_layers_ends_the_check() -> None:
+    plan, fleet = hand_plan(), planned_fleet()
+    longer = replace(plan.model, layers=LAYERS + 1)
+    forged = replace(
+        plan,
+        model=longer,
+        ranks=[0, *plan.ranks],
+        configurations=[replace(c, ranks=[0, *c.ranks]) for c in plan.configurations],
+    )
+    verdict = check(forged, fleet)
+    assert not verdict.ok
+    assert verdict.failed[0].name == "model"
+
+
+@pytest.mark.parametrize("rank", [10**6, 10**400])
+def test_enormous_ranks_do_not_crash(rank: int) -> None:
+    plan = hand_plan()
+    shape = replace(plan.configurations[1], ranks=[2, 3, rank])
+    assert not check(
+        replace(plan, configurations=[plan.configurations[0], shape]), planned_fleet()
+    ).ok
+
+
+def test_many_devices_are_checked_as_well() -> None:
+    plan, fleet = hand_plan(), planned_fleet()
+    names = [f"b{i}" for i in range(20_000)]
+    devices = [fleet.devices[0], *(replace(fleet.devices[1], name=n) for n in names)]
+    planned = [plan.devices[0], *(replace(plan.devices[1], name=n) for n in names)]
+    verdict = check(replace(plan, devices=planned), replace(fleet, devices=devices))
+    wrong = {c.name for c in verdict.failed}
+    assert not {name for name in wrong if name.startswith("devices")}
+    assert "predicted.upload_bytes" in wrong
