@@ -21,6 +21,13 @@ COMMANDS = {
     "report": "finetune.cli",
 }
 
+# Packages that a bare install lacks, and the extra that brings them.
+EXTRAS = {
+    **dict.fromkeys(["jinja2", "matplotlib", "peft", "psutil", "safetensors"], "run"),
+    **dict.fromkeys(["torch", "transformers"], "run"),
+    "pyarrow": "all",
+}
+
 
 class _Lazy(click.Group):
     """Loads a command's module when the command is called, so that solving needs no torch."""
@@ -55,10 +62,11 @@ def main() -> None:
         _fail("stopped by the user", 130)
     except BrokenPipeError:
         os._exit(0)
-    except ModuleNotFoundError as error:
-        extra = "all" if error.name == "pyarrow" else "run"
-        _fail(f"needs {error.name}; install it with: pip install 'legend-planner[{extra}]'", 2)
     except Exception as error:
+        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        if missing in EXTRAS:
+            extra = f"pip install 'legend-planner[{EXTRAS[missing]}]'"
+            _fail(f"this needs {missing}, which is not installed; get it with: {extra}", 2)
         code = getattr(error, "exit_code", 1)
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
 

@@ -89,11 +89,6 @@ def layer_targets(plan: Plan, base: Base) -> dict[str, nn.Module]:
 
 
 def _config(plan: Plan, folder: Path, pad_id: int) -> transformers.PretrainedConfig:
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder}: no model folder (it has no config.json); give the folder of a "
-            "Hugging Face model with --model"
-        )
     try:
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False

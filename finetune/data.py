@@ -58,6 +58,8 @@ def load_dataset(
         If a file or column is missing, a text is empty, or the labels do not fit the plan.
     """
     classes = training.labels if training.task == "classification" else 0
+    if training.task == "classification" and classes < 2:
+        raise InputError(f"the plan trains {classes} labels; expected 2 or more. Profile again")
     columns = _columns(options, labelled=bool(classes))
     table = _checked(path, columns)
     test_table = _checked(test_path, columns[: 1 + bool(classes)]) if test_path else None
@@ -99,7 +101,7 @@ def _parse(path: Path, suffix: str) -> pd.DataFrame:
     if suffix == ".parquet":
         table = pd.read_parquet(path)
     elif suffix in (".jsonl", ".json"):
-        table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        table = pd.read_json(path, lines=True, dtype=False)
     else:
         separator = "\t" if suffix == ".tsv" else ","
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
@@ -116,6 +118,8 @@ def _columns(options: RunOptions, *, labelled: bool) -> list[str]:
 
 def _checked(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     table = read_table(path)
+    if table.empty:
+        raise InputError(f"{path}: holds no rows; expected one example a row")
     for column in columns:
         if column not in table.columns:
             raise InputError(

@@ -24,7 +24,7 @@ from finetune.state import Shapes, State, shapes_of
 from finetune.tokens import Batch
 from solver.plan import InputError, Plan
 
-__all__ = ["Replica", "lora_config"]
+__all__ = ["Replica"]
 
 PREFIX = "base_model.model."
 
@@ -99,7 +99,7 @@ class Replica:
         return output.loss, output.logits
 
 
-def lora_config(base: Base, plan: Plan, ranks: list[int]) -> peft.LoraConfig:
+def _lora_config(base: Base, plan: Plan, ranks: list[int]) -> peft.LoraConfig:
     """PEFT configuration of the adapters, with the head among the modules to save."""
     targets = layer_targets(plan, base).values()
     transposed = any(isinstance(m, transformers.pytorch_utils.Conv1D) for m in targets)
@@ -121,7 +121,7 @@ def _adapted(base: Base, plan: Plan, ranks: list[int], seed: int) -> nn.Module:
     with warnings.catch_warnings():
         # PEFT asks transformers for an attribute that transformers has renamed.
         warnings.simplefilter("ignore", FutureWarning)
-        model: nn.Module = peft.get_peft_model(_skeleton(base), lora_config(base, plan, ranks))
+        model: nn.Module = peft.get_peft_model(_skeleton(base), _lora_config(base, plan, ranks))
     return model
 
 
@@ -179,5 +179,9 @@ def _check_names(model: nn.Module, trained: set[str]) -> None:
 def _checkpoint_gradients(model: Any) -> None:
     """Recompute activations, without drawing the frozen layers below into the graph."""
     body = model.get_base_model() if isinstance(model, peft.PeftModel) else model
-    body.gradient_checkpointing_enable({"use_reentrant": False})
-    body.disable_input_require_grads()
+    with warnings.catch_warnings():
+        # The name of transformers 4; version 5 has another and still takes this one.
+        warnings.simplefilter("ignore", FutureWarning)
+        body.gradient_checkpointing_enable({"use_reentrant": False})
+    if getattr(body, "_require_grads_hook", None) is not None:
+        body.disable_input_require_grads()

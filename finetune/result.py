@@ -1,6 +1,5 @@
 """What a run leaves: the trained adapter in PEFT's format, and a summary."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,11 +8,13 @@ from safetensors.torch import save as save_tensors
 
 from finetune.base import Base
 from finetune.evaluate import Score
+from finetune.export.files import json_bytes
+from finetune.export.peft import lora_config
 from finetune.metrics import RoundMetrics, time_to_accuracy_s
-from finetune.replica import lora_config
+from finetune.setup import Federation
 from finetune.state import State
 from profiler.schema import Provenance
-from solver.plan import Plan, write_bytes
+from solver.plan import Configuration, InputError, Plan, write_bytes
 
 __all__ = ["Summary", "save_adapter", "summarise"]
 
@@ -61,23 +62,18 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 def summarise(
     plan: Plan,
+    federation: Federation,
     rows: list[RoundMetrics],
     final: Score,
-    provenance: Provenance,
-    *,
-    aggregation: str,
     stopped: str,
-    train_examples: int,
-    test_examples: int,
-    labels: list[str],
-    devices: int,
+    origin: Provenance,
 ) -> Summary:
     """Sum up a run of one round or more; `final` is the score of the saved adapter."""
     accuracies = [r.test_accuracy for r in rows if r.test_accuracy is not None]
     return Summary(
-        provenance=provenance,
+        provenance=origin,
         policy=plan.question.policy,
-        aggregation=aggregation,
+        aggregation=federation.aggregation,
         stopped=stopped,
         rounds=len(rows),
         final_accuracy=final.accuracy,
@@ -88,10 +84,10 @@ def summarise(
         upload_bytes=rows[-1].upload_bytes,
         download_bytes=rows[-1].download_bytes,
         time_to_accuracy_s=_milestones(rows),
-        train_examples=train_examples,
-        test_examples=test_examples,
-        labels=labels,
-        devices=devices,
+        train_examples=len(federation.dataset.train.texts),
+        test_examples=len(federation.dataset.test.texts),
+        labels=federation.dataset.label_names,
+        devices=len(federation.devices),
         refused=sum(len(r.refused) for r in rows),
     )
 
@@ -99,21 +95,26 @@ def summarise(
 def save_adapter(folder: Path, base: Base, plan: Plan, server: State) -> None:
     """Write the server's adapter and head as ``PeftModel.from_pretrained`` reads them.
 
-    The configuration is written here and not by PEFT, which stores sets in the order of
-    their hashes: the same run would give other bytes every time.
+    The configuration is the one that `finetune.export` writes, not what PEFT would: PEFT
+    stores sets in the order of their hashes, so the same run would give other bytes.
     """
-    folder.mkdir(exist_ok=True)
-    fields = lora_config(base, plan, plan.ranks).to_dict()
-    fields["target_modules"] = sorted(fields["target_modules"])
-    fields["modules_to_save"] = base.head_modules or None
-    fields["base_model_name_or_path"] = plan.model.name
-    fields["task_type"] = None
-    fields["inference_mode"] = True
-    text = json.dumps(fields, indent=2, sort_keys=True)
-    write_bytes(folder / "adapter_config.json", text.encode() + b"\n")
+    _make_folder(folder)
+    whole = Configuration(depth=sum(rank > 0 for rank in plan.ranks), ranks=plan.ranks)
+    heads = {"modules_to_save": base.head_modules or None, "inference_mode": True}
+    fields = lora_config(plan, whole) | heads
+    write_bytes(folder / "adapter_config.json", json_bytes(fields))
     write_bytes(
         folder / "adapter_model.safetensors", save_tensors(server, metadata={"format": "pt"})
     )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); mend that and go on with --resume"
+        ) from None
 
 
 def _milestones(rows: list[RoundMetrics]) -> dict[str, float]:

@@ -9,6 +9,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,13 +25,28 @@ from finetune.state import State
 from profiler.schema import provenance
 from solver.plan import InputError, Plan, read_bytes, read_plan, write
 
-__all__ = ["Stopped", "run"]
+__all__ = ["Sources", "Stopped", "run"]
 
 
 class Stopped(Exception):
     """The user stopped the run; what was finished is kept."""
 
     exit_code = 4
+
+
+class _Job(NamedTuple):
+    """What was asked for, where it goes, and the digest that tells runs apart."""
+
+    plan_path: Path
+    plan: Plan
+    sources: Sources
+    out: Path
+    options: RunOptions
+    digest: str
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint"
 
 
 def run(
@@ -74,61 +90,52 @@ def run(
     progress = progress or Progress()
     plan = read_plan(plan_path)
     digest = _digest(plan_path, sources, options)
-    _prepare(out, resume=resume)
-    committed = load_checkpoint(out / "checkpoint", digest)
+    job = _Job(plan_path, plan, sources, out, options, digest)
+    _check_folder(out, resume=resume)
+    load_checkpoint(job.checkpoint, digest)  # so that a wrong resume fails before loading
     with deterministic(), progress:
         federation = set_up(plan, sources, options, progress.answered)
-        state = committed[1] if committed else federation.start
-        kept = committed[0].metrics_bytes if committed else 0
-        rows = _metrics(out, kept)
-        progress.start(options, len(rows), len(federation.devices))
+        _make_folder(job.checkpoint)
         try:
-            while (stopped := _stop_reason(rows, options)) is None:
-                result = federation.server.play(state, len(rows))
-                state = result.state
-                row = _row(result, rows, federation, options)
-                kept = append_metrics(out / METRICS_FILE, row, kept)
-                save_checkpoint(out / "checkpoint", digest, len(rows) + 1, state, kept)
-                rows.append(row)
-                progress.finished(row)
+            return _play(job, federation, progress)
         except KeyboardInterrupt:
-            raise _stopped(out, federation, plan, digest, options) from None
-        return _finish(plan_path, plan, sources, out, options, federation, state, rows, stopped)
+            raise _stopped(job, federation) from None
+
+
+def _play(job: _Job, federation: Federation, progress: Progress) -> Summary:
+    """Play the rounds still missing, commit each, and write what they came to."""
+    committed = load_checkpoint(job.checkpoint, job.digest)
+    state = committed[1] if committed else federation.start
+    kept = committed[0].metrics_bytes if committed else 0
+    rows = _metrics(job.out / METRICS_FILE, kept)
+    progress.start(job.options, len(rows), len(federation.devices))
+    while (reason := _stop_reason(rows, job.options)) is None:
+        result = federation.server.play(state, len(rows))
+        state = result.state
+        row = _row(result, rows, federation, job.options)
+        kept = append_metrics(job.out / METRICS_FILE, row, kept)
+        save_checkpoint(job.checkpoint, job.digest, row.round, state, kept)
+        rows.append(row)
+        progress.finished(row)
+    return _finish(job, federation, state, rows, reason)
 
 
 def _finish(
-    plan_path: Path,
-    plan: Plan,
-    sources: Sources,
-    out: Path,
-    options: RunOptions,
-    federation: Federation,
-    state: State,
-    rows: list[RoundMetrics],
-    stopped: str,
+    job: _Job, federation: Federation, state: State, rows: list[RoundMetrics], reason: str
 ) -> Summary:
     """Write the adapter and the summary."""
-    inputs = [plan_path, sources.data, *([sources.test] if sources.test else [])]
     last = rows[-1]
     final = (
         Score(last.test_loss, last.test_accuracy)
         if last.test_accuracy is not None and last.test_loss is not None
         else federation.evaluate(state)
     )
-    save_adapter(out / "adapter", federation.base, plan, state)
-    summary = summarise(
-        plan,
-        rows,
-        final,
-        provenance(seed=options.seed, options=options.as_text(), inputs=inputs),
-        aggregation=federation.aggregation,
-        stopped=stopped,
-        train_examples=len(federation.dataset.train.texts),
-        test_examples=len(federation.dataset.test.texts),
-        labels=federation.dataset.label_names,
-        devices=len(federation.devices),
-    )
-    write(out / "summary.json", summary)
+    save_adapter(job.out / "adapter", federation.base, job.plan, state)
+    sources = job.sources
+    inputs = [job.plan_path, sources.data, *([sources.test] if sources.test else [])]
+    origin = provenance(seed=job.options.seed, options=job.options.as_text(), inputs=inputs)
+    summary = summarise(job.plan, federation, rows, final, reason, origin)
+    write(job.out / "summary.json", summary)
     return summary
 
 
@@ -179,45 +186,52 @@ def _digest(plan_path: Path, sources: Sources, options: RunOptions) -> str:
     return digest.hexdigest()
 
 
-def _prepare(out: Path, *, resume: bool) -> None:
-    """Make the folder of the run; refuse one that holds anything, unless a run to resume."""
+def _check_folder(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds anything, unless it is a run to resume."""
     try:
         entries = sorted(path.name for path in out.iterdir()) if out.exists() else []
-        if entries and not resume:
-            raise InputError(
-                f"{out}: is not empty (it holds {entries[0]}); add --resume to go on with the "
-                "run in it, or choose another folder"
-            )
-        if entries and "checkpoint" not in entries:
-            raise InputError(f"{out}: holds no run to resume; choose another folder")
-        (out / "checkpoint").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be used ({error.strerror}); choose another") from None
+    if entries and not resume:
+        raise InputError(
+            f"{out}: is not empty (it holds {entries[0]}); add --resume to go on with the run "
+            "in it, or choose another folder"
+        )
+    if entries and "checkpoint" not in entries:
+        raise InputError(f"{out}: holds no run to resume; choose another folder")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be used ({error.strerror}); choose another place"
+            f"{folder.parent}: cannot be written ({error.strerror}); choose another place"
         ) from None
 
 
-def _metrics(out: Path, kept_bytes: int) -> list[RoundMetrics]:
+def _metrics(path: Path, kept_bytes: int) -> list[RoundMetrics]:
     """Rounds committed so far."""
     if not kept_bytes:
         return []
-    path = out / METRICS_FILE
     data = read_bytes(path)
     if len(data) < kept_bytes:
         raise InputError(f"{path}: is cut short; start anew in another folder")
     return decode_metrics(data[:kept_bytes], str(path))
 
 
-def _stopped(
-    out: Path, federation: Federation, plan: Plan, digest: str, options: RunOptions
-) -> Stopped:
+def _stopped(job: _Job, federation: Federation) -> Stopped:
     """Keep the adapter of the last finished round and say how to go on."""
-    committed = load_checkpoint(out / "checkpoint", digest)
+    committed = load_checkpoint(job.checkpoint, job.digest)
     if committed is None:
-        return Stopped("stopped before the first round was finished; nothing is kept")
+        return Stopped(
+            "stopped before the first round was finished; start over with the same command "
+            "and --resume"
+        )
     checkpoint, state = committed
-    save_adapter(out / "adapter", federation.base, plan, state)
+    save_adapter(job.out / "adapter", federation.base, job.plan, state)
     return Stopped(
-        f"stopped after round {checkpoint.rounds} of {options.rounds}; {out / 'adapter'} holds "
-        "the adapter so far. Go on with the same command and --resume"
+        f"stopped after round {checkpoint.rounds} of {job.options.rounds}; "
+        f"{job.out / 'adapter'} holds the adapter so far. Go on with the same command and "
+        "--resume"
     )

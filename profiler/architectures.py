@@ -64,6 +64,7 @@ class Architecture:
     head_size: int
     intermediate_size: int
     vocabulary: int
+    positions: int
     linears: tuple[Linear, ...]
     attention: Attention
     activation: str = "gelu"
@@ -77,6 +78,7 @@ class Architecture:
     decoder: bool = False
     head_linears: tuple[Linear, ...] = ()
     frozen_pooler: bool = False
+    head_input_dropout: bool = False
     hidden_dropout: bool = True
     attention_dropout: bool = True
     relative_positions: int = 0
@@ -90,7 +92,14 @@ class Architecture:
     def base_parameters(self) -> int:
         """Parameters of the bare base model (``AutoModel``), its pooler included."""
         body = self.layers * self.layer_parameters
-        return self.embedding_parameters + body + self.outside_parameters + self.pooler_parameters
+        return (
+            self.embedding_parameters + body + self.outside_parameters + self.pooler_parameters
+        )
+
+    @property
+    def has_sdpa(self) -> bool:
+        """Whether transformers offers fused attention for it."""
+        return self.attention in ("standard", "rotary", "fused")
 
     def frozen_parameters(self, task: str) -> int:
         """Parameters frozen in training: base without the parts the task's class drops."""
@@ -119,7 +128,7 @@ class Architecture:
 
 def config_digest(config: Config) -> str:
     """SHA-256 of a model config in canonical JSON: sorted keys, no white space."""
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

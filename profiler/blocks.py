@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from profiler import operations as op
 from profiler.architectures import Architecture
+from profiler.disentangled import disentangled_attention
 from profiler.schema import Training
-from profiler.tape import Tape, Tensor
+from profiler.tape import FP32_BYTES, Tape, Tensor
 
 __all__ = ["Block"]
 
@@ -79,9 +80,11 @@ class Block:
         """Attention weights are returned to the layer, which holds them until it ends."""
         self.returned.append(weights)
 
-    def _linear(self, x: Tensor, index: int, rank: int) -> Tensor:
+    def linear(self, x: Tensor, index: int, rank: int, *, tied: bool = False) -> Tensor:
+        """Apply linear module number `index` of the layer."""
         module = self.architecture.linears[index]
-        return op.linear(self.tape, x, module, rank if module.name in self.adapted else 0)
+        own_rank = rank if module.name in self.adapted else 0
+        return op.linear(self.tape, x, module, own_rank, tied=tied)
 
     # Post-norm encoders: BERT, RoBERTa, DistilBERT, MPNet, DeBERTa.
 
@@ -91,42 +94,51 @@ class Block:
 
     def _encoder_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         context = self._encoder_context(x, rank, shared)
-        return self._residual_norm(self._linear(context, 3, rank), x)
+        attended = self.linear(context, 3, rank)
+        if self.architecture.family == "distilbert":
+            del context
+            return self._norm_sum(attended, x)
+        attended = self._dropped(attended)
+        return self._norm_sum(attended, x)
 
     def _encoder_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        query = self._linear(x, 0, rank)
-        key = self._linear(x, 1, rank)
-        value = self._linear(x, 2, rank)
+        if self.architecture.attention == "disentangled":
+            return disentangled_attention(self, x, rank, shared)
+        query, key, value = (self.linear(x, i, rank) for i in range(3))
         return self._attend(query, key, value, shared)
 
     def _encoder_mlp(self, x: Tensor, rank: int) -> Tensor:
+        if self.architecture.family == "distilbert":
+            return self._norm_sum(self._feed_forward(x, rank), x)
         inner = self._intermediate(x, rank)
-        return self._residual_norm(self._linear(inner, 5, rank), x)
+        out = self._dropped(self.linear(inner, 5, rank))
+        return self._norm_sum(out, x)
+
+    def _feed_forward(self, x: Tensor, rank: int) -> Tensor:
+        x = self._intermediate(x, rank)
+        x = self.linear(x, 5, rank)
+        return self._dropped(x)
+
+    def _norm_sum(self, x: Tensor, residual: Tensor) -> Tensor:
+        total = op.add(self.tape, x, residual)
+        return op.layer_norm(self.tape, total, self.architecture.hidden_size)
 
     def _intermediate(self, x: Tensor, rank: int) -> Tensor:
-        return op.activate(
-            self.tape, self._linear(x, 4, rank), self.architecture.activation
-        )
-
-    def _residual_norm(self, x: Tensor, residual: Tensor) -> Tensor:
-        x = op.dropout(self.tape, x, self.hidden_dropout)
-        return op.layer_norm(
-            self.tape, op.add(self.tape, x, residual), self.architecture.hidden_size
-        )
+        return op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
 
     # Pre-norm decoders.
 
     def _llama(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         width = self.architecture.hidden_size
         normed = op.rms_norm(self.tape, x, width)
-        attended = self._linear(self._llama_context(normed, rank, shared), 3, rank)
+        attended = self.linear(self._llama_context(normed, rank, shared), 3, rank)
         del normed
         x = op.add(self.tape, x, attended)
         del attended
         return op.add(self.tape, x, self._gated(op.rms_norm(self.tape, x, width), rank))
 
     def _llama_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        query, key, value = (self._linear(x, i, rank) for i in range(3))
+        query, key, value = (self.linear(x, i, rank) for i in range(3))
         if self.architecture.family == "qwen3":
             query = op.rms_norm(self.tape, query, self.architecture.head_size)
             key = op.rms_norm(self.tape, key, self.architecture.head_size)
@@ -136,35 +148,41 @@ class Block:
     def _rotate(self, x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
         """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
         cosine = op.multiply(self.tape, x, shared["cosine"])
-        return op.add(
-            self.tape, cosine, op.multiply(self.tape, self._turn(x), shared["sine"])
-        )
+        return op.add(self.tape, cosine, op.multiply(self.tape, self._turn(x), shared["sine"]))
 
     def _turn(self, x: Tensor) -> Tensor:
         negated = op.elementwise(self.tape, (x,), x.elements // 2)
         return op.elementwise(self.tape, (x, negated), x.elements)
 
     def _gated(self, x: Tensor, rank: int) -> Tensor:
-        gate = op.activate(self.tape, self._linear(x, 4, rank), self.architecture.activation)
-        return self._linear(op.multiply(self.tape, gate, self._linear(x, 5, rank)), 6, rank)
+        gate = op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
+        return self.linear(op.multiply(self.tape, gate, self.linear(x, 5, rank)), 6, rank)
 
     def _gpt2(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         width = self.architecture.hidden_size
-        context = self._gpt2_context(op.layer_norm(self.tape, x, width), rank, shared)
-        x = op.add(self.tape, self._dropped(self._linear(context, 1, rank)), x)
-        del context
-        inner = self._linear(op.layer_norm(self.tape, x, width), 2, rank)
-        inner = op.activate(self.tape, inner, self.architecture.activation)
-        return op.add(self.tape, x, self._dropped(self._linear(inner, 3, rank)))
+        normed = op.layer_norm(self.tape, x, width)
+        attended = self._gpt2_attention(normed, rank, shared)
+        x = op.add(self.tape, attended, x)
+        normed = op.layer_norm(self.tape, x, width)
+        return op.add(self.tape, x, self._gpt2_mlp(normed, rank))
+
+    def _gpt2_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        context = self._gpt2_context(x, rank, shared)
+        return self._dropped(self.linear(context, 1, rank))
+
+    def _gpt2_mlp(self, x: Tensor, rank: int) -> Tensor:
+        x = self.linear(x, 2, rank)
+        x = op.activate(self.tape, x, self.architecture.activation)
+        x = self.linear(x, 3, rank)
+        return self._dropped(x)
 
     def _dropped(self, x: Tensor) -> Tensor:
         return op.dropout(self.tape, x, self.hidden_dropout)
 
     def _gpt2_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        joint = self._linear(x, 0, rank)
-        # The gradient of a split is one tensor: the query stands for all three parts.
-        part = Tensor(joint.storage, joint.elements // 3, joint.itemsize, None)
-        return self._attend(joint, part, part, shared)
+        joint = self.linear(x, 0, rank)
+        query, key, value = self.tape.split(joint, 3)
+        return self._attend(query, key, value, shared)
 
     # Attention, from query, key and value of shapes (B, h, S, d), (B, g, S, d) twice.
 
@@ -184,19 +202,15 @@ class Block:
                 head_size=self.architecture.head_size,
                 elements=context,
             )
-        if self.training.attention == "sdpa" and self._has_sdpa:
+        if self.training.attention == "sdpa" and self.architecture.has_sdpa:
             return self._math_attention(query, key, value, shared)
         return self._plain_attention(query, key, value, shared)
-
-    @property
-    def _has_sdpa(self) -> bool:
-        return self.architecture.attention in ("standard", "rotary", "fused")
 
     @property
     def fused_attention(self) -> bool:
         """Whether scores never reach memory; on a CPU, dropout on them prevents that."""
         kernel = self.tape.fused or not self.attention_dropout
-        return self.training.attention == "sdpa" and self._has_sdpa and kernel
+        return self.training.attention == "sdpa" and self.architecture.has_sdpa and kernel
 
     def _repeat(self, x: Tensor) -> Tensor:
         """Repeat the heads of grouped keys and values."""
@@ -208,9 +222,11 @@ class Block:
     ) -> Tensor:
         scores = self._scores(query, key, shared)
         weights = op.softmax(self.tape, scores, wide=self.architecture.attention == "rotary")
-        del scores
+        if self.architecture.attention != "position-bias":
+            del scores
         weights = op.dropout(self.tape, weights, self.attention_dropout)
-        self._keep_weights(weights)
+        if self.architecture.attention != "position-bias":
+            self._keep_weights(weights)
         return op.copy(self.tape, self._weighted(weights, op.copy(self.tape, value)))
 
     def _weighted(self, weights: Tensor, value: Tensor) -> Tensor:
@@ -230,13 +246,15 @@ class Block:
     def _math_attention(
         self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
     ) -> Tensor:
-        """What a CPU runs for sdpa with dropout: both factors scaled, then as spelt out."""
+        """What a CPU runs for sdpa with dropout: in 32 bits, both factors scaled."""
         tape = self.tape
         mask = op.elementwise(tape, (shared["mask"],), itemsize=tape.itemsize)
-        query, key = op.copy(tape, query), op.copy(tape, key)
-        weights = op.add(tape, self._products(query, key), mask)
-        weights = op.safe_softmax(tape, weights)
+        query, key, value = (op.cast(tape, x, FP32_BYTES) for x in (query, key, value))
+        query = op.copy(tape, query)
+        weights = op.add(tape, self._products(query, op.copy(tape, key)), mask)
+        weights = op.saves_output(tape, weights)
         weights = op.dropout(tape, weights, self.attention_dropout)
+        narrow = tape.source(self.scores) if tape.itemsize < FP32_BYTES else None
         context = self._weighted(weights, op.copy(tape, value))
-        del weights, query, key, mask
-        return op.copy(tape, context)
+        del weights, narrow, query, key, value, mask
+        return op.copy(tape, op.cast(tape, context, tape.itemsize))

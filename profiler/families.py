@@ -29,6 +29,7 @@ def _bert(config: Config) -> Architecture:
         head_size=max(1, hidden // heads),
         intermediate_size=inner,
         vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "max_position_embeddings", default=512),
         linears=_encoder_linears(
             hidden,
             inner,
@@ -82,7 +83,14 @@ def _dense_head(hidden: int, inner: str, outer: str) -> tuple[Linear, Linear]:
 def _roberta(config: Config) -> Architecture:
     bert = _bert(config)
     head = _dense_head(bert.hidden_size, "classifier.dense", "classifier.out_proj")
-    return replace(bert, frozen_pooler=False, head_linears=head)
+    return replace(
+        bert,
+        # Positions count from behind the padding index.
+        positions=max(1, bert.positions - int(config.get("pad_token_id") or 0) - 1),
+        frozen_pooler=False,
+        head_linears=head,
+        head_input_dropout=True,
+    )
 
 
 def _mpnet(config: Config) -> Architecture:
@@ -120,6 +128,7 @@ def _distilbert(config: Config) -> Architecture:
         head_size=max(1, hidden // heads),
         intermediate_size=inner,
         vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "max_position_embeddings", default=512),
         linears=_encoder_linears(
             hidden,
             inner,
@@ -207,6 +216,7 @@ def _gpt2(config: Config) -> Architecture:
         head_size=max(1, hidden // heads),
         intermediate_size=inner,
         vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "n_positions", "n_ctx", default=1024),
         linears=(
             Linear(name="attn.c_attn", in_features=hidden, out_features=3 * hidden),
             Linear(name="attn.c_proj", in_features=hidden, out_features=hidden),
@@ -248,6 +258,7 @@ def _llama(config: Config) -> Architecture:
         head_size=size,
         intermediate_size=whole(config, "intermediate_size"),
         vocabulary=vocabulary,
+        positions=whole(config, "max_position_embeddings", default=2048),
         linears=_llama_linears(config, hidden, heads * size, groups * size),
         attention="rotary",
         activation=str(config.get("hidden_act", "silu")),

@@ -123,21 +123,19 @@ def memory_model(
     checkpoint: Checkpoint,
     anatomy: Anatomy,
     training: Training,
-    framework_bytes: int,
     advance: Callable[[], None] = lambda: None,
 ) -> Memory:
     """Predict the peak of every depth and rank from a few exact probes.
 
     Peaks are affine in the ranks and, from depth 1 to L - 1, in the depth; at depth L the
     input of the layers need not be kept, so the ends of that range and L are probed. A model
-    of unlike blocks is probed at every depth.
+    of unlike blocks is probed at every depth. ``framework_bytes`` is left 0: it belongs to a
+    process, not to the step.
 
     Parameters
     ----------
     checkpoint, anatomy, training
         The model and the training step.
-    framework_bytes : int
-        The process before it loads the model.
     advance : callable
         Called after each of `probe_count(anatomy)` probes.
     """
@@ -168,7 +166,7 @@ def memory_model(
     saved = affine("saved_bytes").by_depth
     return Memory(
         weights_bytes=frozen,
-        framework_bytes=framework_bytes,
+        framework_bytes=0,
         activation_bytes=[max(0.0, float(d)) for d in np.diff(saved)[::-1]],
         error_fraction=abs(predicted / witness.peak_bytes - 1),
         **phases,

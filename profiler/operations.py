@@ -12,6 +12,7 @@ from profiler.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 __all__ = [
     "activate",
     "add",
+    "add_in_place",
     "cast",
     "copy",
     "dropout",
@@ -22,10 +23,10 @@ __all__ = [
     "matmul",
     "multiply",
     "rms_norm",
-    "safe_softmax",
     "saves_output",
     "softmax",
     "trained_linear",
+    "view",
 ]
 
 
@@ -52,10 +53,30 @@ def add(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
     return tape.emit(a.elements, edges, Cost(0.0, moved), itemsize=a.itemsize)
 
 
+def view(tape: Tape, x: Tensor, elements: int) -> Tensor:
+    """Part of a tensor, in its storage; the gradient is as large as the whole."""
+    edges = tape.edge(x, 0.0, x.nbytes)
+    return tape.emit(elements, edges, Cost(0.0, 0.0), itemsize=x.itemsize, storage=x.storage)
+
+
 def multiply(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
     """Product of two tensors; each is kept for the gradient of the other."""
+    size, width = max(a.elements, b.elements), max(a.itemsize, b.itemsize)
     saved = (*((b.storage,) if a.node else ()), *((a.storage,) if b.node else ()))
-    return elementwise(tape, (a, b), saved=saved)
+    edges = [
+        replace(e, scratch_bytes=size * width if x.elements < size else 0)
+        for x in (a, b)
+        for e in tape.edge(x, 0.0, size * width)
+    ]
+    cost = Cost(0.0, a.nbytes + b.nbytes + size * width)
+    return tape.emit(size, edges, cost, saved=saved, itemsize=width)
+
+
+def add_in_place(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
+    """Sum written over the first tensor."""
+    edges = (*tape.alias(a), *tape.alias(b))
+    cost = Cost(0.0, 3.0 * a.nbytes)
+    return tape.emit(a.elements, edges, cost, itemsize=a.itemsize, storage=a.storage)
 
 
 def copy(tape: Tape, x: Tensor) -> Tensor:
@@ -69,8 +90,13 @@ def cast(tape: Tape, x: Tensor, itemsize: int) -> Tensor:
     return x if x.itemsize == itemsize else elementwise(tape, (x,), itemsize=itemsize)
 
 
-def linear(tape: Tape, x: Tensor, module: Linear, rank: int = 0) -> Tensor:
-    """Apply a frozen linear module, with a LoRA adapter where `rank` is above 0."""
+def linear(
+    tape: Tape, x: Tensor, module: Linear, rank: int = 0, *, tied: bool = False
+) -> Tensor:
+    """Apply a frozen linear module, with a LoRA adapter where `rank` is above 0.
+
+    A module applied twice in a layer is `tied` the second time: its gradients add up.
+    """
     rows = x.elements // module.in_features
     size = rows * module.out_features
     flops = 2.0 * size * module.in_features
@@ -80,19 +106,20 @@ def linear(tape: Tape, x: Tensor, module: Linear, rank: int = 0) -> Tensor:
     result = tape.emit(size, edges, Cost(flops, moved))
     if rank == 0:
         return result
-    result = add(tape, result, _scaled_update(tape, x, module, rank))
+    result = add(tape, result, _scaled_update(tape, x, module, rank, tied))
     return cast(tape, result, tape.itemsize)
 
 
-def _scaled_update(tape: Tape, x: Tensor, module: Linear, rank: int) -> Tensor:
+def _scaled_update(tape: Tape, x: Tensor, module: Linear, rank: int, tied: bool) -> Tensor:
     """``alpha / r * B A x``; PEFT keeps A and B in 32 bits."""
     x = cast(tape, x, FP32_BYTES)
     down = Linear(name="A", in_features=module.in_features, out_features=rank, bias=False)
     up = Linear(name="B", in_features=rank, out_features=module.out_features, bias=False)
-    return elementwise(tape, (trained_linear(tape, trained_linear(tape, x, down), up),))
+    shrunk = trained_linear(tape, x, down, tied=tied)
+    return elementwise(tape, (trained_linear(tape, shrunk, up, tied=tied),))
 
 
-def trained_linear(tape: Tape, x: Tensor, module: Linear) -> Tensor:
+def trained_linear(tape: Tape, x: Tensor, module: Linear, *, tied: bool = False) -> Tensor:
     """Apply a trained linear module; its input is kept for the gradient of the weights."""
     rows = x.elements // module.in_features
     size = rows * module.out_features
@@ -107,17 +134,18 @@ def trained_linear(tape: Tape, x: Tensor, module: Linear) -> Tensor:
         itemsize=x.itemsize,
         weights_bytes=weights,
         weights_cost=Cost(flops, moved),
+        tied=tied,
     )
 
 
 def matmul(tape: Tape, a: Tensor, b: Tensor, elements: int, inner: int) -> Tensor:
     """Batched product with `elements` outputs, each a sum of `inner` terms."""
     flops = 2.0 * elements * inner
-    moved = a.nbytes + b.nbytes + elements * tape.itemsize
+    out = elements * a.itemsize
     saved = (*((b.storage,) if a.node else ()), *((a.storage,) if b.node else ()))
-    out = elements * tape.itemsize
     edges = (*tape.edge(a, flops, b.nbytes + out), *tape.edge(b, flops, a.nbytes + out))
-    return tape.emit(elements, edges, Cost(flops, moved), saved=saved)
+    cost = Cost(flops, a.nbytes + b.nbytes + out)
+    return tape.emit(elements, edges, cost, saved=saved, itemsize=a.itemsize)
 
 
 def saves_output(tape: Tape, x: Tensor) -> Tensor:
@@ -125,9 +153,7 @@ def saves_output(tape: Tape, x: Tensor) -> Tensor:
     held = Storage(tape, x.nbytes)
     edges = tape.edge(x, 0.0, 2 * x.nbytes)
     cost = Cost(0.0, 2.0 * x.nbytes)
-    return tape.emit(
-        x.elements, edges, cost, saved=(held,), itemsize=x.itemsize, storage=held
-    )
+    return tape.emit(x.elements, edges, cost, saved=(held,), itemsize=x.itemsize, storage=held)
 
 
 def dropout(tape: Tape, x: Tensor, active: bool) -> Tensor:
@@ -142,8 +168,8 @@ def dropout(tape: Tape, x: Tensor, active: bool) -> Tensor:
 
 def layer_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
     """Layer norm; input, means and deviations are kept."""
-    rows = x.elements // width
-    statistics = (Storage(tape, rows * FP32_BYTES), Storage(tape, rows * FP32_BYTES))
+    rows_bytes = x.elements // width * (FP32_BYTES if tape.fused else x.itemsize)
+    statistics = (Storage(tape, rows_bytes), Storage(tape, rows_bytes))
     return elementwise(tape, (x,), saved=(x.storage, *statistics))
 
 
@@ -151,14 +177,17 @@ def rms_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
     """RMS norm as Llama writes it, step by step, in 32 bits."""
     wide = cast(tape, x, FP32_BYTES)
     rows = x.elements // width
-    square = elementwise(tape, (wide,), saved=(wide.storage,))
-    variance = elementwise(tape, (square,), rows)
-    del square
-    shifted = copy(tape, variance)
-    inverse = saves_output(tape, shifted)
-    del shifted
+    variance = elementwise(tape, (_square(tape, wide),), rows)
+    inverse = saves_output(tape, copy(tape, variance))
     normed = cast(tape, multiply(tape, wide, inverse), x.itemsize)
     return elementwise(tape, (normed,))
+
+
+def _square(tape: Tape, x: Tensor) -> Tensor:
+    """Square by ``pow``, whose gradient builds the power and its multiple first."""
+    edges = [replace(e, scratch_bytes=2 * x.nbytes) for e in tape.edge(x, 0.0, x.nbytes)]
+    cost = Cost(0.0, 2.0 * x.nbytes)
+    return tape.emit(x.elements, edges, cost, saved=(x.storage,), itemsize=x.itemsize)
 
 
 def activate(tape: Tape, x: Tensor, name: str) -> Tensor:
@@ -171,12 +200,19 @@ def activate(tape: Tape, x: Tensor, name: str) -> Tensor:
 def _composed_gelu(tape: Tape, x: Tensor) -> Tensor:
     """``0.5 x (1 + tanh(c (x + a x^3)))``, built of elementary operations."""
     half = elementwise(tape, (x,))
-    cube = elementwise(tape, (elementwise(tape, (x,), saved=(x.storage,)),))
-    inner = elementwise(tape, (add(tape, x, cube),))
-    del cube
-    bent = saves_output(tape, inner)
-    del inner
-    return multiply(tape, half, copy(tape, bent))
+    return multiply(tape, half, _one_plus_tanh(tape, x))
+
+
+def _one_plus_tanh(tape: Tape, x: Tensor) -> Tensor:
+    return copy(tape, saves_output(tape, _tanh_argument(tape, x)))
+
+
+def _tanh_argument(tape: Tape, x: Tensor) -> Tensor:
+    return elementwise(tape, (add(tape, x, _scaled_cube(tape, x)),))
+
+
+def _scaled_cube(tape: Tape, x: Tensor) -> Tensor:
+    return elementwise(tape, (elementwise(tape, (x,), saved=(x.storage,)),))
 
 
 def softmax(tape: Tape, x: Tensor, wide: bool) -> Tensor:
@@ -184,15 +220,6 @@ def softmax(tape: Tape, x: Tensor, wide: bool) -> Tensor:
     if not wide or x.itemsize == FP32_BYTES:
         return saves_output(tape, x)
     return cast(tape, saves_output(tape, cast(tape, x, FP32_BYTES)), x.itemsize)
-
-
-def safe_softmax(tape: Tape, x: Tensor) -> Tensor:
-    """Softmax that yields zeros for rows of minus infinity: compares, then selects."""
-    plain = copy(tape, x)
-    compared = Storage(tape, x.elements)
-    chosen = saves_output(tape, x)
-    del plain, compared
-    return chosen
 
 
 def fused_attention(

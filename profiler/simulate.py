@@ -193,9 +193,12 @@ class _Recorder:
         shared = self._shared()
         self.embedding = self._take()
         states = embedded
+        kept = [states]
         for rank in ranks:
             states = self._layer(states, rank, shared)
             self.layers.append(self._take())
+            if self.setting.architecture.family == "deberta-v2":
+                kept.append(states)  # its encoder returns the outputs of all layers
         return self._final_norm(states)
 
     def _layer(self, x: Tensor, rank: int, shared: dict[str, Tensor]) -> Tensor:
@@ -228,13 +231,24 @@ class _Recorder:
         architecture, training = self.setting.architecture, self.setting.training
         length = training.sequence_length
         cells = training.batch_size * length * length
-        width = 1 if training.attention == "sdpa" else self.tape.itemsize
-        shared = {"mask": self.tape.source(cells, width)}
+        shared = {"mask": self.tape.source(cells, self._mask_itemsize())}
+        if architecture.attention == "position-bias":
+            shared["bias"] = self.tape.source(cells * architecture.heads)
+        if architecture.attention == "disentangled":
+            shared["distances"] = self.tape.source(length * length, INDEX_BYTES)
+            positions = architecture.relative_positions * architecture.hidden_size
+            shared["positions"] = self.tape.source(positions)
         if architecture.attention == "rotary":
             table = length * architecture.head_size
             shared["cosine"] = self.tape.source(table)
             shared["sine"] = self.tape.source(table)
         return shared
+
+    def _mask_itemsize(self) -> int:
+        """Boolean for sdpa; numbers to add for eager; integers in DeBERTa."""
+        if self.setting.architecture.family == "deberta-v2":
+            return INDEX_BYTES
+        return 1 if self.setting.training.attention == "sdpa" else self.tape.itemsize
 
     def _loss(self, states: Tensor) -> Tensor:
         if self.setting.training.task == "causal-lm":
@@ -262,17 +276,20 @@ class _Recorder:
 
     def _pooled_loss(self, states: Tensor) -> Tensor:
         tape, training = self.tape, self.setting.training
-        width = self.setting.architecture.hidden_size
-        first = op.elementwise(tape, (states,), training.batch_size * width)
-        dropped = training.dropout and self.setting.architecture.hidden_dropout
-        *hidden, last = head_linears(self.setting.architecture, training)
-        if self.setting.architecture.frozen_pooler:
+        architecture = self.setting.architecture
+        width = architecture.hidden_size
+        first = op.view(tape, states, training.batch_size * width)
+        active = training.dropout and architecture.hidden_dropout
+        *hidden, last = head_linears(architecture, training)
+        if architecture.frozen_pooler:
             pooler = Linear(name="pooler", in_features=width, out_features=width)
             first = op.saves_output(tape, op.linear(tape, first, pooler))
         for module in hidden:
-            first = op.dropout(tape, first, dropped)
-            first = op.saves_output(tape, op.trained_linear(tape, first, module))
-        logits = op.trained_linear(tape, op.dropout(tape, first, dropped), last)
+            first = op.dropout(tape, first, active and architecture.head_input_dropout)
+            first = op.trained_linear(tape, first, module)
+            gelu = architecture.family == "deberta-v2"
+            first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
+        logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
         return self._cross_entropy(logits)
 
     def _cross_entropy(self, logits: Tensor) -> Tensor:

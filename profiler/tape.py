@@ -10,7 +10,7 @@ Neither torch nor numpy is needed.
 
 import heapq
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Cost", "Edge", "Storage", "Tape", "Tensor"]
@@ -44,7 +44,16 @@ class Storage:
 class Node:
     """An operation that autograd remembers."""
 
-    __slots__ = ("edges", "order", "saved", "weights_bytes", "weights_cost")
+    __slots__ = (
+        "again",
+        "edges",
+        "gathers",
+        "order",
+        "saved",
+        "tied",
+        "weights_bytes",
+        "weights_cost",
+    )
 
     def __init__(
         self,
@@ -59,6 +68,9 @@ class Node:
         self.saved = saved
         self.weights_bytes = weights_bytes
         self.weights_cost = weights_cost
+        self.gathers = False
+        self.tied = False
+        self.again: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +98,14 @@ class Edge:
     """How a gradient flows to an input of an operation.
 
     ``alias`` passes the gradient on as it is (additions, views), so nothing is allocated.
+    ``scratch_bytes`` are needed while it is computed, as for a broadcast factor.
     """
 
     node: Node
     nbytes: int
     cost: Cost
     alias: bool = False
+    scratch_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -104,8 +118,6 @@ class Tape:
         Bytes of a number in the compute type.
     fused : bool
         Whether kernels are those of a GPU (masks of one byte, attention fused with dropout).
-    recording : bool
-        Whether autograd records.
     live_bytes, peak_bytes : int
         Bytes alive now, and the most since the peak was reset.
     forward, backward : list of Cost
@@ -114,12 +126,12 @@ class Tape:
 
     itemsize: int
     fused: bool
-    recording: bool = True
     live_bytes: int = 0
     peak_bytes: int = 0
     forward: list[Cost] = field(default_factory=list)
     backward: list[Cost] = field(default_factory=list)
     gradients: list[Storage] = field(default_factory=list)
+    saving: bool = True
     _order: int = 0
 
     def source(self, elements: int, itemsize: int = 0) -> Tensor:
@@ -148,6 +160,7 @@ class Tape:
         storage: Storage | None = None,
         weights_bytes: int = 0,
         weights_cost: Cost | None = None,
+        tied: bool = False,
     ) -> Tensor:
         """Run an operation.
 
@@ -169,16 +182,54 @@ class Tape:
             Gradient of trained weights used here; they make the output need a gradient.
         weights_cost : Cost, optional
             Work of that gradient.
+        tied : bool
+            Whether the gradient adds to that of an operation with the same weights.
         """
         width = itemsize or self.itemsize
         held = storage or Storage(self, elements * width)
         self.forward.append(cost)
-        if not self.recording or not (edges or weights_bytes):
+        if not (edges or weights_bytes):
             return Tensor(held, elements, width, None)
         self._order += 1
-        kept = list(saved)
-        node = Node(self._order, tuple(edges), tuple(kept), weights_bytes, weights_cost)
+        kept = tuple(saved) if self.saving else ()
+        node = Node(self._order, tuple(edges), kept, weights_bytes, weights_cost)
+        node.tied = tied
         return Tensor(held, elements, width, node)
+
+    def split(self, x: Tensor, parts: int) -> list[Tensor]:
+        """Views of equal size; their gradients are gathered, then joined into one tensor."""
+        size = x.elements // parts
+        joined = self.emit(
+            x.elements, self.edge(x, 0.0, x.nbytes), Cost(0.0, 0.0), storage=x.storage
+        )
+        if joined.node is not None:
+            joined.node.gathers = True
+        return [Tensor(x.storage, size, x.itemsize, joined.node) for _ in range(parts)]
+
+    def checkpoint(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run a part of the model so that the backward pass repeats it.
+
+        Autograd keeps the input alone. Where the walk back arrives, the part runs again and
+        its operations find what they would have saved.
+        """
+        first = self._order
+        self.saving = False
+        out = run(x)
+        self.saving = True
+        if out.node is not None:
+            nodes = _upstream(out.node, first)
+            nodes[-1].saved = (x.storage,)
+            out.node.again = lambda: self._repeat(run, x, nodes)
+        return out
+
+    def _repeat(self, run: Callable[[Tensor], Tensor], x: Tensor, nodes: list[Node]) -> None:
+        """Run a part again; its work counts as backward work."""
+        done, self.forward, first = self.forward, self.backward, self._order
+        again = run(x).node
+        self.backward, self.forward = self.forward, done
+        if again is not None:
+            for node, twin in zip(nodes, _upstream(again, first), strict=True):
+                node.saved = (*node.saved, *twin.saved)
 
     def run_backward(self, loss: Tensor) -> None:
         """Walk the graph from the loss as autograd does, newest operation first.
@@ -187,39 +238,59 @@ class Tape:
         """
         if loss.node is None:
             return
-        gradients = {loss.node: Storage(self, loss.nbytes)}
+        gradients = {loss.node: [Storage(self, loss.nbytes)]}
         queue = [(-loss.node.order, loss.node)]
         del loss
         while queue:
             _, node = heapq.heappop(queue)
             for target, gradient in self._step(node, gradients.pop(node)):
-                if target in gradients:
-                    self._accumulate(gradients, target, gradient)
-                else:
-                    gradients[target] = gradient
+                if target not in gradients:
+                    gradients[target] = [gradient]
                     heapq.heappush(queue, (-target.order, target))
+                elif target.gathers:
+                    gradients[target].append(gradient)
+                else:
+                    self._accumulate(gradients[target], gradient)
 
-    def _step(self, node: Node, gradient: Storage) -> list[tuple[Node, Storage]]:
+    def _step(self, node: Node, gradient: list[Storage]) -> list[tuple[Node, Storage]]:
         """Gradients of one operation's inputs; its saved tensors are released."""
-        passed = []
-        for edge in node.edges:
-            if not edge.alias:
-                self.backward.append(edge.cost)
-            passed.append(
-                (edge.node, gradient if edge.alias else Storage(self, edge.nbytes))
-            )
+        if node.again is not None:
+            node.again()
+            node.again = None
+        passed = [(edge.node, self._gradient(edge, gradient[0])) for edge in node.edges]
         if node.weights_bytes:
-            self.gradients.append(Storage(self, node.weights_bytes))
+            gradient_of_weights = Storage(self, node.weights_bytes)
+            if not node.tied:
+                self.gradients.append(gradient_of_weights)
             if node.weights_cost:
                 self.backward.append(node.weights_cost)
         node.edges, node.saved = (), ()
         return passed
 
-    def _accumulate(
-        self, gradients: dict[Node, Storage], target: Node, gradient: Storage
-    ) -> None:
+    def _gradient(self, edge: Edge, gradient: Storage) -> Storage:
+        if edge.alias:
+            return gradient
+        self.backward.append(edge.cost)
+        scratch = Storage(self, edge.scratch_bytes)
+        result = Storage(self, edge.nbytes)
+        del scratch
+        return result
+
+    def _accumulate(self, held: list[Storage], gradient: Storage) -> None:
         """Add up two gradients, in place where nobody else holds the first."""
         self.backward.append(Cost(0.0, 3.0 * gradient.nbytes))
-        shared = sys.getrefcount(gradients[target]) > 2
-        if shared:
-            gradients[target] = Storage(self, gradient.nbytes)
+        # Two references are the list's and the one that counts them.
+        if sys.getrefcount(held[0]) > 2:
+            held[0] = Storage(self, gradient.nbytes)
+
+
+def _upstream(node: Node, first: int) -> list[Node]:
+    """Operations from `node` back to those recorded after the `first`; newest first."""
+    found = {node.order: node}
+    pending = [node]
+    while pending:
+        for edge in pending.pop().edges:
+            if edge.node.order > first and edge.node.order not in found:
+                found[edge.node.order] = edge.node
+                pending.append(edge.node)
+    return [found[order] for order in sorted(found, reverse=True)]

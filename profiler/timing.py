@@ -8,57 +8,16 @@ import copy
 import random
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from msgspec import Struct
 from torch import nn
 from transformers import PreTrainedModel
 
 from profiler.adapters import Step, adapt, make_batch, ranks_at, seeded
 from profiler.architecture import Anatomy, Checkpoint, build
+from profiler.probes import Probe, Processor, Sample, Seconds
 from profiler.schema import Training
-
-Processor = Literal["cpu", "cuda"]
-
-
-class Seconds(Struct, frozen=True, kw_only=True):
-    """A span on both clocks.
-
-    ``cpu_s`` sums over threads; on a GPU it is 0 and ``wall_s`` comes from its events.
-    """
-
-    wall_s: float
-    cpu_s: float = 0.0
-
-
-class Probe(Struct, frozen=True, kw_only=True):
-    """A uniform adapter on the last ``depth`` layers."""
-
-    depth: int
-    rank: int
-
-
-class Sample(Struct, frozen=True, kw_only=True, tag=True):
-    """One timed step.
-
-    Attributes
-    ----------
-    probe : int
-        Index of the probe.
-    round : int
-        Round it was timed in; rounds below 0 are warm-up.
-    step : Seconds
-        The whole step.
-    parts : list of Seconds, shape (L + 2,)
-        Embeddings, each layer's forward pass, and the rest; only of bare probes.
-    """
-
-    probe: int
-    round: int
-    step: Seconds
-    parts: list[Seconds] = []
-
 
 class Clock(Protocol):
     """Reads a device's time without holding up its work."""
@@ -103,35 +62,43 @@ class CudaClock:
         ]
 
 
-def time_probes(
-    checkpoint: Checkpoint,
-    anatomy: Anatomy,
-    training: Training,
-    probes: Sequence[Probe],
-    *,
-    rounds: int,
-    warmup: int,
-    seed: int,
-    processor: Processor,
-) -> Iterator[Sample]:
-    """Time every probe `warmup + rounds` times, in an order shuffled each round.
+class Rig:
+    """Steps of several probes over one frozen base, ready to be timed."""
 
-    Interleaving spreads drift of the machine (heat, neighbours) over all probes alike.
-    """
-    with seeded(seed):
-        base = build(checkpoint, training, meta=False).to(processor)
-        steps = [
-            _prepare(base, anatomy, training, ranks_at(anatomy.model.layers, p.depth, p.rank))
-            for p in probes
-        ]
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        anatomy: Anatomy,
+        training: Training,
+        probes: Sequence[Probe],
+        *,
+        processor: Processor,
+        seed: int,
+    ) -> None:
+        self._probes = probes
+        self._seed = seed
         clock = CudaClock() if processor == "cuda" else CpuClock()
-        timers = [_Timer(step, anatomy, clock) for step in steps]
-        order = random.Random(seed)
-        for turn in range(-warmup, rounds):
-            for index in order.sample(range(len(probes)), len(probes)):
-                split = probes[index].depth == 0
-                seconds, parts = timers[index].run(split=split)
-                yield Sample(probe=index, round=turn, step=seconds, parts=parts)
+        layers = anatomy.model.layers
+        with seeded(seed):
+            base = build(checkpoint, training, meta=False).to(processor)
+            self._timers = [
+                _Timer(_prepare(base, anatomy, training, ranks), anatomy, clock)
+                for ranks in (ranks_at(layers, p.depth, p.rank) for p in probes)
+            ]
+
+    def run(self, rounds: int, warmup: int) -> Iterator[Sample]:
+        """Time every probe `warmup + rounds` times, in an order shuffled each round.
+
+        Interleaving spreads drift of the machine (heat, neighbours) over all probes alike.
+        """
+        order = random.Random(self._seed)
+        count = len(self._probes)
+        with seeded(self._seed):
+            for turn in range(-warmup, rounds):
+                for index in order.sample(range(count), count):
+                    split = self._probes[index].depth == 0
+                    seconds, parts = self._timers[index].run(split=split)
+                    yield Sample(probe=index, round=turn, step=seconds, parts=parts)
 
 
 def _prepare(
@@ -142,9 +109,8 @@ def _prepare(
     model = adapt(copy.deepcopy(base, shared), anatomy, ranks, training)
     batch = make_batch(base.config.vocab_size, base.config.pad_token_id, training)
     device = next(base.parameters()).device
-    return Step(
-        model.to(device), {name: tensor.to(device) for name, tensor in batch.items()}, training
-    )
+    on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+    return Step(model.to(device), on_device, training)
 
 
 class _Timer:

@@ -1,5 +1,6 @@
 """Who trains what, and what that costs: the answer of a method, before it becomes a plan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,15 +58,39 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
 
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
-    n = len(costs.devices)
-    depth = np.full(n, LEFT_OUT, dtype=np.int64)
-    reach = np.cumprod(rows > 0, axis=1).sum(axis=1)[row]
+    depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
     for k in range(len(costs.sizes) + 1):
-        fits = reach >= k
-        for q in costs.resources:
-            fits &= cost(costs, q, rows, row, np.full(n, k)) <= q.limit * (1 + TOLERANCE)
-        depth[fits] = k
+        depth[fits(costs, rows, row, k)] = k
     return depth
+
+
+def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocation:
+    """Give every device the same ranks, as few layers as its limits allow.
+
+    Parameters
+    ----------
+    problem : Problem
+    ranks : array of int, shape (L,)
+    depths : sequence of int
+        Depths to try, ascending.
+    """
+    costs = problem.costs
+    row = np.zeros(len(costs.devices), dtype=np.int64)
+    depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
+    for k in depths:
+        # Nearly always everybody stops at the first depth.
+        if (depth == LEFT_OUT).any():
+            depth[(depth == LEFT_OUT) & fits(costs, ranks[None, :], row, k)] = k
+    return Allocation(rows=ranks[None, :], row=row, depth=depth)
+
+
+def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
+    """Whether every limit of a device holds at depth k, shape (N,)."""
+    holds = (rows[:, :k] > 0).all(axis=1)[row]
+    depth = np.full(len(row), k)
+    for q in costs.resources:
+        holds &= cost(costs, q, rows, row, depth) <= q.limit * (1 + TOLERANCE)
+    return holds
 
 
 def utility(problem: Problem, allocation: Allocation) -> float:
@@ -86,11 +111,20 @@ def device_gains(problem: Problem, rows: Ints) -> Floats:
 def mean_wait_s(problem: Problem, allocation: Allocation) -> float:
     """Mean over the devices that take part of the slowest one's time minus their own."""
     costs, part = problem.costs, allocation.taking_part
-    time_s = cost(costs, costs.seconds, allocation.rows, allocation.row, allocation.depth)
+    own_s = _seconds(costs, allocation)[part]
     if not part.any():
         return 0.0
-    own_s = time_s[part]
-    return float(own_s.max() - np.average(own_s, weights=costs.devices.count[part]))
+    return float(np.average(own_s.max() - own_s, weights=costs.devices.count[part]))
+
+
+def round_time_s(problem: Problem, allocation: Allocation) -> float:
+    """Time of the slowest device that takes part."""
+    own_s = _seconds(problem.costs, allocation)
+    return float(own_s[allocation.taking_part].max(initial=0.0))
+
+
+def _seconds(costs: Costs, allocation: Allocation) -> Floats:
+    return cost(costs, costs.seconds, allocation.rows, allocation.row, allocation.depth)
 
 
 def _prefix(values: npt.NDArray[np.generic]) -> Floats:

@@ -233,7 +233,7 @@ def _gap_fraction(certificate: Certificate) -> float | None:
         return None
     if bound == value:
         return 0.0
-    return abs(bound - value) / abs(bound) if bound else math.inf
+    return abs(bound - value) / max(abs(bound), abs(value))
 
 
 def _status(certificate: Certificate, tolerance: float) -> Check:

@@ -63,6 +63,18 @@ class Tables:
         return ranks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What adapting layer k at prefix sum S and rank r earns beside the gain.
+
+    ``fixed[k - 1, S] + r * per_rank[k - 1, S]``, both of shape (L, S + 1): a Lagrangian price
+    on a quantity that adds up over devices and layers.
+    """
+
+    fixed: Floats
+    per_rank: Floats
+
+
 def shared_ranks(
     capacity: Capacity,
     gains: Floats,
@@ -70,6 +82,7 @@ def shared_ranks(
     *,
     min_depth: int,
     rank_budget: int | None,
+    prices: Prices | None = None,
 ) -> SharedRanks | None:
     """Find the ranks of largest utility, or None where `min_depth` is out of reach.
 
@@ -82,13 +95,17 @@ def shared_ranks(
         Every device must reach it.
     rank_budget : int or None
         Largest sum of the ranks.
+    prices : Prices, optional
+        Added to the value.
 
     Notes
     -----
     Ties go to the smaller rank, then the smaller depth and prefix sum, so the answer is
     unique.
     """
-    table = tables(capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget)
+    table = tables(
+        capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget, prices=prices
+    )
     peaks = [float(values.max()) for values in table.values]
     if len(peaks) <= min_depth or np.isneginf(peaks[min_depth]):
         return None
@@ -106,6 +123,7 @@ def tables(
     *,
     min_depth: int = 0,
     rank_budget: int | None = None,
+    prices: Prices | None = None,
 ) -> Tables:
     """Fill V_k for every depth; see `shared_ranks` for the parameters."""
     steps, top = capacity.steps, capacity.reach.shape[1] - 1
@@ -121,7 +139,11 @@ def tables(
         weight = capacity.reach[k, : top + 1].copy()
         if k <= min_depth:
             weight[capacity.least[k] + 1 :] = 0.0
-        values = _extend(values, weight, step, gains[k - 1], choices, choice[k - 1])
+        earned = weight * gains[k - 1][:, None]
+        if prices is not None:
+            earned += prices.fixed[k - 1, : top + 1]
+            earned += choices[:, None] * prices.per_rank[k - 1, : top + 1]
+        values = _extend(values, weight > 0, step, earned, choices, choice[k - 1])
         if np.isneginf(values).all():
             break
         filled.append(values)
@@ -130,9 +152,9 @@ def tables(
 
 def _extend(
     value: Floats,
-    weight: Floats,
+    live: npt.NDArray[np.bool_],
     step: int,
-    gains: Floats,
+    earned: Floats,
     choices: Ints,
     choice: npt.NDArray[np.int16],
 ) -> Floats:
@@ -141,13 +163,12 @@ def _extend(
     A prefix sum that no device carries (weight 0) ends there: nothing is gained beyond it.
     """
     following = np.full_like(value, -np.inf)
-    live = weight > 0
-    for rank, gain in zip(choices.tolist(), gains.tolist(), strict=True):
+    for rank, at_rank in zip(choices.tolist(), earned, strict=True):
         shift, spent = step * rank, rank if value.shape[1] > 1 else 0
         if shift >= len(value) or spent >= value.shape[1]:
             break
         earlier = value[: len(value) - shift, : value.shape[1] - spent]
-        candidate = earlier + (weight[shift:] * gain)[:, None]
+        candidate = earlier + at_rank[shift:, None]
         target = following[shift:, spent:]
         better = candidate > target
         better &= live[shift:, None]

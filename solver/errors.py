@@ -4,7 +4,8 @@
 
     Exception
     ├── InputError    bad input (exit code 2), see `profiler.schema`
-    └── Infeasible    no plan keeps every budget (exit code 3)
+    ├── Infeasible    no plan keeps every budget (exit code 3)
+    └── Stopped       the method ended before it had a plan (exit code 4)
 """
 
 from dataclasses import dataclass, field
@@ -46,3 +47,9 @@ class Infeasible(Exception):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class Stopped(Exception):
+    """A method ended with neither a plan nor a proof that there is none; says what to do."""
+
+    exit_code = 4

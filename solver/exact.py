@@ -15,13 +15,11 @@ from solver.allocation import Allocation, deepest, shared, utility
 from solver.capacity import Capacity, capacity, proportional, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks, tables
-from solver.explain import infeasible
+from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import depth_times, limit_wait
-
-# Deadlines tried when a mean wait must be kept: the ranks that suit a shorter round.
-WAIT_DEADLINES = 32
+from solver.wait_search import search
+from solver.waits import limit_wait
 
 
 def maximise_utility(problem: Problem) -> Outcome:
@@ -43,19 +41,23 @@ def maximise_utility(problem: Problem) -> Outcome:
 
 
 def _shared(problem: Problem) -> Outcome:
+    reason = without_plan(problem)
+    if reason is not None:
+        raise reason
     upper = _solve(problem, optimistic=True)
     lower = upper if proportional(problem.costs) else _solve(problem, optimistic=False)
-    if upper is None or lower is None:
-        raise infeasible(problem)
-    allocation = shared(problem, lower.ranks)
+    # Where no plan is safe by the conservative table, the least configuration still is one.
+    allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
+    method = "dynamic program" if upper is lower else "dynamic program between two bounds"
+    bound = utility(problem, allocation) if upper is None else upper.value
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
-        allocation = _with_wait(problem, allocation, epsilon_s)
-    method = "dynamic program" if upper is lower else "dynamic program between two bounds"
+        kept, bound = search(problem, allocation, bound, epsilon_s)
+        if kept is None:
+            raise infeasible(problem, waiting=allocation)
+        allocation, method = kept, f"{method}, priced wait"
     value = utility(problem, allocation)
-    return Outcome(
-        allocation=allocation, value=value, bound=max(upper.value, value), method=method
-    )
+    return Outcome(allocation=allocation, value=value, bound=max(bound, value), method=method)
 
 
 def utility_bound(problem: Problem) -> float:
@@ -93,33 +95,6 @@ def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
         min_depth=question.min_depth,
         rank_budget=question.budgets.rank_budget,
     )
-
-
-def _with_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Allocation:
-    """Best allocation found that keeps the mean wait; the bound stays that without it."""
-    best, best_value = None, -1.0
-    for candidate in [allocation, *_shorter_rounds(problem, allocation)]:
-        kept = limit_wait(problem, candidate, epsilon_s)
-        if kept is not None and utility(problem, kept) > best_value:
-            best, best_value = kept, utility(problem, kept)
-    if best is None:
-        raise infeasible(problem)
-    return best
-
-
-def _shorter_rounds(problem: Problem, allocation: Allocation) -> list[Allocation]:
-    """Allocations that are best for shorter deadlines, longest first."""
-    times = depth_times(problem, allocation)
-    part = allocation.taking_part
-    longest = times[part, allocation.depth[part]].max()
-    shortest = times[part, problem.question.min_depth].max()
-    found = []
-    for deadline_s in np.linspace(longest, shortest, WAIT_DEADLINES + 1)[1:]:
-        shorter = problem.under(round_time_s=float(deadline_s))
-        ranks = _solve(shorter, optimistic=False)
-        if ranks is not None:
-            found.append(shared(shorter, ranks.ranks))
-    return found
 
 
 def _own(problem: Problem) -> Outcome:

@@ -1,23 +1,32 @@
 """Why no plan keeps the budgets: the devices, what they need, and the nearest repair.
 
-Costs never fall with the rank, so a budget on one device can be kept exactly when the
-device's *least configuration* keeps it: `min_depth` layers at the smallest rank choice. All
-that is said here is read off that configuration, not off a failed search.
+Costs never fall with the rank, so the budgets on one device can be kept exactly when its
+*least configuration* keeps them: the smallest rank choice, at the shallowest depth from
+`min_depth` on that fits (nearly always `min_depth` itself; a memory table may drop again at
+a deeper one). All that is said here is read off that configuration, not off a failed search.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
-from solver.allocation import cost
+from solver.allocation import Allocation, cost, mean_wait_s, shallowest
 from solver.binding import shortfalls
-from solver.devices import Floats, Ints
-from solver.errors import Infeasible, Shortfall
+from solver.capacity import TOLERANCE
+from solver.devices import Ints
+from solver.errors import Infeasible, Shortfall, Stopped
 from solver.problem import Problem
 
 _SHOWN = 3
 
 
 def infeasible(
-    problem: Problem, ranks: Ints | None = None, depth: int | None = None
+    problem: Problem,
+    ranks: Ints | None = None,
+    depth: int | None = None,
+    *,
+    everybody: bool = True,
+    waiting: Allocation | None = None,
 ) -> Infeasible:
     """Explain a problem that has no plan.
 
@@ -27,44 +36,80 @@ def infeasible(
     ranks, depth : array of int (L,) and int, optional
         The least configuration; a policy that is bound to one (all layers at one rank) gives
         its own.
+    everybody : bool
+        Whether every device must take part, or one is enough.
+    waiting : Allocation, optional
+        What keeps all budgets but that on the mean wait; the least configuration by default.
     """
-    depth = problem.question.min_depth if depth is None else depth
-    ranks = least_ranks(problem, depth) if ranks is None else ranks
-    short = shortfalls(problem, ranks, depth)
-    layers = f"{depth} layer{'s' * (depth != 1)} at rank {ranks[: max(depth, 1)].min()}"
-    if not short:
-        return _not_one_device(problem, ranks, layers)
-    least_s = least_round_time_s(problem, ranks, depth)
-    names = {s.device for s in short}
-    repair = _repair(problem, short, least_s, len(names))
-    worst = "; ".join(describe(s) for s in short[:_SHOWN])
-    more = f"; {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
-    return Infeasible(
-        reason=f"infeasible: with {layers}, {worst}{more}. {repair}",
-        shortfalls=short,
-        least_round_time_s=least_s,
-        repair=repair,
-    )
+    least = least_allocation(problem, ranks, depth)
+    failing = ~least.taking_part
+    if failing.all() or (everybody and failing.any()):
+        return _alone(problem, least, depth, everybody=everybody)
+    return _together(problem, least if waiting is None else waiting)
 
 
-def least_ranks(problem: Problem, depth: int) -> Ints:
-    """Smallest rank choice on the last `depth` layers, shape (L,)."""
-    return np.where(np.arange(problem.layers) < depth, problem.ranks[0], 0)
+def without_plan(problem: Problem) -> Infeasible | None:
+    """Explain why the limits on devices or the rank sum allow no plan; None if they do.
 
-
-def least_round_time_s(problem: Problem, ranks: Ints, depth: int) -> float | None:
-    """Smallest round time that lets every device train a configuration.
-
-    None if another limit forbids it whatever the round time.
+    Exact: where it finds nothing, the least configuration keeps every budget but, perhaps,
+    that on the mean wait.
     """
-    if any(s.constraint != "round time" for s in shortfalls(problem, ranks, depth)):
+    least = least_allocation(problem)
+    broken = not least.taking_part.all() or _missing_ranks(problem, least) > 0
+    return infeasible(problem) if broken else None
+
+
+def least_allocation(
+    problem: Problem, ranks: Ints | None = None, depth: int | None = None
+) -> Allocation:
+    """Least configuration of every device; see `infeasible` for the parameters."""
+    ranks = np.full(problem.layers, problem.ranks[0]) if ranks is None else ranks
+    depths = [depth] if depth is not None else _depths(problem)
+    return shallowest(problem, ranks, depths)
+
+
+def least_round_time_s(
+    problem: Problem,
+    ranks: Ints | None = None,
+    depth: int | None = None,
+    *,
+    everybody: bool = True,
+) -> float | None:
+    """Smallest round time that lets the devices train their least configuration.
+
+    None if a limit on a device forbids it whatever the round time. Rank sum and mean wait
+    are not looked at. See `infeasible` for the parameters.
+    """
+    patient = problem.under(round_time_s=None)
+    least = least_allocation(patient, ranks, depth)
+    part = least.taking_part
+    if not part.any() or (everybody and not part.all()):
         return None
-    return float(_seconds(problem, ranks, depth).max())
+    costs = patient.costs
+    own_s = cost(costs, costs.seconds, least.rows, least.row, least.depth)[part]
+    return float(own_s.max() if everybody else own_s.min())
+
+
+def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:
+    """Explain that no plan reaches a utility, or that none was found that does."""
+    if bound is not None and bound >= floor:
+        return Stopped(
+            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g} and none has "
+            f"more than {bound:.6g}; lower --min-utility or try --method milp"
+        )
+    repair = "Lower --min-utility."
+    if found is not None:
+        repair = f"The greatest utility under these budgets is {_rounded(found, up=False)}."
+    return Infeasible(
+        reason=f"infeasible: a utility of {floor:.6g} is out of reach. {repair}", repair=repair
+    )
 
 
 def describe(short: Shortfall) -> str:
     """Say in one phrase what a device needs and has."""
     need, limit = friendly(short.need, short.unit), friendly(short.limit, short.unit)
+    if need == limit:
+        need, limit = f"{short.need:.9g} {short.unit}", f"{short.limit:.9g}"
     return f"{short.device} needs {need} of {short.constraint} and has {limit}"
 
 
@@ -79,40 +124,94 @@ def friendly(value: float, unit: str) -> str:
     return f"{value:.4g} {unit}"
 
 
-def _seconds(problem: Problem, ranks: Ints, depth: int) -> Floats:
-    costs = problem.costs
-    row = np.zeros(len(costs.devices), dtype=np.int64)
-    return cost(costs, costs.seconds, ranks[None, :], row, np.full(len(row), depth))
+def _depths(problem: Problem) -> list[int]:
+    return list(range(problem.question.min_depth, problem.layers + 1))
 
 
-def _repair(problem: Problem, short: list[Shortfall], least_s: float | None, n: int) -> str:
+def _alone(
+    problem: Problem, least: Allocation, depth: int | None, *, everybody: bool
+) -> Infeasible:
+    """Devices that cannot keep their own limits."""
+    at = problem.question.min_depth if depth is None else depth
+    ranks = least.rows[0]
+    short = shortfalls(problem, ranks, at, ~least.taking_part)
+    least_s = least_round_time_s(problem, ranks, depth, everybody=everybody)
+    remark = ""
+    if least_s is not None:
+        at_least = least_allocation(problem.under(round_time_s=least_s), ranks, depth)
+        remark = _remark(problem, at_least)
+    repair = _repair(problem, short, least_s, remark)
+    worst = "; ".join(describe(s) for s in short[:_SHOWN])
+    more = f"; {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
+    return Infeasible(
+        reason=f"infeasible: with {_layers(at, ranks)}, {worst}{more}. {repair}",
+        shortfalls=short,
+        least_round_time_s=None if remark else least_s,
+        repair=repair,
+    )
+
+
+def _layers(depth: int, ranks: Ints) -> str:
+    return f"{depth} layer{'s' * (depth != 1)} at rank {ranks[: max(depth, 1)].min()}"
+
+
+def _repair(
+    problem: Problem, short: list[Shortfall], least_s: float | None, remark: str
+) -> str:
     if least_s is not None:
         # Rounded up, so that the figure printed is itself feasible.
-        return f"The least feasible round time is {_rounded_up(least_s)} s."
-    devices = f"leave out {n} device{'s' * (n != 1)} of {len(problem.costs.devices)}"
-    kinds = sorted({s.constraint for s in short if s.constraint != "round time"})
+        return f"The least feasible round time is {_rounded(least_s, up=True)} s{remark}."
+    kinds = {s.constraint for s in short if s.constraint != "round time"}
+    names = {s.device for s in short if s.constraint != "round time"}
+    devices = f"leave out {len(names)} device{'s' * (len(names) != 1)}"
     lower = ", lower --min-depth" if problem.question.min_depth > 0 else ""
-    return f"No round time helps: raise the limit on {' and '.join(kinds)}{lower} or {devices}."
+    return (
+        f"No round time helps: raise the limit on {' and '.join(sorted(kinds))}{lower} or "
+        f"{devices} of {len(problem.costs.devices)}."
+    )
 
 
-def _rounded_up(value: float) -> str:
-    step = 10.0 ** (np.floor(np.log10(value)) - 4) if value > 0 else 1.0
-    return f"{np.ceil(value / step) * step:.6g}"
+def _remark(problem: Problem, least: Allocation) -> str:
+    """What else the least configuration needs of the budgets on everybody together."""
+    remark = ""
+    total = _rank_sum(least)
+    if _missing_ranks(problem, least) > 0:
+        remark += f", with a rank budget of {total}"
+    wait_s, epsilon_s = mean_wait_s(problem, least), problem.question.budgets.mean_wait_s
+    if epsilon_s is not None and wait_s > epsilon_s * (1 + TOLERANCE):
+        remark += f", with a mean wait of {_rounded(wait_s, up=True)} s"
+    return remark
 
 
-def _not_one_device(problem: Problem, ranks: Ints, layers: str) -> Infeasible:
-    budgets = problem.question.budgets
-    total = int(ranks.sum())
-    if budgets.rank_budget is not None and total > budgets.rank_budget:
+def _together(problem: Problem, least: Allocation) -> Infeasible:
+    """Every device keeps its limits, but not all of them together keep the others."""
+    budgets, depth = problem.question.budgets, int(least.depth.max())
+    layers = _layers(depth, least.rows[0])
+    if _missing_ranks(problem, least) > 0:
+        total = _rank_sum(least)
         reason = f"{layers} sum to {total} and the rank budget is {budgets.rank_budget}"
         repair = f"The least rank budget is {total}."
     else:
-        depth = int((ranks > 0).sum())
-        seconds = _seconds(problem, ranks, depth)
-        wait_s = seconds.max() - np.average(seconds, weights=problem.costs.devices.count)
+        wait_s = mean_wait_s(problem, least)
         reason = (
-            f"no depths were found that keep the mean wait within {budgets.mean_wait_s:.4g} s; "
-            f"{layers} on every device waits {wait_s:.4g} s"
+            f"found no depths that keep the mean wait within {budgets.mean_wait_s} s; "
+            f"{layers} waits {wait_s:.4g} s"
         )
-        repair = f"A mean wait of {_rounded_up(float(wait_s))} s is feasible."
+        repair = f"A mean wait of {_rounded(wait_s, up=True)} s is feasible."
     return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
+
+
+def _rank_sum(allocation: Allocation) -> int:
+    return int(allocation.rows[0, : max(int(allocation.depth.max()), 0)].sum())
+
+
+def _missing_ranks(problem: Problem, least: Allocation) -> int:
+    """By how much the ranks of the layers in use pass the rank budget, if there is one."""
+    budget = problem.question.budgets.rank_budget
+    return 0 if budget is None else max(_rank_sum(least) - budget, 0)
+
+
+def _rounded(value: float, *, up: bool) -> str:
+    """Five digits, erring on the side that is feasible."""
+    step = 10.0 ** (np.floor(np.log10(value)) - 4) if value > 0 else 1.0
+    return f"{(np.ceil if up else np.floor)(value / step) * step:.6g}"

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.allocation import mean_wait_s
+from solver.allocation import mean_wait_s, round_time_s
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.explain import infeasible, least_ranks, least_round_time_s
-from solver.objectives import round_time_s
+from solver.explain import infeasible, least_round_time_s
 from solver.outcome import relative_gap
 from solver.problem import Problem
+
+# Stands for 0 s on the logarithmic axis.
+SHORTEST_S = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +49,15 @@ def frontier_points(problem: Problem, points: int) -> list[Point]:
     Infeasible
         If no round time is long enough.
     """
-    depth, patient = problem.question.min_depth, problem.under(round_time_s=None)
-    least_s = least_round_time_s(patient, least_ranks(problem, depth), depth)
-    if least_s is None:
-        raise infeasible(patient)
+    patient = problem.under(round_time_s=None)
+    least_s = least_round_time_s(patient)
+    budget_s = problem.question.budgets.round_time_s
+    if least_s is None or (budget_s is not None and budget_s < least_s):
+        raise infeasible(problem)
     longest_s = round_time_s(patient, maximise_utility(patient).allocation)
-    if problem.question.budgets.round_time_s is not None:
-        longest_s = min(longest_s, problem.question.budgets.round_time_s)
+    if budget_s is not None:
+        longest_s = min(longest_s, budget_s)
+    least_s = max(least_s, SHORTEST_S)
     found: list[Point] = []
     for seconds in np.geomspace(least_s, max(least_s, longest_s), points):
         point = _point(patient.under(round_time_s=float(seconds)))

@@ -10,23 +10,18 @@ import heapq
 import numpy as np
 
 from profiler.schema import InputError
-from solver.allocation import Allocation, cost
+from solver.allocation import round_time_s
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.explain import infeasible, least_ranks, least_round_time_s
+from solver.explain import infeasible, least_round_time_s, too_low
 from solver.outcome import Outcome
 from solver.problem import Problem
 
 TIME_GAP = 1e-9
 EFFICIENCY_GAP = 1e-4
 MAX_SPLITS = 1000
-
-
-def round_time_s(problem: Problem, allocation: Allocation) -> float:
-    """Time of the slowest device that takes part."""
-    costs, part = problem.costs, allocation.taking_part
-    seconds = cost(costs, costs.seconds, allocation.rows, allocation.row, allocation.depth)
-    return float(seconds[part].max(initial=0.0))
+# Where an interval of round times begins at 0, its split is at this share of its end.
+SHORTEST = 1e-6
 
 
 def least_time(problem: Problem) -> Outcome:
@@ -36,7 +31,7 @@ def least_time(problem: Problem) -> Outcome:
         raise InputError("objective 'time' needs a least utility; give --min-utility")
     best = maximise_utility(problem)
     if best.value < floor:
-        raise _too_low(floor, best)
+        raise too_low(floor, best.value, best.bound)
     low, high = _least_s(problem), round_time_s(problem, best.allocation)
     while high - low > TIME_GAP * high:
         middle = (low + high) / 2
@@ -60,43 +55,51 @@ def best_efficiency(problem: Problem) -> Outcome:
     floor = problem.question.min_utility or 0.0
     whole = maximise_utility(problem)
     if whole.value < floor:
-        raise _too_low(floor, whole)
-    best, ratio = whole, whole.value / round_time_s(problem, whole.allocation)
-    low = max(_least_s(problem), 1e-12)
-    if floor > 0:
-        low = least_time(problem).bound or low
+        raise too_low(floor, whole.value, whole.bound)
     high = round_time_s(problem, whole.allocation)
-    # (minus the bound, from, to): utilities at `to` are known, below `from` there are none.
-    queue = [(-(whole.bound or 0.0) / low, low, high)]
-    bound, settled = -queue[0][0], 0.0
+    best, ratio = whole, _ratio(whole.value, high)
+    low = _least_s(problem)
+    if floor > 0:
+        low = max(least_time(problem).bound or low, low)
+    # Rounds longer than that of `whole` are no better than its bound.
+    most = _most(whole)
+    settled = _ratio(most, high)
+    # (minus the bound, from, to, most utility within `to`); below `from` there is no plan.
+    queue = [(-_ratio(most, low), low, high, most)]
     for _ in range(MAX_SPLITS):
-        bound = max(-queue[0][0] if queue else 0.0, settled, ratio)
-        if not queue or bound <= ratio * (1 + EFFICIENCY_GAP):
+        if not queue or -queue[0][0] <= max(ratio, settled) * (1 + EFFICIENCY_GAP):
             break
-        _, start, end = heapq.heappop(queue)
-        middle = float(np.sqrt(start * end))
+        bound, start, end, most = heapq.heappop(queue)
+        if end <= start * (1 + EFFICIENCY_GAP / 2):
+            settled = max(settled, -bound)
+            continue
+        middle = float(np.sqrt(max(start, end * SHORTEST) * end))
         found = _within(problem, middle)
-        upper = 0.0
         if found is not None:
-            upper = found.bound or found.value
-            realised = round_time_s(problem, found.allocation)
-            if found.value >= floor and found.value / realised > ratio:
-                best, ratio = found, found.value / realised
-            if upper >= floor and middle > start:
-                heapq.heappush(queue, (-upper / start, start, middle))
-        at_end = _bound_at(problem, end, whole)
-        heapq.heappush(queue, (-at_end / middle, middle, end))
+            realised = _ratio(found.value, round_time_s(problem, found.allocation))
+            if found.value >= floor and realised > ratio:
+                best, ratio = found, realised
+            if _most(found) >= floor:
+                heapq.heappush(
+                    queue, (-_ratio(_most(found), start), start, middle, _most(found))
+                )
+        heapq.heappush(queue, (-_ratio(most, middle), middle, end, most))
     return Outcome(
         allocation=best.allocation,
         value=ratio,
-        bound=bound,
+        bound=max(-queue[0][0] if queue else 0.0, settled, ratio),
         method=f"bounds on intervals of the round time, {best.method}",
     )
 
 
-def _bound_at(problem: Problem, end: float, whole: Outcome) -> float:
-    found = _within(problem, end)
-    return (found.bound or found.value) if found is not None else (whole.bound or 0.0)
+def _most(outcome: Outcome) -> float:
+    """The bound, or the value where nothing was proven."""
+    return outcome.value if outcome.bound is None else outcome.bound
+
+
+def _ratio(utility: float, seconds: float) -> float:
+    """Utility a second; a round that takes no time counts for nothing, as in the checker."""
+    return utility / seconds if seconds > 0 else 0.0
 
 
 def _within(problem: Problem, seconds: float) -> Outcome | None:
@@ -109,17 +112,7 @@ def _within(problem: Problem, seconds: float) -> Outcome | None:
 
 def _least_s(problem: Problem) -> float:
     """A round time below which there is no plan."""
-    depth = problem.question.min_depth
-    found = least_round_time_s(
-        problem.under(round_time_s=None), least_ranks(problem, depth), depth
-    )
+    found = least_round_time_s(problem)
     if found is None:
         raise infeasible(problem)
     return found * (1 - TIME_GAP)
-
-
-def _too_low(floor: float, best: Outcome) -> Infeasible:
-    repair = f"The greatest utility under these budgets is {best.value:.6g}."
-    return Infeasible(
-        reason=f"infeasible: a utility of {floor:.6g} is out of reach. {repair}", repair=repair
-    )

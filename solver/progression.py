@@ -30,32 +30,19 @@ def progressions(choices: Ints, layers: int) -> Ints:
     return np.unique(every[allowed], axis=0)
 
 
-def values(
-    capacity: Capacity,
-    gains: Floats,
-    choices: Ints,
-    ranks: Ints,
-    *,
-    min_depth: int,
-    rank_budget: int | None,
-) -> Floats:
-    """Utility of many shared rank sequences at once, shape (A,); -inf where infeasible.
+def values(capacity: Capacity, gains: Floats, choices: Ints, ranks: Ints) -> Floats:
+    """Utility of many shared rank sequences at once, shape (A,).
 
     Parameters
     ----------
     capacity : Capacity
+        An optimistic one makes the values upper bounds.
     gains : array, shape (L, R)
     choices : array of int, shape (R,)
     ranks : array of int, shape (A, L)
-    min_depth, rank_budget
-        As in `solver.dp.shared_ranks`.
+        A layer of rank 0 is bare and gains nothing.
     """
     layer = np.arange(ranks.shape[1])
     prefix = np.cumsum(ranks * capacity.steps, axis=1)
-    reach = capacity.reach[layer + 1, prefix]
-    value = (reach * gains[layer, np.searchsorted(choices, ranks)]).sum(axis=1)
-    early = layer < min_depth
-    feasible = (prefix <= capacity.least[1:])[:, early].all(axis=1) & (capacity.least[0] >= 0)
-    if rank_budget is not None:
-        feasible &= (ranks * (reach > 0)).sum(axis=1) <= rank_budget
-    return np.where(feasible, value, -np.inf)
+    gain = np.where(ranks > 0, gains[layer, np.searchsorted(choices, ranks)], 0.0)
+    return np.asarray((capacity.reach[layer + 1, prefix] * gain).sum(axis=1))

@@ -10,9 +10,12 @@ Between two deadlines nothing changes, so only the times themselves are tried: e
 O(N L log(N L)).
 """
 
-import numpy as np
+from dataclasses import replace
 
-from solver.allocation import LEFT_OUT, Allocation, cost, mean_wait_s
+import numpy as np
+import numpy.typing as npt
+
+from solver.allocation import LEFT_OUT, Allocation, cost, fits, mean_wait_s
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.problem import Problem
@@ -35,29 +38,42 @@ def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Al
     Allocation or None
         None where no deadline keeps the wait.
     """
-    least = problem.question.min_depth
     part = allocation.taking_part
-    times = depth_times(problem, allocation)[part]
+    times, allowed = depth_times(problem, allocation)[part], _allowed(problem, allocation)[part]
     count = problem.costs.devices.count[part].astype(float)
-    grid = np.arange(times.shape[1])
-    within = (grid >= least) & (grid <= allocation.depth[part, None])
+    # Time at the deepest depth allowed up to k; -inf before the first.
+    reached = np.maximum.accumulate(np.where(allowed, times, -np.inf), axis=1)
+    first_s = np.take_along_axis(times, allowed.argmax(axis=1)[:, None], axis=1)[:, 0]
     # Each deeper depth is an event: from its time on, its device's own time is that time.
-    deeper = within & (grid > least)
-    event_s = times[deeper]
-    added_s = (np.diff(times, axis=1, prepend=0.0) * count[:, None])[deeper]
+    deeper = allowed[:, 1:] & np.isfinite(reached[:, :-1])
+    event_s = times[:, 1:][deeper]
+    added_s = ((times[:, 1:] - reached[:, :-1]) * count[:, None])[deeper]
     order = np.argsort(event_s, kind="stable")
-    total_s = np.dot(times[:, least], count) + np.append(0.0, np.cumsum(added_s[order]))
-    start = times[:, least].max()
+    total_s = np.dot(first_s, count) + np.append(0.0, np.cumsum(added_s[order]))
+    start = first_s.max()
     deadlines = np.unique(np.append(start, event_s[event_s > start]))
     begun = np.searchsorted(event_s[order], deadlines, side="right")
     wait_s = deadlines - total_s[begun] / count.sum()
-    kept = deadlines[wait_s <= epsilon_s * (1 + TOLERANCE)]
-    if not len(kept):
-        return None
-    chosen = np.where(within & (times <= kept[-1]), grid, LEFT_OUT).max(axis=1)
-    depth = np.full(len(part), LEFT_OUT, dtype=np.int64)
-    depth[part] = chosen
-    return Allocation(rows=allocation.rows, row=allocation.row, depth=depth)
+    # Sums of many times are rounded; who comes close is asked again, to the last bit.
+    likely = deadlines[wait_s <= epsilon_s + TOLERANCE * (epsilon_s + deadlines)]
+    grid = np.arange(times.shape[1])
+    for deadline in likely[::-1]:
+        depth = np.full(len(part), LEFT_OUT, dtype=np.int64)
+        depth[part] = np.where(allowed & (times <= deadline), grid, LEFT_OUT).max(axis=1)
+        found = replace(allocation, depth=depth)
+        if mean_wait_s(problem, found) <= epsilon_s * (1 + TOLERANCE):
+            return found
+    return None
+
+
+def _allowed(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
+    """Depths from the least to the given one at which every limit holds, shape (N, L + 1)."""
+    costs, least = problem.costs, problem.question.min_depth
+    rows, row, depth = allocation.rows, allocation.row, allocation.depth
+    allowed = np.zeros((len(row), problem.layers + 1), dtype=np.bool_)
+    for k in range(least, problem.layers + 1):
+        allowed[:, k] = (k <= depth) & fits(costs, rows, row, k)
+    return allowed
 
 
 def keeps_wait(problem: Problem, allocation: Allocation) -> bool:

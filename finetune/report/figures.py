@@ -8,16 +8,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from finetune.report.layout import Layout
-from finetune.report.plan_axes import draw_labels, draw_ranks, draw_round, rank_key, round_key
+from finetune.report.plan_axes import (
+    counts_px,
+    draw_labels,
+    draw_ranks,
+    draw_round,
+    labels_px,
+    rank_key,
+    round_key,
+)
 from finetune.report.style import axes_px, drawing, svg
 from finetune.report.words import certificate, count, seconds, title
 from solver.plan import InputError, Plan, write_bytes
 
 __all__ = ["rank_map", "round_timeline", "write_picture"]
 
-LABELS_PX, BODY_PX, TOP_PX, KEY_PX, EDGE_PX = 150, 320, 36, 58, 12
+BODY_PX, TOP_PX, KEY_PX, EDGE_PX = 290, 38, 60, 12
 PICTURE_FORMATS = (".svg", ".png")
-DARK = "<style>svg{color:#1b2a3a}@media(prefers-color-scheme:dark){svg{color:#dbe4ee}}</style>"
+STANDALONE = """<style>
+svg { color: #1b2a3a; background: #ffffff }
+@media (prefers-color-scheme: dark) { svg { color: #dbe4ee; background: #11171e } }
+</style>"""
 
 
 def rank_map(plan: Plan, layout: Layout) -> str:
@@ -49,11 +60,12 @@ def round_timeline(plan: Plan, layout: Layout) -> str:
 
 
 def _panel(layout: Layout, draw: Callable[[Axes], None], name: str, label: str) -> str:
-    width = LABELS_PX + BODY_PX + EDGE_PX
+    left = labels_px(layout)
+    width = left + BODY_PX + max(EDGE_PX, counts_px(layout))
     height = TOP_PX + layout.height_px + KEY_PX
     with drawing():
         figure = Figure(figsize=(width / 72, height / 72))
-        axes = axes_px(figure, LABELS_PX, TOP_PX, BODY_PX, layout.height_px)
+        axes = axes_px(figure, left, TOP_PX, BODY_PX, layout.height_px)
         draw(axes)
         draw_labels(axes, layout)
         return svg(figure, name, label)
@@ -77,7 +89,7 @@ def write_picture(plan: Plan, layout: Layout, path: Path) -> None:
         figure = _picture(plan, layout)
         if kind == ".svg":
             text = svg(figure, "plan", f"{title(plan)}. {certificate(plan)}")
-            write_bytes(path, text.replace(">", f">{DARK}", 1).encode())
+            write_bytes(path, text.replace(">", f">{STANDALONE}", 1).encode())
             return
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
@@ -85,15 +97,16 @@ def write_picture(plan: Plan, layout: Layout, path: Path) -> None:
 
 
 def _picture(plan: Plan, layout: Layout) -> Figure:
-    between, heading = 28, 30
-    width = LABELS_PX + 2 * BODY_PX + between + EDGE_PX
+    between, heading = max(28, counts_px(layout)), 30
+    names = labels_px(layout)
+    width = names + 2 * BODY_PX + between + EDGE_PX
     top = TOP_PX + heading
     figure = Figure(figsize=(width / 72, (top + layout.height_px + KEY_PX) / 72))
-    left = axes_px(figure, LABELS_PX, top, BODY_PX, layout.height_px)
+    left = axes_px(figure, names, top, BODY_PX, layout.height_px)
     draw_ranks(left, layout, plan, BODY_PX)
     draw_labels(left, layout)
     rank_key(left, layout)
-    right = axes_px(figure, LABELS_PX + BODY_PX + between, top, BODY_PX, layout.height_px)
+    right = axes_px(figure, names + BODY_PX + between, top, BODY_PX, layout.height_px)
     draw_round(right, layout, plan)
     right.set_yticks([])
     for side in ("left", "bottom"):

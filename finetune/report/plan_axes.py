@@ -11,25 +11,48 @@ from matplotlib.patches import Patch, Rectangle
 
 from finetune.report.layout import Band, Layout
 from finetune.report.style import INK, PART_COLOURS, rank_colour, text_on
-from finetune.report.words import printable, seconds
+from finetune.report.words import printable, seconds, thousands
 from solver.plan import Plan
 
-__all__ = ["draw_labels", "draw_ranks", "draw_round", "rank_key", "round_key"]
+__all__ = [
+    "counts_px",
+    "draw_labels",
+    "draw_ranks",
+    "draw_round",
+    "labels_px",
+    "rank_key",
+    "round_key",
+]
 
 BARE, ABSENT = 0.09, 0.55
 NUMBER_PX = 8.0
+CHARACTER_PX, MOST_CHARACTERS = 6.4, 21
 
 
-def draw_labels(axes: Axes, layout: Layout, most: int = 21) -> None:
+def labels_px(layout: Layout) -> float:
+    """Width that the class labels need."""
+    return 16 + CHARACTER_PX * max(len(_label(band)) for band in layout.bands)
+
+
+def counts_px(layout: Layout) -> float:
+    """Width that the numbers of devices at the end of the rows need; 0 where each is one."""
+    most = max(placed.row.count for placed in layout.rows)
+    return 0 if most == 1 else 14 + CHARACTER_PX * len(thousands(most))
+
+
+def _label(band: Band) -> str:
+    return f"{printable(band.device_class, MOST_CHARACTERS)} × {thousands(band.count)}"
+
+
+def draw_labels(axes: Axes, layout: Layout) -> None:
     """Name the classes on the left, with their number of devices."""
     axes.set_ylim(layout.height_px, 0)
     axes.set_yticks([])
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     for band in layout.bands:
-        name = printable(band.device_class, most)
         axes.annotate(
-            f"{name} × {band.count}",
+            _label(band),
             (0, band.middle_px),
             xycoords=axes.get_yaxis_transform(),
             xytext=(-6, 0),
@@ -62,6 +85,24 @@ def draw_ranks(axes: Axes, layout: Layout, plan: Plan, width_px: float) -> None:
                 _absent(axes, box, layers)
             else:
                 _block(axes, box, ranks[1], span, cell_px)
+        _counts(axes, band)
+
+
+def _counts(axes: Axes, band: Band) -> None:
+    """Say at the end of each row how many devices it stands for."""
+    for placed in band.rows:
+        height = placed.bottom_px - placed.top_px
+        if placed.row.count > 1 and height >= NUMBER_PX:
+            axes.annotate(
+                f"× {thousands(placed.row.count)}",
+                (1, (placed.top_px + placed.bottom_px) / 2),
+                xycoords=axes.get_yaxis_transform(),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=9,
+                va="center_baseline",
+                annotation_clip=False,
+            )
 
 
 def _span(layout: Layout) -> tuple[float, float]:
@@ -80,14 +121,18 @@ def _block(
     top, height = box[0] + 0.4, box[1] - box[0] - 0.8
     bare = next((i for i, rank in enumerate(ranks) if rank > 0), len(ranks))
     if bare:
-        axes.add_patch(Rectangle((0, top), bare, height, facecolor=INK, alpha=BARE, lw=0, clip_on=False))
+        axes.add_patch(
+            Rectangle((0, top), bare, height, facecolor=INK, alpha=BARE, lw=0, clip_on=False)
+        )
     for layer, rank in enumerate(ranks):
         if rank <= 0:
             continue
         colour = rank_colour(rank, *span)
         gap = 0.5 / cell_px
         axes.add_patch(
-            Rectangle((layer + gap, top), 1 - 2 * gap, height, facecolor=colour, lw=0, clip_on=False)
+            Rectangle(
+                (layer + gap, top), 1 - 2 * gap, height, facecolor=colour, lw=0, clip_on=False
+            )
         )
         number = f"{rank:.0f}"
         if height >= NUMBER_PX and len(number) * 5 + 3 <= cell_px:
@@ -122,7 +167,8 @@ def draw_round(axes: Axes, layout: Layout, plan: Plan) -> None:
     """Draw each device's round from left to right, the slowest device and the budget."""
     slowest_s, budget_s = plan.predicted.round_time_s, plan.question.budgets.round_time_s
     axes.set_ylim(layout.height_px, 0)
-    axes.set_xlim(0, 1.02 * max(slowest_s, budget_s or 0.0) or 1.0)
+    longest_s = max(sum(placed.row.seconds.values()) for placed in layout.rows)
+    axes.set_xlim(0, 1.02 * max(slowest_s, longest_s, budget_s or 0.0) or 1.0)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0, pad=2)
@@ -145,7 +191,9 @@ def _bars(axes: Axes, band: Band) -> None:
             if part == "wait":
                 axes.add_patch(Rectangle(*bar, facecolor=INK, alpha=BARE, lw=0, clip_on=False))
             elif length > 0:
-                axes.add_patch(Rectangle(*bar, facecolor=PART_COLOURS[part], lw=0, clip_on=False))
+                axes.add_patch(
+                    Rectangle(*bar, facecolor=PART_COLOURS[part], lw=0, clip_on=False)
+                )
             start += length
 
 
@@ -154,9 +202,7 @@ def rank_key(axes: Axes, layout: Layout) -> None:
     ranks = sorted({round(r) or 1 for p in layout.rows for r in p.row.ranks if r > 0})
     step = max(1, -(-len(ranks) // 7))
     span = _span(layout)
-    handles: list[Patch | Line2D] = [
-        Patch(facecolor=INK, alpha=2 * BARE, lw=0, label="frozen, bare")
-    ]
+    handles: list[Patch | Line2D] = [Patch(facecolor=INK, alpha=2 * BARE, lw=0, label="frozen")]
     handles += [
         Patch(
             facecolor=rank_colour(min(max(rank, span[0]), span[1]), *span),

@@ -1,9 +1,11 @@
 """Devices of a plan as rows of a picture, few enough to see each."""
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from solver.plan import Plan, PlannedDevice
+from finetune.report.words import printable
+from solver.plan import InputError, Plan, PlannedDevice
 
 __all__ = ["MOST_ROWS", "PARTS", "Row", "rows_of"]
 
@@ -55,7 +57,7 @@ def rows_of(plan: Plan, most: int = MOST_ROWS) -> list[Row]:
     """Group the devices as finely as `most` rows allow, and sort them.
 
     By device, else by class and depth, else by class, else all together. Sorted by class
-    name, within a class by depth, then by time.
+    name, within a class by depth and ranks, then by time.
     """
     for key in _keys(plan):
         groups: dict[Hashable, list[PlannedDevice]] = {}
@@ -63,7 +65,14 @@ def rows_of(plan: Plan, most: int = MOST_ROWS) -> list[Row]:
             groups.setdefault(key(device), []).append(device)
         if len(groups) <= most:
             break
-    return sorted((_row(plan, group) for group in groups.values()), key=_order)
+    rows = sorted((_row(plan, group) for group in groups.values()), key=_order)
+    for row in rows:
+        if not math.isfinite(sum(row.seconds.values()) + row.memory_bytes + row.upload_bytes):
+            raise InputError(
+                f"device class '{printable(row.device_class, 60)}': predicted figures are too "
+                "large to draw; check the plan with 'legend verify'"
+            )
+    return rows
 
 
 def _keys(plan: Plan) -> tuple[Key, ...]:
@@ -111,5 +120,6 @@ def _row(plan: Plan, group: Sequence[PlannedDevice]) -> Row:
     )
 
 
-def _order(row: Row) -> tuple[str, float, float, str]:
-    return (row.device_class, -1.0 if row.depth is None else row.depth, row.time_s, row.name)
+def _order(row: Row) -> tuple[str, float, tuple[float, ...], float, str]:
+    depth = -1.0 if row.depth is None else row.depth
+    return (row.device_class, depth, row.ranks, row.time_s, row.name)

@@ -95,5 +95,5 @@ def _curve(axes: Axes, run: Run, xs: list[float], index: int) -> None:
         color=colour,
         ls=dashes,
         lw=2.0,
-        label=printable(run.label, 24),
+        label=printable(run.label, 24).lstrip("_") or "run",
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 from finetune.metrics import METRICS_FILE, RoundMetrics, decode_metrics
 from solver.plan import InputError, read_bytes
 
-__all__ = ["SMOOTHING", "Point", "Reached", "Run", "read_runs", "reached", "targets"]
+__all__ = ["SMOOTHING", "Point", "Reached", "Run", "reached", "read_runs", "targets"]
 
 SMOOTHING = 3
 """Evaluations in the trailing mean, since a single one jumps by a point or two."""
+
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ def _points(rounds: Sequence[RoundMetrics]) -> list[Point]:
 def reached(run: Run, accuracy: float) -> Reached | None:
     """Where the smoothed accuracy first is `accuracy` or more; None if it never is."""
     for index, point in enumerate(run.points):
-        if point.smooth >= accuracy and index + 1 >= min(SMOOTHING, len(run.points)):
+        if point.smooth >= accuracy - ROUNDING and index + 1 >= min(SMOOTHING, len(run.points)):
             return Reached(time_s=point.time_s, upload_bytes=point.upload_bytes)
     return None
 
@@ -122,7 +124,7 @@ def targets(runs: Sequence[Run], most: int = 5) -> list[float]:
     """Whole per cents worth comparing: the highest reached by any run, and some below."""
     best = [max((p.smooth for p in run.points), default=0.0) for run in runs]
     start = min((run.points[0].smooth for run in runs if run.points), default=1.0)
-    top, common = math.floor(100 * max(best, default=0.0)), math.floor(100 * min(best, default=0.0))
+    top, common = (math.floor(100 * (f(best, default=0.0) + ROUNDING)) for f in (max, min))
     wanted = {top, common, common - 1, common - 2, common - 5, common - 10}
     kept = sorted((p for p in wanted if p > 100 * start), reverse=True)
     return [percent / 100 for percent in kept[:most]]

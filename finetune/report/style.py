@@ -52,14 +52,14 @@ SETTINGS: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "legend",
     "font.family": "DejaVu Sans",
-    "font.size": 10.5,
+    "font.size": 11.0,
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
-    "legend.fontsize": 10.5,
+    "legend.fontsize": 11.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.parse_math": False,
@@ -87,7 +87,7 @@ def axes_px(figure: Figure, left: float, top: float, width: float, height: float
 
 def rank_colour(rank: float, least: float, most: float) -> tuple[float, float, float, float]:
     """Colour of a rank on a logarithmic scale, from dark (low) to light (high)."""
-    share = math.log(rank / least) / math.log(most / least) if most > least else 1.0
+    share = math.log(rank / least) / math.log(most / least) if most > least else 0.5
     return mpl.colormaps["viridis"](0.2 + 0.7 * share)
 
 

@@ -2,7 +2,9 @@
 
 from solver.plan import Plan
 
-__all__ = ["amount", "certificate", "count", "printable", "seconds", "title"]
+__all__ = ["amount", "certificate", "count", "printable", "seconds", "thousands", "title"]
+
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -22,13 +24,18 @@ def amount(value: float) -> str:
 
 def count(number: int, one: str, many: str = "") -> str:
     """Write '1 device', '80 devices'."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", " ")
+    return f"{thousands(number)} {one if number == 1 else many or one + 's'}"
+
+
+def thousands(number: int) -> str:
+    """Write a whole number with thin spaces, as '1 600'."""
+    return f"{number:,}".replace(",", THIN_SPACE)
 
 
 def _digits(value: float) -> str:
     """Three significant digits, all of the whole part, thin spaces between thousands."""
     places = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:,.{places}f}".replace(",", " ")
+    return f"{value:,.{places}f}".replace(",", THIN_SPACE)
 
 
 def printable(text: str, most: int | None = None) -> str:
@@ -47,14 +54,15 @@ def certificate(plan: Plan) -> str:
     """Say in one sentence how good the plan provably is."""
     proof, objective = plan.certificate, plan.question.objective
     what = {"time": "round time", "efficiency": "utility per second"}.get(objective, "utility")
-    value, bound = f"{proof.value:.4g}", proof.bound
+    unit = " s" if objective == "time" else ""
+    value, bound = f"{proof.value:.4g}{unit}", proof.bound
     if bound is None:
         return f"Its {what} is {value}; how much better another plan could be is not proven."
     better = "lower" if objective == "time" else "higher"
     if proof.status == "optimal":
         return f"Proven optimal: no plan for this question has a {better} {what} than {value}."
-    gap = f"{100 * (proof.gap_fraction or 0.0):.3g} %"
+    gap = f"{100 * (proof.gap_fraction or 0.0):.3g}{THIN_SPACE}%"
     return (
-        f"Its {what} is {value}; no plan for this question has one {better} than {bound:.4g}, "
-        f"so at most {gap} is given away."
+        f"Its {what} is {value}; no plan for this question has one {better} than "
+        f"{bound:.4g}{unit}, so at most {gap} is given away."
     )

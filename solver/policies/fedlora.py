@@ -33,8 +33,14 @@ def plan_exclusive(problem: Problem) -> Outcome:
     """All layers at one rank; devices that cannot afford it are left out."""
     found = [a for a in _uniform(problem) if a.taking_part.any()]
     if not found:
-        layers = problem.layers
-        raise infeasible(problem, np.full(layers, problem.ranks[0]), layers)
+        layers, least = problem.layers, int(problem.ranks[0])
+        raise infeasible(
+            problem,
+            np.full(layers, least),
+            layers,
+            everybody=False,
+            waiting=_all_layers(problem, least),
+        )
     return _outcome(problem, max(found, key=lambda a: utility(problem, a)))
 
 

@@ -28,7 +28,8 @@ def plan(problem: Problem) -> Outcome:
     depth = np.where(row == LEFT_OUT, LEFT_OUT, layers)
     allocation = Allocation(rows=rows, row=row.clip(0), depth=depth)
     if not allocation.taking_part.any() or not keeps_wait(problem, allocation):
-        raise infeasible(problem, np.full(layers, problem.ranks[0]), layers)
+        least = np.full(layers, problem.ranks[0])
+        raise infeasible(problem, least, layers, everybody=False, waiting=allocation)
     return Outcome(
         allocation=allocation,
         value=utility(problem, allocation),

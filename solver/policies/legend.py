@@ -12,6 +12,7 @@ import numpy as np
 
 from solver.allocation import Allocation, shared, utility
 from solver.capacity import capacity
+from solver.devices import Ints
 from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -21,21 +22,16 @@ from solver.waits import limit_wait
 
 def plan(problem: Problem) -> Outcome:
     """Best arithmetic progression of shared ranks, every device as deep as it can."""
-    question = problem.question
-    table = capacity(
-        problem.costs, problem.weights, question.rank_choices[-1], optimistic=False
-    )
-    candidates = progressions(problem.ranks, problem.layers)
-    value = values(
-        table,
-        problem.gains,
-        problem.ranks,
-        candidates,
-        min_depth=question.min_depth,
-        rank_budget=question.budgets.rank_budget,
-    )
+    ranks = progressions(problem.ranks, problem.layers)
+    budget = problem.question.budgets.rank_budget
+    if budget is not None:
+        # What the budget does not reach stays bare.
+        ranks = np.unique(np.where(np.cumsum(ranks, axis=1) <= budget, ranks, 0), axis=0)
+    top = problem.question.rank_choices[-1]
+    table = capacity(problem.costs, problem.weights, top, optimistic=True)
+    value = values(table, problem.gains, problem.ranks, ranks)
     order = np.argsort(-value, kind="stable")
-    best = _best(problem, candidates[order], value[order])
+    best = _best(problem, ranks[order], value[order])
     if best is None:
         raise infeasible(problem)
     return Outcome(
@@ -46,16 +42,22 @@ def plan(problem: Problem) -> Outcome:
     )
 
 
-def _best(problem: Problem, ranks: np.ndarray, value: np.ndarray) -> Allocation | None:
-    """First allocation that no later candidate can beat once the mean wait is kept."""
-    epsilon_s = problem.question.budgets.mean_wait_s
+def _best(problem: Problem, ranks: Ints, most: np.ndarray) -> Allocation | None:
+    """Best of the candidates; `most` says what each has at most, in falling order."""
     best, best_value = None, -np.inf
-    for row, without_wait in zip(ranks, value, strict=True):
-        if np.isneginf(without_wait) or without_wait <= best_value:
+    for row, at_most in zip(ranks, most, strict=True):
+        if at_most <= best_value:
             break
-        found: Allocation | None = shared(problem, row)
-        if epsilon_s is not None and found is not None:
-            found = limit_wait(problem, found, epsilon_s)
+        found = _as_deep_as_it_can(problem, row)
         if found is not None and utility(problem, found) > best_value:
             best, best_value = found, utility(problem, found)
     return best
+
+
+def _as_deep_as_it_can(problem: Problem, ranks: Ints) -> Allocation | None:
+    """Every device at its deepest depth within limits and mean wait, or None."""
+    found: Allocation | None = shared(problem, ranks)
+    if found is None or (found.depth < problem.question.min_depth).any():
+        return None
+    epsilon_s = problem.question.budgets.mean_wait_s
+    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)

@@ -31,10 +31,36 @@ from solver.plan import (
     Question,
 )
 
-WORDS = (
-    "good fine great lovely warm bright bad poor awful dull cold grim the a film plot actor "
-    "scene music ending was is seemed felt very quite rather hardly"
-).split()
+WORDS = [
+    "good",
+    "fine",
+    "great",
+    "lovely",
+    "warm",
+    "bright",
+    "bad",
+    "poor",
+    "awful",
+    "dull",
+    "cold",
+    "grim",
+    "the",
+    "a",
+    "film",
+    "plot",
+    "actor",
+    "scene",
+    "music",
+    "ending",
+    "was",
+    "is",
+    "seemed",
+    "felt",
+    "very",
+    "quite",
+    "rather",
+    "hardly",
+]
 LAYERS = 3
 HIDDEN = 16
 Family = Literal["bert", "gpt2", "llama"]
@@ -191,7 +217,8 @@ def make_plan(
         ),
         ranks=list(ranks),
         configurations=[
-            Configuration(depth=sum(r > 0 for r in shape), ranks=list(shape)) for shape in shapes
+            Configuration(depth=sum(r > 0 for r in shape), ranks=list(shape))
+            for shape in shapes
         ],
         devices=[
             PlannedDevice(

@@ -1,0 +1,208 @@
+"""Tables of a report: what is behind every picture, and what has none."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune.report.rows import PARTS, Row
+from finetune.report.words import amount, count, printable, seconds, thousands
+from solver.plan import Plan
+
+__all__ = [
+    "Limit",
+    "Table",
+    "binding_table",
+    "class_table",
+    "limits",
+    "provenance_table",
+    "rank_table",
+    "round_table",
+]
+
+MOST_LINES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of text.
+
+    Attributes
+    ----------
+    caption : str
+    columns : list of str
+    lines : list of list of str
+        The first cell of a line names it.
+    words : int
+        How many columns from the left hold words; the others hold figures.
+    """
+
+    caption: str
+    columns: list[str]
+    lines: list[list[str]]
+    words: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A budget, and how much of it is used."""
+
+    name: str
+    used: str
+    limit: str
+    percent: float
+
+
+def rank_table(rows: Sequence[Row]) -> Table:
+    """Tabulate the heat map."""
+    layers = len(rows[0].ranks)
+    lines = [
+        [*_who(row), "–" if row.depth is None else f"{row.depth:g}", *map(_rank, row.ranks)]
+        for row in rows
+    ]
+    columns = ["device", "class", "devices", "depth", *(str(i + 1) for i in range(layers))]
+    return Table(
+        caption="Rank by layer, from the input (1) to the output",
+        columns=columns,
+        lines=lines,
+        words=2,
+    )
+
+
+def round_table(rows: Sequence[Row]) -> Table:
+    """Tabulate the timeline."""
+    lines = [
+        [
+            *_who(row),
+            *(seconds(row.seconds[part]) if row.seconds else "–" for part in PARTS),
+            seconds(row.time_s) if row.seconds else "–",
+            amount(row.memory_bytes) if row.seconds else "–",
+            amount(row.upload_bytes) if row.seconds else "–",
+        ]
+        for row in rows
+    ]
+    columns = ["device", "class", "devices", *PARTS, "own time", "memory", "upload"]
+    return Table(caption="A round of each device", columns=columns, lines=lines, words=2)
+
+
+def _who(row: Row) -> list[str]:
+    name = row.name or f"mean of {thousands(row.count)}"
+    return [printable(name), printable(row.device_class), thousands(row.count)]
+
+
+def _rank(rank: float) -> str:
+    return f"{rank:g}" if rank == round(rank) else f"{rank:.1f}"
+
+
+def class_table(plan: Plan) -> Table:
+    """Sum up each device class."""
+    lines = []
+    for name in sorted({d.device_class for d in plan.devices}):
+        members = [d for d in plan.devices if d.device_class == name]
+        active = [(d.count, p) for d in members if (p := d.predicted)]
+        heads = sum(n for n, _ in active)
+        depths = [c.depth for d in members if (c := plan.configuration_of(d))]
+        line = [printable(name), thousands(sum(d.count for d in members)), thousands(heads)]
+        if heads:
+            line += [
+                _span(depths),
+                seconds(sum(n * p.time_s for n, p in active) / heads),
+                seconds(sum(n * p.wait_s for n, p in active) / heads),
+                amount(max(p.memory_bytes for _, p in active)),
+                amount(sum(n * p.upload_bytes for n, p in active) / heads),
+            ]
+        lines.append(line + ["–"] * (8 - len(line)))
+    columns = ["class", "devices", "taking part", "depth", "mean time", "mean wait"]
+    return Table(
+        caption="By device class",
+        columns=[*columns, "most memory", "mean upload"],
+        lines=lines,
+    )
+
+
+def _span(depths: Sequence[int]) -> str:
+    low, high = min(depths), max(depths)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def limits(plan: Plan) -> list[Limit]:
+    """List every budget of the question with the figure that comes closest to it."""
+    budgets, whole = plan.question.budgets, plan.predicted
+    costs = [d.predicted for d in plan.devices if d.predicted]
+    found = [
+        ("round time", whole.round_time_s, budgets.round_time_s, seconds),
+        ("mean wait", whole.mean_wait_s, budgets.mean_wait_s, seconds),
+        (
+            "upload of a device",
+            max((p.upload_bytes for p in costs), default=0.0),
+            budgets.upload_bytes,
+            amount,
+        ),
+        (
+            "download of a device",
+            max((p.download_bytes for p in costs), default=0.0),
+            budgets.download_bytes,
+            amount,
+        ),
+        (
+            "energy of a device",
+            max((p.energy_j for p in costs), default=0.0),
+            budgets.energy_j,
+            lambda joules: f"{joules:.4g} J",
+        ),
+        ("sum of ranks", float(sum(plan.ranks)), budgets.rank_budget, lambda r: f"{r:.0f}"),
+    ]
+    return [
+        Limit(name=name, used=say(used), limit=say(limit), percent=_percent(used, limit))
+        for name, used, limit, say in found
+        if limit is not None
+    ]
+
+
+def _percent(used: float, limit: float) -> float:
+    return 100 * used / limit if limit > 0 else 100.0 if used > 0 else 0.0
+
+
+def binding_table(plan: Plan) -> Table:
+    """Count the devices that each constraint stops from one layer more."""
+    total = Counter[str]()
+    for device in plan.devices:
+        reason = device.binding or "not said"
+        total["does not take part" if device.configuration is None else reason] += device.count
+    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    lines = [[printable(name, 80), thousands(n)] for name, n in ranked[:MOST_LINES]]
+    if rest := ranked[MOST_LINES:]:
+        lines.append([f"{len(rest)} others", thousands(sum(n for _, n in rest))])
+    return Table(
+        caption="What keeps devices from one layer more",
+        columns=["constraint", "devices"],
+        lines=lines,
+    )
+
+
+def provenance_table(plan: Plan) -> Table:
+    """List what made the plan."""
+    made, question = plan.provenance, plan.question
+    training = plan.training
+    lines = [
+        ["model", f"{plan.model.name} ({plan.model.family}, {plan.model.layers} layers)"],
+        ["model config", f"sha256 {plan.model.config_sha256}"],
+        [
+            "training step",
+            f"batch {training.batch_size}, {training.sequence_length} tokens, "
+            f"{training.dtype}, {training.optimizer}, {training.task}",
+        ],
+        [
+            "question",
+            f"policy {question.policy}, objective {question.objective}, "
+            f"{question.structure} ranks, weights by {question.weights}, "
+            f"{count(question.min_depth, 'layer')} or more",
+        ],
+        ["rank choices", ", ".join(map(str, question.rank_choices))],
+        ["made by", f"legend {made.version}, {made.created} (UTC), on {made.host}"],
+        ["seed", str(made.seed)],
+    ]
+    lines += [[f"option {name}", value] for name, value in made.options.items()]
+    lines += [[f"input {f.name}", f"sha256 {f.sha256}"] for f in made.inputs]
+    lines += [[f"origin of {k}", f"{o.kind}: {o.source}"] for k, o in made.origins.items()]
+    clean = [[printable(cell) for cell in line] for line in lines]
+    return Table(caption="What made this plan", columns=["what", "value"], lines=clean, words=2)

@@ -1,0 +1,189 @@
+"""Derived profiles: model config and hardware catalogue in, costs out; nothing is run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from profiler.architectures import (
+    DEFAULT_MODEL,
+    Config,
+    config_digest,
+    describe_lora,
+    describe_model,
+    load_config,
+    preset_names,
+    read_architecture,
+)
+from profiler.families import READERS
+from profiler.footprint import memory_by_closed_form
+from profiler.gain import default_gain
+from profiler.hardware import Hardware, find_hardware
+from profiler.roofline import step_time
+from profiler.schema import (
+    InputError,
+    Memory,
+    Model,
+    Origin,
+    Profile,
+    StepTime,
+    Training,
+    provenance,
+)
+from profiler.simulate import Setting
+
+__all__ = [
+    "DEFAULT_TRAINING",
+    "assumed_config",
+    "derive_costs",
+    "derive_profile",
+    "preset_config",
+    "same_model",
+    "setting_for",
+]
+
+HEAD_SIZE = 64
+DEFAULT_TRAINING = Training(batch_size=16, sequence_length=128)
+
+
+def derive_profile(
+    model: str = DEFAULT_MODEL,
+    hardware: str = "jetson-tx2",
+    mode: str | None = None,
+    training: Training = DEFAULT_TRAINING,
+    *,
+    targets: Sequence[str] = (),
+    options: dict[str, str] | None = None,
+) -> Profile:
+    """Derive the profile of a model on a device of the catalogue.
+
+    Parameters
+    ----------
+    model : str
+        Preset name or folder with ``config.json``; weights are not needed.
+    hardware : str
+        Catalogue id, or ``id/mode``.
+    mode : str, optional
+        Power mode; by default the first one of the device.
+    training : Training
+        The training step.
+    targets : sequence of str, optional
+        Adapted modules below a layer; by default PEFT's for the family.
+    options : dict of str to str, optional
+        Options the person gave, for the record.
+
+    Raises
+    ------
+    InputError
+        If the model or device is unknown, or does not fit the training step.
+    """
+    name, config = load_config(model)
+    device = find_hardware(hardware, mode)
+    setting = setting_for(config, training, device, targets)
+    training = setting.training
+    description = describe_model(name, config, training, targets)
+    time, memory = derive_costs(setting, device)
+    return Profile(
+        provenance=provenance(
+            options=options or {}, inputs=_inputs(model), origins=_origins(device)
+        ),
+        model=description,
+        training=training,
+        lora=describe_lora(description),
+        gain=default_gain(description.layers),
+        device=device.device(),
+        time=time,
+        memory=memory,
+    )
+
+
+def _inputs(model: str) -> list[Path]:
+    path = Path(model)
+    if path.is_dir():
+        path = path / "config.json"
+    return [path] if path.is_file() else []
+
+
+def _origins(device: Hardware) -> dict[str, Origin]:
+    return {
+        "model": Origin(kind="derived", source="closed forms from config.json"),
+        "time": Origin(
+            kind="derived",
+            source=f"roofline of recorded kernels; {device.label}; {device.efficiency_source}",
+        ),
+        "memory": Origin(
+            kind="derived", source="symbolic training step; framework_bytes from the catalogue"
+        ),
+        "gain": Origin(kind="derived", source="analytic default"),
+        "device": Origin(kind="catalogue", source=device.sources),
+    }
+
+
+def setting_for(
+    config: Config, training: Training, device: Hardware, targets: Sequence[str] = ()
+) -> Setting:
+    """Model, training and kind of processor of a derivation.
+
+    Families without fused attention in transformers train with the eager one.
+
+    Raises
+    ------
+    InputError
+        If the model does not fit the training step.
+    """
+    architecture = read_architecture(config)
+    if training.sequence_length > architecture.positions:
+        raise InputError(
+            f"sequence length {training.sequence_length} is past the "
+            f"{architecture.positions} positions of this model; choose a shorter one"
+        )
+    if not architecture.has_sdpa:
+        training = msgspec.structs.replace(training, attention="eager")
+    return Setting(
+        architecture=architecture,
+        training=training,
+        adapted=tuple(targets) or architecture.adapted,
+        fused=device.processor == "cuda",
+    )
+
+
+def derive_costs(setting: Setting, device: Hardware) -> tuple[StepTime, Memory]:
+    """Time and memory of a setting on a device of the catalogue."""
+    return (
+        step_time(setting, device),
+        memory_by_closed_form(setting, device.framework_bytes),
+    )
+
+
+def same_model(config: Config, model: Model) -> bool:
+    """Whether a config is the one that a profile was made from."""
+    return config_digest(config) == model.config_sha256
+
+
+def preset_config(model: Model) -> Config | None:
+    """The preset with just this model's config, if there is one."""
+    for name in preset_names():
+        _, config = load_config(name)
+        if same_model(config, model):
+            return config
+    return None
+
+
+def assumed_config(model: Model) -> Config:
+    """A config of this family and width in common proportions: 64 a head, MLP of 4 H.
+
+    Enough to compare devices, where a profile came without its model's config.
+    """
+    hidden, layers = model.hidden_size, model.layers
+    heads = hidden // HEAD_SIZE if hidden % HEAD_SIZE == 0 else 1
+    family = model.family if model.family in READERS else "bert"
+    sizes = {
+        ("hidden_size", "dim", "n_embd"): hidden,
+        ("intermediate_size", "hidden_dim", "n_inner"): 4 * hidden,
+        ("num_hidden_layers", "n_layers", "n_layer"): layers,
+        ("num_attention_heads", "n_heads", "n_head"): heads,
+        ("vocab_size",): 30_000,
+        ("max_position_embeddings", "n_positions"): 2**20,
+    }
+    config: dict[str, object] = {key: n for keys, n in sizes.items() for key in keys}
+    return {**config, "model_type": family, "head_dim": hidden // heads}

@@ -1,0 +1,296 @@
+"""Fleets: presets of catalogue devices, seeded and deterministic.
+
+A fleet's costs come from closed forms, or from a profile measured elsewhere: then the shape
+of the costs is the measured one and only the scale of the time is derived.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from profiler.architectures import DEFAULT_MODEL, Config, load_config
+from profiler.derive import (
+    DEFAULT_TRAINING,
+    assumed_config,
+    derive_costs,
+    derive_profile,
+    preset_config,
+    same_model,
+    setting_for,
+)
+from profiler.families import READERS
+from profiler.hardware import Hardware, find_hardware
+from profiler.roofline import full_depth_step_s, step_time
+from profiler.schema import (
+    DeviceClass,
+    Fleet,
+    FleetDevice,
+    InputError,
+    Memory,
+    Origin,
+    Profile,
+    StepTime,
+    Training,
+    provenance,
+)
+
+__all__ = ["PRESETS", "FleetRequest", "preset_fleet"]
+
+# Counts by device and power mode. The split of 80 devices into 30, 40 and 10 is what we
+# believe LEGEND's testbed to be (arXiv 2412.20004); the modes in equal parts are our choice.
+PRESETS: dict[str, dict[str, int]] = {
+    "paper-80": {
+        "jetson-tx2/maxn": 10,
+        "jetson-tx2/maxp": 10,
+        "jetson-tx2/maxq": 10,
+        "jetson-xavier-nx/20w": 10,
+        "jetson-xavier-nx/15w": 10,
+        "jetson-xavier-nx/10w": 10,
+        "jetson-xavier-nx/10w-desktop": 10,
+        "jetson-agx-xavier/maxn": 3,
+        "jetson-agx-xavier/30w": 3,
+        "jetson-agx-xavier/15w": 2,
+        "jetson-agx-xavier/10w": 2,
+    }
+}
+
+BYTES_PER_S_PER_MBIT = 125_000.0
+UPLINK_MBIT_PER_S = (1.0, 30.0)
+DOWNLINK_RATIO = (1.0, 3.0)
+LATENCY_S = (0.02, 0.2)
+EXAMPLES = (160, 1600)
+# The rest of a device's memory is taken by its system and other programs.
+MEMORY_FRACTION = (0.3, 0.8)
+MOST_DEVICES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRequest:
+    """What a preset is asked for.
+
+    Attributes
+    ----------
+    preset : str
+        One of `PRESETS`.
+    seed : int
+        Seed of bandwidths, latencies, examples and memory.
+    devices : int
+        Devices; 0 for as many as the preset has. Others keep its proportions.
+    local_steps : int
+        Training steps of a device in a round.
+    model : str
+        Preset name or folder; empty for the default, or for the profile's own.
+    training : Training
+        The training step, where no profile says it.
+    profile : Profile or None
+        A measured profile to take model, memory and the shape of the time from.
+    profile_path : Path or None
+        Its file.
+    options : mapping of str to str
+        Options the person gave, for the record.
+    """
+
+    preset: str = "paper-80"
+    seed: int = 0
+    devices: int = 0
+    local_steps: int = 10
+    model: str = ""
+    training: Training = DEFAULT_TRAINING
+    profile: Profile | None = None
+    profile_path: Path | None = None
+    options: Mapping[str, str]
+
+
+def preset_fleet(request: FleetRequest) -> Fleet:
+    """Build the fleet of a preset; raises `InputError`.
+
+    The same request gives the same fleet, byte for byte.
+    """
+    groups = _groups(request)
+    hardware = [find_hardware(label) for label in groups]
+    if request.profile is None:
+        first = derive_profile(
+            request.model or DEFAULT_MODEL, hardware[0].label, None, request.training
+        )
+        classes = _derived_classes(request, hardware)
+        origins, source = first.provenance.origins, first
+    else:
+        config, note = _config_of(request.profile, request.model)
+        classes = [_rescaled(request.profile, config, h) for h in hardware]
+        origins, source = _rescaled_origins(request.profile, note), request.profile
+    return Fleet(
+        provenance=provenance(
+            seed=request.seed,
+            options=dict(request.options),
+            inputs=_inputs(request),
+            origins={**origins, **_own_origins(request, hardware)},
+        ),
+        model=source.model,
+        training=source.training,
+        lora=source.lora,
+        gain=source.gain,
+        classes=classes,
+        devices=_devices(request, hardware, list(groups.values())),
+    )
+
+
+def _groups(request: FleetRequest) -> dict[str, int]:
+    """Devices by class: the preset's counts, scaled by largest remainders."""
+    preset = PRESETS.get(request.preset)
+    if preset is None:
+        raise InputError(
+            f"fleet preset '{request.preset}' is unknown; known: {', '.join(PRESETS)}"
+        )
+    total = sum(preset.values())
+    wanted = request.devices or total
+    if not 1 <= wanted <= MOST_DEVICES:
+        raise InputError(f"devices is {wanted}; expected 1 to {MOST_DEVICES}")
+    exact = {label: wanted * count / total for label, count in preset.items()}
+    counts = {label: math.floor(share) for label, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: counts[label] - exact[label])
+    for label in by_remainder[: wanted - sum(counts.values())]:
+        counts[label] += 1
+    return {label: count for label, count in counts.items() if count}
+
+
+def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> list[DeviceClass]:
+    _, config = load_config(request.model or DEFAULT_MODEL)
+    classes = []
+    for device in hardware:
+        time, memory = derive_costs(setting_for(config, request.training, device), device)
+        classes.append(_device_class(device, time, memory))
+    return classes
+
+
+def _device_class(device: Hardware, time: StepTime, memory: Memory) -> DeviceClass:
+    return DeviceClass(name=device.label, device=device.device(), time=time, memory=memory)
+
+
+def _config_of(profile: Profile, model: str) -> tuple[Config, str]:
+    """Config for the closed form of a profile's model, and what to say about it."""
+    if model:
+        _, config = load_config(model)
+        if not same_model(config, profile.model):
+            raise InputError(
+                f"model '{model}' is not the one of the profile ('{profile.model.name}'): "
+                "their configs differ; leave --model out or give the profile's own model"
+            )
+        return config, "the model's config"
+    known = preset_config(profile.model)
+    if known is not None:
+        return known, "the model's config"
+    return assumed_config(profile.model), "common proportions (its config was not given)"
+
+
+def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass:
+    """Measured shape, derived scale.
+
+    The time of every part is multiplied by the ratio of the closed-form step on the device
+    to the measured step, both adapting all layers.
+    """
+    known = profile.model.family in READERS
+    targets = [t.name for t in profile.model.targets] if known else []
+    setting = setting_for(config, profile.training, device, targets)
+    derived = step_time(setting, device)
+    measured = full_depth_step_s(profile.time)
+    if measured <= 0:
+        raise InputError("profile: a full step takes 0 s; expected measured times")
+    ratio = full_depth_step_s(derived) / measured
+    memory = msgspec.structs.replace(profile.memory, framework_bytes=device.framework_bytes)
+    error = math.hypot(profile.time.error_fraction, device.error_fraction)
+    return _device_class(device, scale_time(profile.time, ratio, error), memory)
+
+
+def scale_time(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
+    """All parts of a step, `ratio` times as long."""
+    return StepTime(
+        embedding_s=time.embedding_s * ratio,
+        forward_s=[t * ratio for t in time.forward_s],
+        head_s=time.head_s * ratio,
+        backward_s=[t * ratio for t in time.backward_s],
+        lora_s_per_rank=[t * ratio for t in time.lora_s_per_rank],
+        error_fraction=error_fraction,
+    )
+
+
+def _inputs(request: FleetRequest) -> list[Path]:
+    found = [request.profile_path] if request.profile_path else []
+    if request.model:
+        path = Path(request.model)
+        path = path / "config.json" if path.is_dir() else path
+        found += [path] if path.is_file() else []
+    return found
+
+
+def _rescaled_origins(profile: Profile, note: str) -> dict[str, Origin]:
+    own = dict(profile.provenance.origins)
+    kind = own["time"].kind if "time" in own else "measured"
+    host = f"{profile.device.name} ({profile.device.mode})"
+    own["time"] = Origin(
+        kind="derived",
+        source=f"shape {kind} on {host}; scale by the ratio of the closed-form step on each "
+        f"device to that step, from {note}",
+    )
+    own["memory"] = Origin(
+        kind="derived", source=f"{kind} on {host}; framework_bytes from the catalogue"
+    )
+    return own
+
+
+def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[str, Origin]:
+    by_device = {h.id: h.sources for h in hardware}
+    listed = " | ".join(f"{name}: {sources}" for name, sources in by_device.items())
+    low, high = UPLINK_MBIT_PER_S
+    return {
+        "device": Origin(kind="catalogue", source=listed),
+        "devices": Origin(
+            kind="derived",
+            source=f"generated for preset {request.preset}: uplink log-uniform over {low:g} to "
+            f"{high:g} Mb/s, downlink {DOWNLINK_RATIO[0]:g} to {DOWNLINK_RATIO[1]:g} times as "
+            "fast, examples log-uniform, latency and memory uniform; assumptions",
+        ),
+    }
+
+
+def _devices(
+    request: FleetRequest, hardware: Sequence[Hardware], counts: Sequence[int]
+) -> list[FleetDevice]:
+    # The standard library's generator gives the same numbers on every machine and version.
+    generator = random.Random(request.seed)
+    return [
+        _device(request, device, number, generator)
+        for device, count in zip(hardware, counts, strict=True)
+        for number in range(1, count + 1)
+    ]
+
+
+def _device(
+    request: FleetRequest, hardware: Hardware, number: int, generator: random.Random
+) -> FleetDevice:
+    uplink = _log_uniform(generator, *UPLINK_MBIT_PER_S) * BYTES_PER_S_PER_MBIT
+    ratio = _uniform(generator, *DOWNLINK_RATIO)
+    latency = _uniform(generator, *LATENCY_S)
+    examples = _log_uniform(generator, *EXAMPLES)
+    share = _uniform(generator, *MEMORY_FRACTION)
+    return FleetDevice(
+        name=f"{hardware.id}-{hardware.mode}-{number:02d}",
+        device_class=hardware.label,
+        uplink_bytes_per_s=float(round(uplink)),
+        downlink_bytes_per_s=float(round(uplink * ratio)),
+        latency_s=round(latency, 3),
+        examples=round(examples),
+        local_steps=request.local_steps,
+        memory_bytes=round(hardware.memory_bytes * share),
+    )
+
+
+def _uniform(generator: random.Random, low: float, high: float) -> float:
+    return low + (high - low) * generator.random()
+
+
+def _log_uniform(generator: random.Random, low: float, high: float) -> float:
+    return low * float((high / low) ** generator.random())

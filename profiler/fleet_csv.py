@@ -1,0 +1,224 @@
+"""Fleets from a table of devices.
+
+One row a device, or several alike. Columns, in any order:
+
+=========================  =============================================================
+``name``                   unique
+``class``                  a profile's device, as ``name`` or ``name/mode``; without
+                           profiles, a device of the hardware catalogue
+``uplink_mbit_per_s``      upload speed, megabits per second
+``downlink_mbit_per_s``    download speed
+``latency_s``              optional: fixed network time a round (0)
+``examples``               optional: local training examples (1)
+``local_steps``            optional: training steps a round (the command's option)
+``memory_gib``             optional: memory it may use (the device's own, if known)
+``count``                  optional: devices alike (1)
+``time_scale``             optional: observed over profiled compute time (1)
+=========================  =============================================================
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from profiler.schema import DeviceClass, FleetDevice, InputError, read_bytes
+
+__all__ = ["COLUMNS", "by_label", "class_names", "read_devices"]
+
+REQUIRED = ("name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s")
+OPTIONAL = ("latency_s", "examples", "local_steps", "memory_gib", "count", "time_scale")
+COLUMNS = (*REQUIRED, *OPTIONAL)
+
+BYTES_PER_S_PER_MBIT = 125_000.0
+BYTES_PER_GIB = 2**30
+MOST_REPORTED = 20
+LARGEST = 1e12
+
+
+def read_devices(
+    path: Path, classes: Mapping[str, DeviceClass], local_steps: int, known: str = ""
+) -> list[FleetDevice]:
+    """Read the devices of a fleet.
+
+    Parameters
+    ----------
+    path : Path
+        The table, CSV in UTF-8 with a header.
+    classes : mapping of str to DeviceClass
+        Class by what a cell may say.
+    local_steps : int
+        Training steps a round where the table does not say.
+    known : str
+        What cells may say, for error messages; by default the keys of `classes`.
+
+    Raises
+    ------
+    InputError
+        With one line for every bad cell.
+    """
+    reader = _Reader(path, classes, local_steps, known or ", ".join(classes))
+    read = [reader.device(row, line) for line, row in enumerate(read_rows(path), start=2)]
+    devices = [device for device in read if device is not None]
+    reader.finish(len(devices))
+    return devices
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of the table by column; raises `InputError` if the header is wrong."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: is not CSV ({error})") from None
+    header = [name.strip() for name in rows[0]] if rows else []
+    _check_header(path, header)
+    return [_as_mapping(header, row) for row in rows[1:]]
+
+
+def _as_mapping(header: list[str], row: list[str]) -> dict[str, str]:
+    cells = [cell.strip() for cell in row]
+    extra = {"": ", ".join(cells[len(header) :])} if len(cells) > len(header) else {}
+    return {**dict(zip(header, cells, strict=False)), **extra}
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in COLUMNS]
+    if missing or unknown or len(set(header)) < len(header):
+        seen = ", ".join(header) or "nothing"
+        raise InputError(
+            f"{path}, row 1: columns are {seen}; expected {', '.join(REQUIRED)} and, "
+            f"if wanted, {', '.join(OPTIONAL)}, each once"
+        )
+
+
+def class_names(path: Path) -> list[str]:
+    """Classes that a table uses, in the order of their first device."""
+    return list(dict.fromkeys(row["class"] for row in read_rows(path) if row.get("class")))
+
+
+def by_label(classes: Sequence[DeviceClass]) -> dict[str, DeviceClass]:
+    """Classes by name, and by the device's name alone where that means just one."""
+    names = [c.device.name for c in classes]
+    alone = {c.device.name: c for c in classes if names.count(c.device.name) == 1}
+    return {**alone, **{c.name: c for c in classes}}
+
+
+# Column, default (None: required), whether 0 is excluded, whether it is a whole number.
+NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
+    ("uplink_mbit_per_s", None, True, False),
+    ("downlink_mbit_per_s", None, True, False),
+    ("latency_s", 0.0, False, False),
+    ("examples", 1.0, True, True),
+    ("local_steps", math.nan, True, True),
+    ("memory_gib", math.nan, False, False),
+    ("count", 1.0, True, True),
+    ("time_scale", 1.0, True, False),
+)
+
+
+class _Reader:
+    """Turns rows into devices and collects what is wrong with them."""
+
+    def __init__(
+        self, path: Path, classes: Mapping[str, DeviceClass], local_steps: int, known: str
+    ) -> None:
+        self.path = path
+        self.classes = classes
+        self.local_steps = local_steps
+        self.known = known
+        self.problems: list[str] = []
+        self.lines: dict[str, int] = {}
+
+    def device(self, row: Mapping[str, str], line: int) -> FleetDevice | None:
+        """Read a row, or note its problems and return None."""
+        before = len(self.problems)
+        if "" in row:
+            self._note(line, "", row[""], "no more cells than columns")
+        name = self._name(row, line)
+        device_class = self.classes.get(row.get("class", ""))
+        if device_class is None:
+            self._note(line, "class", row.get("class", ""), f"one of {self.known}")
+        numbers = {
+            column: self._number(row, line, column, default, above_zero=above, whole=whole)
+            for column, default, above, whole in NUMBERS
+        }
+        if len(self.problems) > before or device_class is None:
+            return None
+        return _build(name, device_class, numbers, self.local_steps)
+
+    def finish(self, devices: int) -> None:
+        """Raise `InputError` if any row was bad, or there was none."""
+        if self.problems:
+            shown = self.problems[:MOST_REPORTED]
+            more = len(self.problems) - len(shown)
+            tail = [f"and {more} more"] if more else []
+            raise InputError("\n".join([*shown, *tail]))
+        if not devices:
+            raise InputError(f"{self.path}: no devices; expected one row a device")
+
+    def _note(self, line: int, column: str, seen: str, expected: str) -> None:
+        where = f"{self.path}, row {line}" + (f", column '{column}'" if column else "")
+        self.problems.append(f"{where}: '{seen}'; expected {expected}")
+
+    def _name(self, row: Mapping[str, str], line: int) -> str:
+        name = row.get("name", "")
+        if not name:
+            self._note(line, "name", name, "a name")
+        elif name in self.lines:
+            self._note(line, "name", name, f"another name than row {self.lines[name]}")
+        else:
+            self.lines[name] = line
+        return name
+
+    def _number(
+        self,
+        row: Mapping[str, str],
+        line: int,
+        column: str,
+        default: float | None,
+        *,
+        above_zero: bool,
+        whole: bool,
+    ) -> float:
+        cell = row.get(column, "")
+        if not cell and default is not None:
+            return default
+        value = _parse(cell)
+        good = (value > 0 if above_zero else value >= 0) and value <= LARGEST
+        if not good or (whole and not value.is_integer()):
+            kind = "a whole number" if whole else "a number"
+            self._note(
+                line, column, cell, f"{kind}, {'above 0' if above_zero else '0 or more'}"
+            )
+        return value
+
+
+def _parse(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _build(
+    name: str, device_class: DeviceClass, numbers: Mapping[str, float], local_steps: int
+) -> FleetDevice:
+    own = device_class.device.memory_bytes
+    memory, steps = numbers["memory_gib"], numbers["local_steps"]
+    return FleetDevice(
+        name=name,
+        device_class=device_class.name,
+        count=int(numbers["count"]),
+        uplink_bytes_per_s=numbers["uplink_mbit_per_s"] * BYTES_PER_S_PER_MBIT,
+        downlink_bytes_per_s=numbers["downlink_mbit_per_s"] * BYTES_PER_S_PER_MBIT,
+        latency_s=numbers["latency_s"],
+        examples=int(numbers["examples"]),
+        local_steps=local_steps if math.isnan(steps) else int(steps),
+        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
+        time_scale=numbers["time_scale"],
+    )

@@ -1,0 +1,119 @@
+"""Starts the timing process and talks to it.
+
+Time and memory are measured apart, because the allocator settings that make one exact spoil
+the other.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+
+from profiler.probes import Message, Ready, Refused, Request, Sample
+from profiler.schema import InputError
+
+# glibc otherwise hands freed pages back and takes them again in every step, which makes
+# deep configurations look slower than they are.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+
+
+class Worker:
+    """The timing process, seen from outside; a context manager that never leaves it behind."""
+
+    def __init__(self, request: Request) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "profiler.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=_environment(request.threads),
+        )
+        self._send(msgspec.json.encode(request))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def ready(self) -> Ready:
+        """Wait until the model is built."""
+        message = self._receive()
+        if not isinstance(message, Ready):
+            raise InputError("the timing process ended before its model was built")
+        return message
+
+    def samples(self) -> Iterator[Sample]:
+        """Start timing; yields samples as they come."""
+        self._send(b"go")
+        while isinstance(message := self._receive(), Sample):
+            yield message
+
+    def _send(self, line: bytes) -> None:
+        stream = self._process.stdin
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.write(line + b"\n")
+                stream.flush()
+
+    def _receive(self) -> Message | None:
+        """Read a message; None at a good end."""
+        stream = self._process.stdout
+        line = stream.readline() if stream is not None else b""
+        if not line:
+            code = self._process.wait()
+            if code:
+                raise InputError(self._post_mortem(code))
+            return None
+        message = msgspec.json.decode(line, type=Message)
+        if isinstance(message, Refused):
+            raise InputError(message.message)
+        return message
+
+    def _post_mortem(self, code: int) -> str:
+        if code == -signal.SIGKILL:
+            return (
+                "the timing process was killed, most likely for lack of memory; try a smaller "
+                "--batch-size or --sequence-length"
+            )
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "no message"
+        return f"the timing process ended with code {code}: {last}"
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        **ALLOCATOR,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        # The child must find this package and its libraries where we found them.
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)])),
+    }
+
+
+def _package_root() -> str:
+    return str(Path(__file__).resolve().parent.parent)
+
+

@@ -1,0 +1,179 @@
+"""Solve a PuLP model in a process of its own, which is killed when its time is up.
+
+Solvers overrun their own time limits and take the whole process down when they crash, so
+none of them runs in ours. This file is both ends: `run` starts itself as a script, sends the
+model as JSON on stdin and reads the answer as JSON from stdout. It imports nothing else of
+this package.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Backend = Literal["highs", "cbc"]
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+
+# Tightest that HiGHS and CBC take; rows and objective are scaled to about 1.
+FEASIBILITY = 1e-9
+# What the solver may use of the time limit: the rest starts it and reads it out.
+SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a solver says, none of it checked.
+
+    Parameters
+    ----------
+    status : str
+        'optimal' only if the solver proved it, 'feasible' if it stopped with a solution.
+    values : dict of str to float
+        Variables by name, zeros left out; empty without a solution.
+    bound : float or None
+        Proven bound on the objective; None if the solver tells none.
+    """
+
+    status: Status
+    values: dict[str, float] = field(default_factory=dict)
+    bound: float | None = None
+
+
+def run(program: Any, backend: Backend, time_limit_s: float) -> Answer | None:
+    """Solve a ``pulp.LpProblem`` elsewhere.
+
+    Parameters
+    ----------
+    program : pulp.LpProblem
+    backend : {'highs', 'cbc'}
+    time_limit_s : float
+        Wall clock from start to answer.
+
+    Returns
+    -------
+    Answer or None
+        None if the process was killed or fell over: nothing is known then.
+    """
+    request = {
+        "model": program.toDict(),
+        "backend": backend,
+        "time_limit_s": SHARE * time_limit_s,
+    }
+    with tempfile.TemporaryDirectory(prefix="legend-milp-") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": folder, "TMP": folder},
+            start_new_session=True,
+        )
+        try:
+            reply, _ = process.communicate(json.dumps(request).encode(), time_limit_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+    lines = reply.splitlines()
+    if process.returncode != 0 or not lines:
+        return None
+    return Answer(**json.loads(lines[-1]))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the process and those it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _serve() -> None:
+    request = json.load(sys.stdin)
+    answer = _solve(request["model"], request["backend"], request["time_limit_s"])
+    print(json.dumps(asdict(answer)))
+
+
+def _solve(model: dict[str, Any], backend: Backend, time_limit_s: float) -> Answer:
+    import pulp
+
+    _, program = pulp.LpProblem.fromDict(model)
+    try:
+        program.solve((_highs if backend == "highs" else _cbc)(time_limit_s))
+    except pulp.PulpSolverError:
+        return Answer(status="unknown")
+    status = _status(program)
+    if status not in ("optimal", "feasible"):
+        return Answer(status=status)
+    return Answer(
+        status=status,
+        values={v.name: v.varValue for v in program.variables() if v.varValue},
+        bound=_bound(program, status),
+    )
+
+
+def _highs(time_limit_s: float) -> Any:
+    import pulp
+
+    return pulp.HiGHS(
+        msg=False,
+        timeLimit=time_limit_s,
+        gapRel=0.0,
+        gapAbs=0.0,
+        mip_feasibility_tolerance=FEASIBILITY,
+        primal_feasibility_tolerance=FEASIBILITY,
+        dual_feasibility_tolerance=FEASIBILITY,
+    )
+
+
+def _cbc(time_limit_s: float) -> Any:
+    import cbcbox
+    import pulp
+
+    tolerances = [f"{kind}Tolerance {FEASIBILITY}" for kind in ("primal", "dual", "integer")]
+    return pulp.COIN_CMD(
+        path=str(Path(cbcbox.cbc_bin_path())),
+        msg=False,
+        timeLimit=time_limit_s,
+        gapRel=0.0,
+        gapAbs=0.0,
+        options=tolerances,
+    )
+
+
+def _status(program: Any) -> Status:
+    """Read both of PuLP's statuses: a solve stopped by its limit calls itself optimal."""
+    import pulp
+
+    if program.status == pulp.LpStatusInfeasible:
+        return "infeasible"
+    if program.status != pulp.LpStatusOptimal:
+        return "unknown"
+    if program.sol_status == pulp.LpSolutionOptimal:
+        return "optimal"
+    highs = program.solverModel
+    if program.sol_status != pulp.LpSolutionIntegerFeasible:
+        return "unknown"
+    # 2 is HiGHS's kSolutionStatusFeasible; without it the values are not a solution.
+    held = highs is None or int(highs.getInfo().primal_solution_status) == 2
+    return "feasible" if held else "unknown"
+
+
+def _bound(program: Any, status: Status) -> float | None:
+    import pulp
+
+    highs = program.solverModel
+    if highs is not None and program.isMIP():
+        bound = float(highs.getInfo().mip_dual_bound)
+        # PuLP hands HiGHS a maximisation as the minimisation of its negative.
+        bound = -bound if program.sense == pulp.LpMaximize else bound
+        return bound if abs(bound) < 1e30 else None
+    return float(pulp.value(program.objective)) if status == "optimal" else None
+
+
+if __name__ == "__main__":
+    _serve()

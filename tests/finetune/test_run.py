@@ -1,0 +1,415 @@
+"""Whole runs: what they write, that they repeat, resume, refuse and stop."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from msgspec.structs import replace
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from finetune.in_process import InProcessEngine
+from finetune.metrics import RoundMetrics, read_metrics
+from finetune.options import RunOptions
+from finetune.progress import Progress
+from finetune.replica import Replica
+from finetune.result import Summary
+from finetune.run import Stopped, run
+from finetune.server import Answer, Task, learning_rate
+from finetune.setup import Sources, deterministic, set_up
+from finetune.state import state_bytes
+from solver.plan import InputError, Plan, read_plan
+from tests.finetune.conftest import MakeInputs
+from tests.finetune.runs import Family, Inputs, make_plan, save_model
+
+OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
+CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def execute(
+    inputs: Inputs, out: Path, options: RunOptions = OPTIONS, **more: object
+) -> Summary:
+    return run(inputs.plan, Sources(inputs.model, inputs.data), out, options, **more)  # type: ignore[arg-type]
+
+
+class StopAfter(Progress):
+    """Presses Ctrl-C after so many answers."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    def answered(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_a_run_writes_metrics_summary_and_adapter(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs()
+    summary = execute(given, tmp_path / "run")
+    frame = read_metrics(tmp_path / "run")
+    assert list(frame.columns) == list(RoundMetrics.__struct_fields__)
+    assert frame["round"].tolist() == [1, 2, 3]
+    assert frame["test_accuracy"].between(0, 1).all()
+    assert frame["virtual_time_s"].tolist() == frame["round_time_s"].cumsum().tolist()
+    assert summary.final_accuracy == frame["test_accuracy"].iloc[-1]
+    assert summary.best_accuracy == frame["test_accuracy"].max()
+    assert summary.upload_bytes == frame["upload_bytes"].iloc[-1]
+    assert (summary.train_examples, summary.test_examples) == (128, 32)
+    assert [i.name for i in summary.provenance.inputs] == ["plan.json", "reviews.csv"]
+    written = msgspec.json.decode((tmp_path / "run/summary.json").read_bytes(), type=Summary)
+    assert written == summary
+
+
+def test_the_clock_charges_the_slowest_device_and_the_wait_for_it(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    execute(given, tmp_path / "run")
+    times = {d.name: d.predicted.time_s for d in read_plan(given.plan).devices if d.predicted}
+    frame = read_metrics(tmp_path / "run")
+    columns = (frame["devices"], frame["round_time_s"], frame["mean_wait_s"])
+    for names, round_time_s, mean_wait_s in zip(*columns, strict=True):
+        asked = [times[name] for name in names]
+        assert len(set(names)) == 3
+        assert round_time_s == max(asked)
+        assert mean_wait_s == pytest.approx(max(asked) - sum(asked) / 3)
+
+
+@pytest.mark.parametrize("bytes_per_parameter", [4.0, 2.0])
+def test_bytes_charged_are_those_of_the_tensors_exchanged(
+    inputs: MakeInputs,
+    tmp_path: Path,
+    bytes_per_parameter: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = {"up": 0, "down": 0}
+    train = InProcessEngine.train
+
+    def counting(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
+        sent["down"] += sum(state_bytes(task.state) for task in tasks)
+        for answer in train(self, tasks):
+            sent["up"] += state_bytes(answer.state)
+            yield answer
+
+    monkeypatch.setattr(InProcessEngine, "train", counting)
+    given = inputs(make_plan(bytes_per_parameter=bytes_per_parameter))
+    summary = execute(given, tmp_path / "run")
+    assert (summary.upload_bytes, summary.download_bytes) == (sent["up"], sent["down"])
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is:FutureWarning")
+@pytest.mark.parametrize(
+    ("family", "task", "structure"),
+    [
+        ("bert", "classification", "shared"),
+        ("bert", "classification", "capped"),
+        ("gpt2", "classification", "shared"),
+        ("llama", "causal-lm", "shared"),
+    ],
+)
+def test_peft_loads_the_adapter_onto_the_plain_model_with_the_same_logits(
+    inputs: MakeInputs, tmp_path: Path, family: Family, task: str, structure: str
+) -> None:
+    causal = task == "causal-lm"
+    plan = make_plan(
+        family,
+        CAPPED if structure == "capped" else ((0, 0, 4), (0, 3, 4), (2, 3, 4)),
+        task="causal-lm" if causal else "classification",
+        structure="capped" if structure == "capped" else "shared",
+    )
+    given = inputs(plan, family)
+    sources = Sources(given.model, given.data)
+    options = RunOptions(
+        rounds=3, sample=3, learning_rate=1e-2, partition="iid" if causal else "dirichlet"
+    )
+    summary = run(given.plan, sources, tmp_path / "run", options)
+    assert summary.aggregation == ("hetlora" if structure == "capped" else "layerwise")
+
+    kind = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
+    torch.manual_seed(123)
+    plain = kind.from_pretrained(given.model, pad_token_id=0).eval()
+    batch = {"input_ids": torch.tensor([[2, 5, 7, 9]]), "attention_mask": torch.ones(1, 4)}
+    untrained = plain(**batch).logits
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "run/adapter").eval()
+    ranks = {
+        name: (module.r["default"], module.scaling["default"])
+        for name, module in loaded.named_modules()
+        if hasattr(module, "lora_A") and hasattr(module, "r")
+    }
+    assert len(ranks) == 3 * len(plan.model.targets)
+    for name, (rank, scale) in ranks.items():
+        layer = int(name.split(f"{plan.model.layers_path}.")[1].split(".")[0])
+        assert (rank, scale) == (plan.ranks[layer], 2.0)
+
+    federation = set_up(plan, sources, options, lambda: None)
+    state = load_file(tmp_path / "run" / ADAPTER)
+    whole = Replica(federation.base, plan, plan.ranks, seed=99)
+    whole.load(state)
+    whole.model.eval()
+    expected = whole.forward(batch)[1]
+    assert torch.equal(loaded(**batch).logits, expected)
+    assert not torch.allclose(untrained, expected)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.rand(7)
+        options = RunOptions(rounds=2, sample=3, learning_rate=1e-2, seed=seed)
+        execute(given, tmp_path / name, options)
+    for file in (ADAPTER, "adapter/adapter_config.json", "metrics.jsonl", "summary.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert (tmp_path / "a" / ADAPTER).read_bytes() != (tmp_path / "c" / ADAPTER).read_bytes()
+
+
+def test_two_policies_share_split_partition_sampling_and_head(inputs: MakeInputs) -> None:
+    given = inputs()
+    other = make_plan(shapes=((1, 1, 1),), ranks=(1, 1, 1))
+    started = [
+        set_up(plan, Sources(given.model, given.data), OPTIONS, lambda: None)
+        for plan in (read_plan(given.plan), other)
+    ]
+    a, b = started
+    assert a.dataset.test.texts == b.dataset.test.texts
+    head = "base_model.model.classifier.weight"
+    assert torch.equal(a.start[head], b.start[head])
+    assert a.server.play(a.start, 0).devices == b.server.play(b.start, 0).devices
+
+
+@pytest.mark.parametrize("answers", [0, 4, 5, 8])
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    inputs: MakeInputs, tmp_path: Path, answers: int
+) -> None:
+    given = inputs()
+    execute(given, tmp_path / "whole")
+    with pytest.raises(Stopped) as stopped:
+        execute(given, tmp_path / "parts", progress=StopAfter(answers))
+    assert stopped.value.exit_code == 4
+    assert "--resume" in str(stopped.value)
+    assert (tmp_path / "parts" / ADAPTER).exists() == (answers >= 3)
+    execute(given, tmp_path / "parts", resume=True)
+    for file in (ADAPTER, "metrics.jsonl", "summary.json"):
+        assert (tmp_path / "whole" / file).read_bytes() == (
+            tmp_path / "parts" / file
+        ).read_bytes()
+
+
+def test_a_kill_between_metrics_and_checkpoint_loses_one_round_at_most(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    execute(given, tmp_path / "whole")
+    execute(given, tmp_path / "parts", RunOptions(rounds=2, sample=3, learning_rate=1e-2))
+    metrics = tmp_path / "parts/metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes() + b'{"round":3,"virtual')
+    (tmp_path / "parts/checkpoint/adapter-000003.safetensors").write_bytes(b"half")
+    execute(given, tmp_path / "parts", resume=True)
+    assert (tmp_path / "whole" / ADAPTER).read_bytes() == (
+        tmp_path / "parts" / ADAPTER
+    ).read_bytes()
+    assert metrics.read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_run_folder_is_never_overwritten_or_mixed(inputs: MakeInputs, tmp_path: Path) -> None:
+    given, out = inputs(), tmp_path / "run"
+    execute(given, out, RunOptions(rounds=1, sample=2))
+    with pytest.raises(InputError, match=r"not empty .* add --resume"):
+        execute(given, out)
+    with pytest.raises(InputError, match="another plan, data or options"):
+        execute(given, out, RunOptions(rounds=1, sample=2, seed=1), resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(InputError, match="holds no run to resume"):
+        execute(given, tmp_path / "other", resume=True)
+
+
+def test_a_mistake_leaves_no_folder_behind(inputs: MakeInputs, tmp_path: Path) -> None:
+    given, out = inputs(), tmp_path / "run"
+    with pytest.raises(InputError, match="no column 'review'"):
+        execute(given, out, RunOptions(text_column="review"))
+    assert not out.exists()
+
+
+def test_a_damaged_checkpoint_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:
+    given, out = inputs(), tmp_path / "run"
+    execute(given, out, RunOptions(rounds=1, sample=2))
+    (tensors,) = (out / "checkpoint").glob("*.safetensors")
+    data = bytearray(tensors.read_bytes())
+    data[-1] ^= 1
+    tensors.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged"):
+        execute(given, out, RunOptions(rounds=1, sample=2), resume=True)
+
+
+def test_a_run_stops_at_the_target_or_the_time_limit(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    many = RunOptions(rounds=9, sample=3, eval_every=4)
+    timed = execute(given, tmp_path / "timed", replace(many, time_limit_s=25.0))
+    assert timed.stopped == "time limit"
+    assert (timed.rounds, timed.virtual_time_s >= 25.0) == (2, True)
+    assert read_metrics(tmp_path / "timed")["test_accuracy"].notna().tolist() == [False, True]
+    easy = execute(given, tmp_path / "easy", replace(many, target_accuracy=0.01))
+    assert (easy.stopped, easy.rounds) == ("target accuracy", 4)
+
+
+def poisoned(kind: str) -> Callable[[Answer], Answer | None]:
+    """Make one device's answers unusable."""
+
+    def poison(answer: Answer) -> Answer | None:
+        state = dict(answer.state)
+        name = sorted(state)[0]
+        if kind == "nan":
+            state[name] = torch.full_like(state[name], float("nan"))
+        elif kind == "shape":
+            state[name] = state[name][:, :1]
+        elif kind == "missing":
+            del state[name]
+        elif kind == "extra":
+            state["base_model.model.bert.pooler.dense.weight"] = torch.zeros(1)
+        elif kind == "dtype":
+            state[name] = state[name].double()
+        else:
+            return None
+        return answer._replace(state=state)
+
+    return poison
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("nan", "holds NaN or infinity"),
+        ("shape", "has shape"),
+        ("missing", "is missing"),
+        ("extra", "was not asked for"),
+        ("dtype", "is torch.float64; expected torch.float32"),
+        ("silent", "no answer"),
+    ],
+)
+def test_unusable_updates_are_left_out_named_and_counted(
+    inputs: MakeInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    reason: str,
+) -> None:
+    train, poison = InProcessEngine.train, poisoned(kind)
+
+    def hostile(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
+        for answer in train(self, tasks):
+            changed = poison(answer) if answer.device == "device-1" else answer
+            if changed is not None:
+                yield changed
+
+    monkeypatch.setattr(InProcessEngine, "train", hostile)
+    summary = execute(inputs(), tmp_path / "run", RunOptions(rounds=2, sample=5))
+    refused = read_metrics(tmp_path / "run")["refused"].tolist()
+    assert [[r["device"] for r in row] for row in refused] == [["device-1"], ["device-1"]]
+    assert reason in refused[0][0]["reason"]
+    assert summary.refused == 2
+    state = load_file(tmp_path / "run" / ADAPTER)
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+def test_a_round_of_unusable_updates_alone_changes_nothing(
+    inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = inputs()
+    federation = set_up(
+        read_plan(given.plan), Sources(given.model, given.data), OPTIONS, lambda: None
+    )
+    monkeypatch.setattr(InProcessEngine, "train", lambda self, tasks: iter(()))
+    result = federation.server.play(federation.start, 0)
+    assert result.train_loss is None
+    assert len(result.refused) == 3
+    assert all(torch.equal(result.state[n], t) for n, t in federation.start.items())
+
+
+def changed(plan: Plan, **fields: object) -> Plan:
+    return replace(plan, model=replace(plan.model, **fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"family": "roberta"}, "holds a bert model; the plan is for 'tiny', a roberta model"),
+        ({"layers_path": "encoder.blocks"}, "has no attribute `blocks`"),
+        ({"head_modules": ["score"]}, "has no attribute `score`"),
+        ({"head_parameters": 36}, "has 34 parameters with 2 labels; the plan counts 36"),
+        (
+            {"targets": [replace(make_plan().model.targets[0], in_features=8)]},
+            "is \\(16, 16\\) wide; the plan for 'tiny' expects \\(8, 16\\)",
+        ),
+    ],
+)
+def test_another_model_than_planned_is_refused(
+    inputs: MakeInputs, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    given = inputs(changed(make_plan(), **fields))
+    with pytest.raises(InputError, match=message) as raised:
+        execute(given, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+
+
+def test_another_number_of_layers_or_bytes_is_refused(
+    inputs: MakeInputs, tmp_path: Path, models: Callable[[Family], Path]
+) -> None:
+    given = inputs()
+    deeper = given._replace(model=save_model(tmp_path / "deeper", "bert", layers=4))
+    with pytest.raises(InputError, match="has 4 layers; the plan for 'tiny' has 3"):
+        execute(deeper, tmp_path / "run")
+    plan = json.loads(given.plan.read_text())
+    plan["devices"][0]["predicted"]["upload_bytes"] += 4
+    given.plan.write_text(json.dumps(plan))
+    with pytest.raises(InputError, match=r"'device-0': the plan predicts .* bytes to upload"):
+        execute(given, tmp_path / "again")
+
+
+def test_folders_without_model_or_weights_are_refused(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    with pytest.raises(InputError, match="no model folder"):
+        execute(given._replace(model=tmp_path / "nowhere"), tmp_path / "run")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in given.model.iterdir():
+        if file.suffix == ".json":
+            (bare / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match="cannot be loaded"):
+        execute(given._replace(model=bare), tmp_path / "run2")
+
+
+def test_deterministic_restores_torch() -> None:
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    with deterministic():
+        torch.rand(3)
+        assert torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_learning_rate_schedules() -> None:
+    linear = RunOptions(rounds=4, learning_rate=1.0, schedule="linear")
+    rates = [learning_rate(linear, i) for i in range(4)]
+    assert rates == [1.0, 0.75, 0.5, 0.25]
+    assert learning_rate(RunOptions(learning_rate=1.0), 7) == 1.0
+
+
+def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs(make_plan("llama"), "llama")
+    options = RunOptions(rounds=12, sample=5, learning_rate=1e-2)
+    summary = execute(given, tmp_path / "run", options)
+    losses = read_metrics(tmp_path / "run")["train_loss"]
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+    assert summary.final_accuracy > 0.8

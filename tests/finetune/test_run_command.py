@@ -1,0 +1,48 @@
+"""`legend run` as a person meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import finetune.cli
+from solver.plan import InputError
+from tests.finetune.conftest import MakeInputs
+
+
+def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[str]:
+    model, data, plan = map(str, inputs)
+    return [plan, "--model", model, "--data", data, "-o", str(out), "--rounds", "2", *more]
+
+
+def test_json_is_the_summary_and_nothing_else(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs()
+    result = CliRunner().invoke(
+        finetune.cli.run, arguments(given, tmp_path / "run", "--json"), catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == json.loads((tmp_path / "run/summary.json").read_text())
+    assert "round 2/2" in result.stderr
+
+
+def test_without_json_a_table_goes_to_stderr(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs()
+    result = CliRunner().invoke(
+        finetune.cli.run,
+        arguments(given, tmp_path / "run", "--partition", "natural:critic", "--clip-norm", "1"),
+        catch_exceptions=False,
+    )
+    assert result.stdout == ""
+    assert "test accuracy" in result.stderr
+
+
+def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs()
+    for option, value in (("--rounds", "0"), ("--partition", "mine"), ("--alpha", "nan")):
+        with pytest.raises(InputError, match=f"{option} is {value}|{option} is '{value}'"):
+            CliRunner().invoke(
+                finetune.cli.run,
+                arguments(given, tmp_path / "run", option, value),
+                catch_exceptions=False,
+            )

@@ -1,0 +1,163 @@
+"""Every rank vector at every depth, in plain Python from the fleet: slow, and hard to get wrong.
+
+Ranks and layers run from the output here, as depth does.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from profiler.schema import Fleet, FleetDevice
+from solver.plan import Question
+
+SLACK = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one device needs of everything at one configuration."""
+
+    time_s: float
+    memory_bytes: float
+    sent_bytes: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best plan for an objective; `value` is None where there is no plan."""
+
+    value: float | None
+
+
+def need(fleet: Fleet, device: FleetDevice, ranks: tuple[int, ...], depth: int) -> Need:
+    owner = next(c for c in fleet.classes if c.name == device.device_class)
+    time, memory, lora = owner.time, owner.memory, fleet.lora
+    step_s = time.embedding_s + math.fsum(time.forward_s) + time.head_s
+    parameters = float(fleet.model.head_parameters)
+    phases = [memory.forward_bytes, memory.backward_bytes, memory.optimizer_bytes]
+    peaks = [phase.by_depth[depth] for phase in phases]
+    for j in range(depth):
+        layer = fleet.model.layers - 1 - j
+        step_s += time.backward_s[layer] + time.lora_s_per_rank[layer] * ranks[j]
+        parameters += lora.parameters_per_rank[layer] * ranks[j]
+        for p, phase in enumerate(phases):
+            peaks[p] += phase.per_rank[layer] * ranks[j]
+    compute_s = device.time_scale * device.local_steps * step_s
+    sent = parameters * lora.bytes_per_parameter
+    machine = owner.device
+    return Need(
+        time_s=compute_s
+        + sent / device.uplink_bytes_per_s
+        + sent / device.downlink_bytes_per_s
+        + device.latency_s,
+        memory_bytes=memory.weights_bytes + memory.framework_bytes + max(peaks),
+        sent_bytes=sent,
+        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * 2 * sent,
+    )
+
+
+def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
+    budgets = question.budgets
+    pairs = [
+        (needs.time_s, budgets.round_time_s),
+        (needs.sent_bytes, budgets.upload_bytes),
+        (needs.sent_bytes, budgets.download_bytes),
+        (needs.energy_j, budgets.energy_j),
+        (needs.memory_bytes, device.memory_bytes or None),
+    ]
+    return all(limit is None or value <= limit * (1 + SLACK) for value, limit in pairs)
+
+
+def layer_gain(fleet: Fleet, j: int, rank: int) -> float:
+    row = fleet.gain.by_layer[fleet.model.layers - 1 - j]
+    points = [(0, 0.0), *zip(fleet.gain.ranks, row, strict=True)]
+    for (r0, g0), (r1, g1) in zip(points, points[1:], strict=False):
+        if rank <= r1:
+            return g0 + (g1 - g0) * (rank - r0) / (r1 - r0)
+    return points[-1][1]
+
+
+def weights(fleet: Fleet, question: Question) -> list[float]:
+    every = [
+        d.count * (d.examples if question.weights == "examples" else 1) for d in fleet.devices
+    ]
+    return [w / sum(every) for w in every]
+
+
+def rank_vectors(layers: int, question: Question) -> Iterator[tuple[int, ...]]:
+    """Ranks of the last K layers, for every K and all choices within the rank budget."""
+    budget = question.budgets.rank_budget
+    for k in range(layers + 1):
+        for ranks in product(question.rank_choices, repeat=k):
+            if budget is None or sum(ranks) <= budget:
+                yield ranks
+
+
+def options(
+    fleet: Fleet, question: Question, device: FleetDevice, ranks: tuple[int, ...]
+) -> list[tuple[float, float]]:
+    """(gain, time) of every depth that a device may take under given ranks."""
+    found = []
+    for depth in range(question.min_depth, len(ranks) + 1):
+        needs = need(fleet, device, ranks, depth)
+        if fits(device, question, needs):
+            gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
+            found.append((gain, needs.time_s))
+    return found
+
+
+def best_shared(fleet: Fleet, question: Question) -> Best:
+    """Largest utility, smallest round time or largest ratio of the two, shared ranks."""
+    return _best(
+        question, (_rounds(fleet, question, r) for r in rank_vectors(fleet.model.layers, question))
+    )
+
+
+def best_own(fleet: Fleet, question: Question) -> Best:
+    """Largest utility with ranks of its own for every device, without a mean wait."""
+    vectors = list(rank_vectors(fleet.model.layers, question))
+    total = 0.0
+    for device, weight in zip(fleet.devices, weights(fleet, question), strict=True):
+        every = [gain for r in vectors for gain, _ in options(fleet, question, device, r)]
+        if not every:
+            return Best(None)
+        total += weight * max(every)
+    return Best(total)
+
+
+def _rounds(
+    fleet: Fleet, question: Question, ranks: tuple[int, ...]
+) -> Iterator[tuple[float, float, float]]:
+    """(utility, round time, mean wait) of the combinations of depths worth looking at."""
+    every = [options(fleet, question, d, ranks) for d in fleet.devices]
+    simple = question.objective in ("utility", "legend") and question.budgets.mean_wait_s is None
+    if simple and all(every):
+        every = [[max(e)] for e in every]
+    share = weights(fleet, question)
+    counts = [d.count for d in fleet.devices]
+    for chosen in product(*every):
+        slowest = max(t for _, t in chosen)
+        wait = sum(n * (slowest - t) for n, (_, t) in zip(counts, chosen, strict=True))
+        utility = math.fsum(w * g for w, (g, _) in zip(share, chosen, strict=True))
+        yield utility, slowest, wait / sum(counts)
+
+
+def _best(question: Question, rounds: Iterator[Iterator[tuple[float, float, float]]]) -> Best:
+    epsilon = question.budgets.mean_wait_s
+    floor = question.min_utility or 0.0
+    found = [
+        (utility, slowest)
+        for each in rounds
+        for utility, slowest, wait in each
+        if (epsilon is None or wait <= epsilon * (1 + SLACK))
+        and (question.objective in ("utility", "legend") or utility >= floor)
+    ]
+    if not found:
+        return Best(None)
+    if question.objective == "time":
+        return Best(min(t for _, t in found))
+    if question.objective == "efficiency":
+        return Best(max(u / t for u, t in found))
+    return Best(max(u for u, _ in found))

@@ -1,0 +1,95 @@
+"""The command as a person meets it: lazy, one line per failure, the right exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import legend
+from profiler.schema import write
+from tests.solver.instances import random_fleet
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "legend", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd or Path(legend.__file__).parent,
+    )
+
+
+@pytest.fixture
+def fleet_path(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.json"
+    write(path, random_fleet(3, devices=6))
+    return path
+
+
+def test_help_names_every_command() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in legend.COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted(legend.COMMANDS))
+def test_every_command_has_help(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage:")
+
+
+def test_unknown_command_and_option_are_bad_input(fleet_path: Path) -> None:
+    for arguments in (("sovle",), ("solve", str(fleet_path), "--round-tiem", "3")):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("legend: No such")
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_json_is_all_there_is_on_stdout(fleet_path: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    done = run("solve", str(fleet_path), "--ranks", "1-4", "--json", "-o", str(plan))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(plan.read_text())
+
+
+def test_the_same_question_gives_the_same_bytes(fleet_path: Path, tmp_path: Path) -> None:
+    plans = [tmp_path / "a.json", tmp_path / "b.json"]
+    for plan in plans:
+        assert run("solve", str(fleet_path), "--ranks", "1-4", "-o", str(plan)).returncode == 0
+    assert plans[0].read_bytes() == plans[1].read_bytes()
+
+
+def test_planning_loads_no_torch_and_no_pandas(fleet_path: Path) -> None:
+    code = (
+        "import sys, legend\n"
+        f"sys.argv = ['legend', 'solve', {str(fleet_path)!r}, '--ranks', '1-4', '--json']\n"
+        "try:\n    legend.main()\nfinally:\n"
+        "    heavy = {'torch', 'transformers', 'peft', 'pandas', 'scipy', 'pulp', 'networkx'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_bug_is_one_line_and_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(legend, "cli", broken)
+    with pytest.raises(SystemExit) as stopped:
+        legend.main()
+    message = capsys.readouterr().err.strip()
+    assert stopped.value.code == 1
+    assert len(message.splitlines()) == 1
+    kept = Path(message.rsplit(" ", 1)[1])
+    assert "on purpose" in kept.read_text()
+    kept.unlink()
