@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
     torch.manual_seed(torch_seed(seed, Stream.HEAD))
     with _quiet():
         try:
-            model = kind.from_pretrained(
+            model, loading = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=DTYPES[training.dtype],
@@ -68,10 +68,12 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{folder}: cannot be loaded ({reason})") from None
+    _check_weights(folder, loading["missing_keys"], model.base_model_prefix)
     model.requires_grad_(False)
     base = Base(model, _head_modules(plan, model), DTYPES[training.dtype])
     _check_model(plan, base, folder)
@@ -136,6 +138,15 @@ def _quiet() -> Iterator[None]:
         hub.set_verbosity(level)
         if bars:
             hub.enable_progress_bar()
+
+
+def _check_weights(folder: Path, missing: Iterable[str], prefix: str) -> None:
+    """Refuse a base with random weights: frozen, and not in the saved adapter."""
+    if lost := sorted(name for name in missing if name.startswith(f"{prefix}.")):
+        raise InputError(
+            f"{folder}: its weights lack {lost[0]} ({len(lost)} in all), which would stay "
+            "random; give a folder with all weights of the base model"
+        )
 
 
 def _head_modules(plan: Plan, model: nn.Module) -> list[str]:

@@ -102,12 +102,10 @@ class Server:
         updates: dict[str, Update] = {}
         reasons = dict.fromkeys(tasks, "no answer")
         for answer in self._engine.train(list(tasks.values())):
-            task = tasks[answer.device]
-            reason = problem(answer.state, self._shapes[task.device.configuration], self._dtype)
-            if reason:
+            if reason := self._refuse(answer, tasks):
                 reasons[answer.device] = reason
             else:
-                updates[answer.device] = _update(task, answer)
+                updates[answer.device] = _update(tasks[answer.device], answer)
             self._on_answer()
         accepted = [updates[name] for name in tasks if name in updates]
         return RoundResult(
@@ -116,11 +114,18 @@ class Server:
             train_loss=_mean_loss(accepted),
             devices=list(tasks),
             refused=[
-                Refusal(device=name, reason=reasons[name])
-                for name in tasks
+                Refusal(device=name, reason=reason)
+                for name, reason in reasons.items()
                 if name not in updates
             ],
         )
+
+    def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
+        """Why an answer is left out, or None."""
+        task = tasks.get(answer.device)
+        if task is None:
+            return "was not asked in this round"
+        return problem(answer.state, self._shapes[task.device.configuration], self._dtype)
 
     def _task(self, state: State, device: Participant, round_index: int) -> Task:
         handed = self._aggregation.hand_out(state, self._shapes[device.configuration])

@@ -1,5 +1,6 @@
 """A training step as it will run on a device: PEFT adapters, optimizer, batch, phases."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from profiler.architecture import Anatomy
+from profiler.anatomy import Anatomy
 from profiler.schema import InputError, Training
 
 Batch = dict[str, Tensor]
@@ -47,7 +48,10 @@ def adapt(
         modules_to_save=record.head_modules or None,
         fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
     )
-    adapted = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT asks transformers for a property by a name that is on its way out.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted = get_peft_model(model, config)
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         # PEFT makes the embeddings require gradients, which would draw every layer below
@@ -115,7 +119,7 @@ def make_batch(
 class Step:
     """One training step, in phases that can be watched or timed apart."""
 
-    def __init__(self, model: nn.Module, batch: Batch, training: Training) -> None:
+    def __init__(self, model: PeftModel, batch: Batch, training: Training) -> None:
         self.model = model
         self.batch = batch
         self.optimizer = make_optimizer(trainable(model), training)

@@ -6,31 +6,24 @@ adapted modules and head follow from the published structure of each family
 """
 
 import hashlib
-import importlib.resources
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from profiler.schema import InputError, Lora, Model, Target, Training, read_bytes
+from profiler.configs import Config
+from profiler.schema import InputError, Lora, Model, Target, Training
 
 __all__ = [
-    "DEFAULT_MODEL",
     "Architecture",
     "Linear",
     "config_digest",
     "describe_lora",
     "describe_model",
-    "load_config",
-    "preset_names",
+    "head_linears",
     "read_architecture",
 ]
 
-DEFAULT_MODEL = "roberta-base"
-
-Config = Mapping[str, Any]
 Attention = Literal["standard", "position-bias", "disentangled", "rotary", "fused"]
 
 
@@ -118,71 +111,48 @@ class Architecture:
         )
 
     def target(self, name: str) -> Linear:
-        """The linear module of a layer with this name; raises `InputError`."""
-        for module in self.linears:
-            if module.name == name:
-                return module
-        known = ", ".join(m.name for m in self.linears)
-        raise InputError(f"target '{name}': no such module in {self.family}; known: {known}")
+        """The linear module of a layer with this full name."""
+        return next(m for m in self.linears if m.name == name)
+
+    def resolve_targets(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Full names of the modules to adapt.
+
+        Parameters
+        ----------
+        wanted : sequence of str
+            Names, last parts of names, roles (``q``, ``k``, ``v``, ``o``) or ``all-linear``;
+            none means the default of the family.
+
+        Raises
+        ------
+        InputError
+            If a word means no module of a layer.
+        """
+        found: dict[str, None] = dict.fromkeys(() if wanted else self.adapted)
+        for word in wanted:
+            names = [m.name for m in self.linears if self._is_meant(m.name, word)]
+            if not names:
+                known = ", ".join(m.name for m in self.linears)
+                raise InputError(
+                    f"target '{word}': no such module in {self.family}; known: {known}, "
+                    "q, k, v, o, all-linear"
+                )
+            found.update(dict.fromkeys(names))
+        return tuple(found)
+
+    def _is_meant(self, name: str, word: str) -> bool:
+        index = {"q": 0, "k": 1, "v": 2, "o": 3}.get(word)
+        if index is not None:
+            # A fused projection holds query, key and value; the output follows it.
+            place = index // 3 if self.attention == "fused" else index
+            return name == self.linears[place].name
+        return word == "all-linear" or name == word or name.endswith(f".{word}")
 
 
 def config_digest(config: Config) -> str:
     """SHA-256 of a model config in canonical JSON: sorted keys, no white space."""
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def preset_names() -> list[str]:
-    """Names that `load_config` knows without any file."""
-    return sorted(_presets())
-
-
-def load_config(model: str) -> tuple[str, dict[str, Any]]:
-    """Find a model's config by preset name or folder.
-
-    Parameters
-    ----------
-    model : str
-        A preset such as ``roberta-base``, a folder that holds ``config.json``, or that file.
-
-    Returns
-    -------
-    tuple of str and dict
-        Name of the model and the content of its config.
-
-    Raises
-    ------
-    InputError
-        If there is neither such a preset nor such a file, or the file is no JSON object.
-    """
-    presets = _presets()
-    if model in presets:
-        return model, presets[model]
-    path = Path(model)
-    if path.is_dir():
-        path = path / "config.json"
-    if not path.exists():
-        raise InputError(
-            f"model '{model}': neither a preset nor a folder with config.json; "
-            f"presets: {', '.join(sorted(presets))}"
-        )
-    return path.absolute().parent.name, _read_object(path)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error}); expected a model config") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object; expected a model config")
-    return value
-
-
-def _presets() -> dict[str, dict[str, Any]]:
-    text = importlib.resources.files("profiler").joinpath("presets.json").read_text("utf-8")
-    presets: dict[str, dict[str, Any]] = json.loads(text)
-    return presets
 
 
 def read_architecture(config: Config) -> Architecture:
@@ -233,11 +203,11 @@ def describe_model(
     training : Training
         Says which head is trained.
     targets : sequence of str, optional
-        Adapted modules below a layer; by default query and value, as PEFT does.
+        Adapted modules, as `Architecture.resolve_targets` takes them.
     """
     architecture = read_architecture(config)
     head = head_linears(architecture, training)
-    modules = [architecture.target(t) for t in targets or architecture.adapted]
+    modules = [architecture.target(t) for t in architecture.resolve_targets(targets)]
     return Model(
         name=name,
         config_sha256=config_digest(config),
@@ -272,21 +242,3 @@ def describe_lora(model: Model) -> Lora:
     """LoRA of rank r adds ``r * (in + out)`` parameters to each adapted module."""
     per_rank = sum(t.in_features + t.out_features for t in model.targets)
     return Lora(parameters_per_rank=[per_rank] * model.layers)
-
-
-def whole(config: Config, *keys: str, default: int | None = None) -> int:
-    """First of `keys` the config holds, as a positive whole number; raises `InputError`."""
-    value = next((config[k] for k in keys if config.get(k) is not None), default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**40:
-        seen = "missing" if value is None else repr(value)
-        raise InputError(f"config: {keys[0]} is {seen}; expected a positive whole number")
-    return value
-
-
-def fraction(config: Config, key: str, default: float) -> float:
-    """A probability such as a dropout rate; raises `InputError`."""
-    value = config.get(key, default)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value < 1:
-        raise InputError(f"config: {key} is {value!r}; expected a number in [0, 1)")
-    return float(value)

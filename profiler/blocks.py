@@ -250,11 +250,12 @@ class Block:
         tape = self.tape
         mask = op.elementwise(tape, (shared["mask"],), itemsize=tape.itemsize)
         query, key, value = (op.cast(tape, x, FP32_BYTES) for x in (query, key, value))
-        query = op.copy(tape, query)
-        weights = op.add(tape, self._products(query, op.copy(tape, key)), mask)
+        scaled = op.copy(tape, query)
+        weights = op.add(tape, self._products(scaled, op.copy(tape, key)), mask)
         weights = op.saves_output(tape, weights)
         weights = op.dropout(tape, weights, self.attention_dropout)
         narrow = tape.source(self.scores) if tape.itemsize < FP32_BYTES else None
         context = self._weighted(weights, op.copy(tape, value))
-        del weights, narrow, query, key, value, mask
-        return op.copy(tape, op.cast(tape, context, tape.itemsize))
+        context = op.cast(tape, context, tape.itemsize)
+        del weights, narrow, scaled, query, key, value, mask
+        return op.copy(tape, context)

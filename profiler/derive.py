@@ -6,15 +6,12 @@ from pathlib import Path
 import msgspec
 
 from profiler.architectures import (
-    DEFAULT_MODEL,
-    Config,
     config_digest,
     describe_lora,
     describe_model,
-    load_config,
-    preset_names,
     read_architecture,
 )
+from profiler.configs import DEFAULT_MODEL, Config, load_config, preset_names
 from profiler.families import READERS
 from profiler.footprint import memory_by_closed_form
 from profiler.gain import default_gain
@@ -68,7 +65,7 @@ def derive_profile(
     training : Training
         The training step.
     targets : sequence of str, optional
-        Adapted modules below a layer; by default PEFT's for the family.
+        Adapted modules by name or role; by default PEFT's for the family.
     options : dict of str to str, optional
         Options the person gave, for the record.
 
@@ -137,12 +134,14 @@ def setting_for(
             f"sequence length {training.sequence_length} is past the "
             f"{architecture.positions} positions of this model; choose a shorter one"
         )
+    if training.gradient_checkpointing and architecture.family == "mpnet":
+        raise InputError("mpnet: transformers offers no gradient checkpointing for it")
     if not architecture.has_sdpa:
         training = msgspec.structs.replace(training, attention="eager")
     return Setting(
         architecture=architecture,
         training=training,
-        adapted=tuple(targets) or architecture.adapted,
+        adapted=architecture.resolve_targets(targets),
         fused=device.processor == "cuda",
     )
 

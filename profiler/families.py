@@ -7,7 +7,8 @@ family with its own parameter count.
 from collections.abc import Callable
 from dataclasses import replace
 
-from profiler.architectures import Architecture, Config, Linear, fraction, whole
+from profiler.architectures import Architecture, Linear
+from profiler.configs import Config, fraction, whole
 from profiler.schema import InputError
 
 __all__ = ["READERS"]

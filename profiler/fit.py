@@ -20,6 +20,12 @@ from scipy.optimize import nnls
 from profiler.probes import Probe, Sample, Seconds
 from profiler.schema import StepTime
 
+# An undisturbed step waits a little for its other threads; more than this is other programs.
+UNDISTURBED = 1.1
+# How far two measurements of one machine lie apart, one sigma: idle, and among busy programs.
+REPEAT_FRACTION = 0.02
+DISTURBED_FRACTION = 0.035
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,7 +38,8 @@ class TimeFit:
     time : StepTime
         Seconds on an idle device.
     wall_per_cpu : float
-        Wall seconds an idle device takes for one CPU second of all threads; 1 on a GPU.
+        Wall seconds an undisturbed step takes for one CPU second of its main thread; 1 on a
+        GPU.
     busy_fraction : float
         How much longer than that the median step took: other work on the machine.
     residual_fraction : float
@@ -49,6 +56,11 @@ class TimeFit:
     residual_fraction: float
     noise_fraction: float
     rounds: int
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs took much of the machine."""
+        return self.busy_fraction > UNDISTURBED - 1
 
 
 def fit_time(
@@ -72,9 +84,11 @@ def fit_time(
 
     Notes
     -----
-    CPU seconds hold still when a neighbour takes the machine for a while, wall seconds do
-    not, but wall seconds are what a device takes. So probes are compared in CPU seconds and
-    scaled by the ratio seen in the least disturbed tenth of all steps.
+    A planner wants the wall seconds of a device that does nothing else. The CPU seconds of
+    the main thread are nearly that, and hold still when other programs take the cores: with
+    four busy programs on two cores wall time tripled while they stayed within 7 %. They are
+    scaled by the ratio to wall seconds in the least disturbed tenth of all steps; where not
+    even those were undisturbed, the two are taken as equal.
     """
     timed = [s for s in samples if s.round >= 0]
     ratio, busy = _wall_per_cpu(timed)
@@ -97,7 +111,7 @@ def fit_time(
             head_s=float(parts[-1]),
             backward_s=backward.tolist(),
             lora_s_per_rank=(rank_s * size).tolist(),
-            error_fraction=float(np.hypot(residual, noise)),
+            error_fraction=float(np.linalg.norm([residual, noise, _repeat(busy)])),
         ),
         wall_per_cpu=ratio,
         busy_fraction=busy,
@@ -118,8 +132,13 @@ def _wall_per_cpu(samples: Sequence[Sample]) -> tuple[float, float]:
     if not cpu.all():
         return 1.0, 0.0
     ratios = np.array([s.step.wall_s for s in samples]) / cpu
-    low = float(np.quantile(ratios, 0.1))
-    return low, float(np.median(ratios)) / low - 1
+    least = float(np.quantile(ratios, 0.1))
+    ratio = least if least < UNDISTURBED else 1.0
+    return ratio, float(np.median(ratios)) / ratio - 1
+
+
+def _repeat(busy: float) -> float:
+    return DISTURBED_FRACTION if busy > UNDISTURBED - 1 else REPEAT_FRACTION
 
 
 def _span(spans: Sequence[Seconds], ratio: float) -> Floats:

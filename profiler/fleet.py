@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.architectures import DEFAULT_MODEL, Config, load_config
+from profiler.configs import DEFAULT_MODEL, Config, load_config
 from profiler.derive import (
     DEFAULT_TRAINING,
     assumed_config,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from profiler.architectures import DEFAULT_MODEL
+from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
 from profiler.fleet_csv import by_label, class_names, read_devices
 from profiler.hardware import find_hardware, read_catalogue

@@ -123,7 +123,7 @@ def parse_row(row: Mapping[str, str], line: int) -> Hardware:
     for field in fields(Hardware):
         cell = row.get(field.name)
         if not cell:
-            raise InputError(f"{CATALOGUE}, line {line}: {field.name} is missing")
+            raise InputError(f"{CATALOGUE}, line {line}: {field.name} is empty")
         values[field.name] = _number(cell, field.name, line) if _is_number(field) else cell
     values["threads"] = int(cast("float", values["threads"]))
     return Hardware(**values)  # type: ignore[arg-type]  # checked by field above

@@ -1,7 +1,6 @@
 """Starts the timing process and talks to it.
 
-Time and memory are measured apart, because the allocator settings that make one exact spoil
-the other.
+Time has a process of its own because what makes it steady would spoil everything else.
 """
 
 import contextlib
@@ -20,16 +19,24 @@ import msgspec
 from profiler.probes import Message, Ready, Refused, Request, Sample
 from profiler.schema import InputError
 
-# glibc otherwise hands freed pages back and takes them again in every step, which makes
-# deep configurations look slower than they are.
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+ENVIRONMENT = {
+    # glibc otherwise hands freed pages back and takes them again in every step, which makes
+    # deep configurations look slower than they are.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    # Threads that wait sleep instead of spinning (GNU and LLVM OpenMP), so that the CPU time
+    # of a thread is work it did, also where other programs compete for the cores.
+    "OMP_WAIT_POLICY": "passive",
+    "KMP_BLOCKTIME": "0",
+}
+_DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
 class Worker:
     """The timing process, seen from outside; a context manager that never leaves it behind."""
 
     def __init__(self, request: Request) -> None:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # see __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "profiler.worker"],
             stdin=subprocess.PIPE,
@@ -84,7 +91,7 @@ class Worker:
             if code:
                 raise InputError(self._post_mortem(code))
             return None
-        message = msgspec.json.decode(line, type=Message)
+        message = _DECODER.decode(line)
         if isinstance(message, Refused):
             raise InputError(message.message)
         return message
@@ -104,16 +111,14 @@ class Worker:
 def _environment(threads: int) -> dict[str, str]:
     return {
         **os.environ,
-        **ALLOCATOR,
+        **ENVIRONMENT,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         # The child must find this package and its libraries where we found them.
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys([_package_root(), *filter(None, sys.path)])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), *sys.path])),
     }
 
 
 def _package_root() -> str:
     return str(Path(__file__).resolve().parent.parent)
-
-

@@ -1,6 +1,5 @@
 """Measure the profile of a model on this machine: time by probes, memory by counting."""
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ import msgspec
 import psutil
 import torch
 
-from profiler.architecture import Anatomy, Checkpoint, examine, open_checkpoint, settle
+from profiler.anatomy import Anatomy, examine
+from profiler.checkpoint import Checkpoint, open_checkpoint, settle
 from profiler.fit import TimeFit, fit_time
-from profiler.launch import ALLOCATOR, Worker
+from profiler.launch import ENVIRONMENT, Worker
 from profiler.memory import memory_model, probe_count
 from profiler.probes import Processor, Request, choose_probes
 from profiler.schema import (
@@ -25,8 +25,7 @@ from profiler.schema import (
     provenance,
 )
 
-# Above these, a person should know that the figures are shaky, and what to do.
-BUSY_FRACTION = 0.1
+# Above this, a person should know that the figures are shaky, and what to do.
 ERROR_FRACTION = 0.05
 
 
@@ -160,18 +159,16 @@ def _run(
         for sample in worker.samples():
             samples.append(sample)
             listener.advance()
-    fit = fit_time(
-        request.probes, samples, anatomy.kinds, anatomy.lora.parameters_per_rank
-    )
+    fit = fit_time(request.probes, samples, anatomy.kinds, anatomy.lora.parameters_per_rank)
     return msgspec.structs.replace(memory, framework_bytes=framework), fit
 
 
 def _warn(fit: TimeFit, listener: Listener) -> None:
-    if fit.busy_fraction > BUSY_FRACTION or fit.time.error_fraction > ERROR_FRACTION:
+    if fit.disturbed or fit.time.error_fraction > ERROR_FRACTION:
         listener.note(
-            f"the machine was busy: half of all steps took {fit.busy_fraction:.0%} longer than "
-            f"undisturbed ones, and step times are uncertain by {fit.time.error_fraction:.1%}; "
-            "measure again with nothing else running, or use fewer --threads"
+            f"the machine was busy: steps took {fit.busy_fraction:.0%} longer than they would "
+            f"alone; the profile allows for that, to about {fit.time.error_fraction:.0%}; "
+            "for a surer one measure again with nothing else running"
         )
 
 
@@ -215,16 +212,16 @@ def _options(checkpoint: Checkpoint, request: Request, fit: TimeFit) -> dict[str
     probes = " ".join(f"({p.depth},{p.rank})" for p in request.probes)
     return {
         "weights": "loaded" if checkpoint.has_weights else "random",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "targets": ",".join(request.targets) or "default",
         "time_probes_depth_rank": probes,
         "time_rounds": str(fit.rounds),
-        "time_allocator": " ".join(f"{name}={value}" for name, value in ALLOCATOR.items()),
+        "time_environment": " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),
         "time_wall_per_cpu": f"{fit.wall_per_cpu:.4f}",
         "time_busy_fraction": f"{fit.busy_fraction:.4f}",
         "time_residual_fraction": f"{fit.residual_fraction:.4f}",
         "time_noise_fraction": f"{fit.noise_fraction:.4f}",
-        "load_average": f"{os.getloadavg()[0]:.2f}",
+        "load_average": f"{psutil.getloadavg()[0]:.2f}",
     }
 
 
@@ -235,7 +232,7 @@ def _origins(gain_method: str) -> dict[str, Origin]:
         "time": Origin(
             kind="measured",
             source="training steps run here, interleaved, in a process of their own; CPU "
-            "seconds, mean of the lower half, scaled to the wall seconds of an idle device",
+            "seconds of the main thread, mean of the lower half, as wall seconds when idle",
         ),
         "memory": Origin(
             kind="derived",

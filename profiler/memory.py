@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from profiler.adapters import Step, adapt, make_batch, ranks_at
-from profiler.architecture import Anatomy, Checkpoint, build
+from profiler.anatomy import Anatomy
+from profiler.checkpoint import Checkpoint, build
 from profiler.schema import DepthCost, Memory, Training
 
 # Ranks of the probes: the slope between them holds for the ranks people use.
@@ -53,11 +54,11 @@ class Peaks:
         return self.frozen_bytes + max(phases)
 
 
-class StorageMeter(TorchDispatchMode):
+class StorageMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of live storages; `live` now and `peak` since `restart`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
         self._known: dict[int, weakref.ref[Any]] = {}

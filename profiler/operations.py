@@ -102,7 +102,7 @@ def linear(
     flops = 2.0 * size * module.in_features
     weights = module.parameters * tape.itemsize
     moved = x.nbytes + size * tape.itemsize + weights
-    edges = tape.edge(x, flops, size * tape.itemsize + weights)
+    edges = tape.edge(x, flops, size * tape.itemsize + weights, viewed=True)
     result = tape.emit(size, edges, Cost(flops, moved))
     if rank == 0:
         return result
@@ -128,7 +128,7 @@ def trained_linear(tape: Tape, x: Tensor, module: Linear, *, tied: bool = False)
     moved = x.nbytes + size * x.itemsize + weights
     return tape.emit(
         size,
-        tape.edge(x, flops, size * x.itemsize + weights),
+        tape.edge(x, flops, size * x.itemsize + weights, viewed=True),
         Cost(flops, moved),
         saved=(x.storage,),
         itemsize=x.itemsize,

@@ -12,7 +12,7 @@ Processor = Literal["cpu", "cuda"]
 class Seconds(Struct, frozen=True, kw_only=True):
     """A span on both clocks.
 
-    ``cpu_s`` sums over threads; on a GPU it is 0 and ``wall_s`` comes from its events.
+    ``cpu_s`` is that of the main thread; on a GPU it is 0 and ``wall_s`` is by events.
     """
 
     wall_s: float

@@ -29,11 +29,12 @@ class Cost:
 class Storage:
     """Bytes that live as long as this object does."""
 
-    __slots__ = ("nbytes", "tape")
+    __slots__ = ("nbytes", "tape", "viewed")
 
-    def __init__(self, tape: "Tape", nbytes: int) -> None:
+    def __init__(self, tape: "Tape", nbytes: int, *, viewed: bool = False) -> None:
         self.tape = tape
         self.nbytes = nbytes
+        self.viewed = viewed
         tape.live_bytes += nbytes
         tape.peak_bytes = max(tape.peak_bytes, tape.live_bytes)
 
@@ -99,6 +100,8 @@ class Edge:
 
     ``alias`` passes the gradient on as it is (additions, views), so nothing is allocated.
     ``scratch_bytes`` are needed while it is computed, as for a broadcast factor.
+    ``viewed`` gradients come as a view of another shape, as from linear layers: autograd
+    never adds to those in place.
     """
 
     node: Node
@@ -106,6 +109,7 @@ class Edge:
     cost: Cost
     alias: bool = False
     scratch_bytes: int = 0
+    viewed: bool = False
 
 
 @dataclass(slots=True)
@@ -139,11 +143,14 @@ class Tape:
         width = itemsize or self.itemsize
         return Tensor(Storage(self, elements * width), elements, width, None)
 
-    def edge(self, x: Tensor, flops: float, other_bytes: int) -> tuple[Edge, ...]:
+    def edge(
+        self, x: Tensor, flops: float, other_bytes: int, *, viewed: bool = False
+    ) -> tuple[Edge, ...]:
         """Edge to `x` that allocates its gradient; none where `x` needs no gradient."""
         if x.node is None:
             return ()
-        return (Edge(x.node, x.nbytes, Cost(flops, x.nbytes + other_bytes)),)
+        cost = Cost(flops, x.nbytes + other_bytes)
+        return (Edge(x.node, x.nbytes, cost, viewed=viewed),)
 
     def alias(self, x: Tensor) -> tuple[Edge, ...]:
         """Edge to `x` that hands on the gradient itself."""
@@ -243,14 +250,25 @@ class Tape:
         del loss
         while queue:
             _, node = heapq.heappop(queue)
-            for target, gradient in self._step(node, gradients.pop(node)):
-                if target not in gradients:
-                    gradients[target] = [gradient]
-                    heapq.heappush(queue, (-target.order, target))
-                elif target.gathers:
-                    gradients[target].append(gradient)
-                else:
-                    self._accumulate(gradients[target], gradient)
+            passed = self._step(node, gradients.pop(node))
+            while passed:
+                self._hand_on(gradients, queue, *passed.pop(0))
+
+    def _hand_on(
+        self,
+        gradients: dict[Node, list[Storage]],
+        queue: list[tuple[int, Node]],
+        target: Node,
+        gradient: Storage,
+    ) -> None:
+        """Give a gradient to an operation, adding it to what is there."""
+        if target not in gradients:
+            gradients[target] = [gradient]
+            heapq.heappush(queue, (-target.order, target))
+        elif target.gathers:
+            gradients[target].append(gradient)
+        else:
+            self._accumulate(gradients[target], gradient)
 
     def _step(self, node: Node, gradient: list[Storage]) -> list[tuple[Node, Storage]]:
         """Gradients of one operation's inputs; its saved tensors are released."""
@@ -272,15 +290,15 @@ class Tape:
             return gradient
         self.backward.append(edge.cost)
         scratch = Storage(self, edge.scratch_bytes)
-        result = Storage(self, edge.nbytes)
+        result = Storage(self, edge.nbytes, viewed=edge.viewed)
         del scratch
         return result
 
     def _accumulate(self, held: list[Storage], gradient: Storage) -> None:
-        """Add up two gradients, in place where nobody else holds the first."""
+        """Add up two gradients, in place where the first is nobody else's and no view."""
         self.backward.append(Cost(0.0, 3.0 * gradient.nbytes))
         # Two references are the list's and the one that counts them.
-        if sys.getrefcount(held[0]) > 2:
+        if held[0].viewed or sys.getrefcount(held[0]) > 2:
             held[0] = Storage(self, gradient.nbytes)
 
 

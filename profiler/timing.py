@@ -8,16 +8,18 @@ import copy
 import random
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from profiler.adapters import Step, adapt, make_batch, ranks_at, seeded
-from profiler.architecture import Anatomy, Checkpoint, build
+from profiler.anatomy import Anatomy
+from profiler.checkpoint import Checkpoint, build
 from profiler.probes import Probe, Processor, Sample, Seconds
 from profiler.schema import Training
+
 
 class Clock(Protocol):
     """Reads a device's time without holding up its work."""
@@ -30,18 +32,19 @@ class Clock(Protocol):
 
 
 class CpuClock:
-    """Wall clock and the CPU time of all threads of this process."""
+    """Wall clock and the CPU time of the calling thread, which does its share of all work.
+
+    Where waiting threads sleep (`profiler.launch.ENVIRONMENT`) that share is what the step
+    takes on an idle machine, whoever else is using this one.
+    """
 
     def mark(self) -> tuple[float, float]:
         """Note the present moment."""
-        return time.perf_counter(), time.process_time()
+        return time.perf_counter(), time.thread_time()
 
     def between(self, marks: Sequence[tuple[float, float]]) -> list[Seconds]:
         """Spans between moments noted."""
-        return [
-            Seconds(wall_s=b[0] - a[0], cpu_s=b[1] - a[1])
-            for a, b in zip(marks, marks[1:], strict=False)
-        ]
+        return [Seconds(wall_s=b[0] - a[0], cpu_s=b[1] - a[1]) for a, b in pairwise(marks)]
 
 
 class CudaClock:
@@ -49,17 +52,14 @@ class CudaClock:
 
     def mark(self) -> torch.cuda.Event:
         """Note the present moment in the stream."""
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
         return event
 
     def between(self, marks: Sequence[torch.cuda.Event]) -> list[Seconds]:
         """Spans between events, after waiting for the last."""
         torch.cuda.synchronize()
-        return [
-            Seconds(wall_s=a.elapsed_time(b) / 1e3)  # type: ignore[no-untyped-call]
-            for a, b in zip(marks, marks[1:], strict=False)
-        ]
+        return [Seconds(wall_s=a.elapsed_time(b) / 1e3) for a, b in pairwise(marks)]
 
 
 class Rig:
@@ -81,10 +81,11 @@ class Rig:
         layers = anatomy.model.layers
         with seeded(seed):
             base = build(checkpoint, training, meta=False).to(processor)
-            self._timers = [
-                _Timer(_prepare(base, anatomy, training, ranks), anatomy, clock)
-                for ranks in (ranks_at(layers, p.depth, p.rank) for p in probes)
+            self.steps = [
+                _prepare(base, anatomy, training, ranks_at(layers, p.depth, p.rank))
+                for p in probes
             ]
+        self._timers = [_Timer(step, anatomy, clock) for step in self.steps]
 
     def run(self, rounds: int, warmup: int) -> Iterator[Sample]:
         """Time every probe `warmup + rounds` times, in an order shuffled each round.
@@ -120,7 +121,7 @@ class _Timer:
         self._step = step
         self._clock = clock
         base = step.model.get_base_model().base_model
-        self._layers: nn.ModuleList = base.get_submodule(anatomy.model.layers_path)
+        self._layers = base.get_submodule(anatomy.model.layers_path)
 
     def run(self, *, split: bool) -> tuple[Seconds, list[Seconds]]:
         """Run the step once."""

@@ -33,7 +33,8 @@ def main() -> None:
 def _serve(line: str) -> Iterator[Message]:
     import torch
 
-    from profiler.architecture import examine, open_checkpoint
+    from profiler.anatomy import examine
+    from profiler.checkpoint import open_checkpoint
     from profiler.timing import Rig
 
     request = msgspec.json.decode(line, type=Request)

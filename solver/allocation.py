@@ -59,8 +59,9 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
     depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
-    for k in range(len(costs.sizes) + 1):
-        depth[fits(costs, rows, row, k)] = k
+    for where, block in costs.blocks():
+        for k in range(len(costs.sizes) + 1):
+            depth[where][fits(block, rows, row[where], k)] = k
     return depth
 
 
@@ -86,10 +87,13 @@ def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocati
 
 def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
     """Whether every limit of a device holds at depth k, shape (N,)."""
-    holds = (rows[:, :k] > 0).all(axis=1)[row]
-    depth = np.full(len(row), k)
+    holds = (rows[:, :k] > 0).all(axis=1).take(row)
+    size = np.dot(rows[:, :k], costs.sizes[:k]).astype(np.float64)
     for q in costs.resources:
-        holds &= cost(costs, q, rows, row, depth) <= q.limit * (1 + TOLERANCE)
+        table = q.by_depth[:, k, None] + np.dot(q.per_rank[:, :k], rows[:, :k].T)
+        at = table.ravel().take(costs.devices.class_index * len(rows) + row)
+        spent = q.scale * at + q.offset + q.wire * size.take(row)
+        holds &= spent <= q.limit * (1 + TOLERANCE)
     return holds
 
 

@@ -12,6 +12,7 @@ one (smallest slope, least fixed cost from k on) that no feasible choice exceeds
 that gets the same value from both has solved the problem exactly.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,32 +77,40 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     unit = int(np.gcd.reduce(costs.sizes))
     steps = costs.sizes // unit
     top = int(steps.sum()) * max_rank
-    layers = len(steps)
-    reach = np.zeros((layers + 1, top + 1))
-    least = np.empty(layers + 1, dtype=np.int64)
-    for k, units in enumerate(units_by_depth(costs, unit, top, optimistic=optimistic)):
-        least[k] = units.min()
-        able = units >= 0
-        held = np.bincount(units[able], weights=weights[able], minlength=top + 1)
-        reach[k] = held[::-1].cumsum()[::-1]
+    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
+    held = np.zeros((len(steps) + 1, top + 2))
+    for where, block in costs.blocks():
+        for k, units in enumerate(_units(block, tables, unit, top)):
+            held[k] += np.bincount(units + 1, weights=weights[where], minlength=top + 2)
+    reach = held[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    # Devices of weight 0 would be missed here; there are none, every device has examples.
+    least = (held > 0).argmax(axis=1) - 1
     return Capacity(unit=unit, steps=steps, reach=reach, least=least)
 
 
 def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
-    tables = [(q, *_tables(q, costs.sizes, optimistic)) for q in costs.resources]
-    result = []
+    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
+    blocks = [list(_units(block, tables, unit, top)) for _, block in costs.blocks()]
+    return [np.concatenate(each) for each in zip(*blocks, strict=True)]
+
+
+def _units(
+    costs: Costs, tables: list[tuple[Floats, Floats]], unit: int, top: int
+) -> Iterator[Ints]:
+    """Capacities of one block of devices, depth by depth."""
+    c = costs.devices.class_index
+    free = [q.limit * (1 + TOLERANCE) - q.offset for q in costs.resources]
     for k in range(len(costs.sizes) + 1):
-        room = np.full(len(costs.devices), float(top))
-        for q, fixed, ratio in tables:
-            c = costs.devices.class_index
-            left = q.limit * (1 + TOLERANCE) - (q.scale * fixed[c, k] + q.offset)
-            slope = (q.scale * ratio[c, k] + q.wire) * unit
-            with np.errstate(divide="ignore", invalid="ignore"):
-                np.minimum(room, np.where(slope > 0, left / slope, np.inf), out=room)
-            room[left < 0] = -1.0
-        result.append(np.floor(room).clip(-1, top).astype(np.int64))
-    return result
+        room = np.full(len(c), float(top))
+        for q, (fixed, ratio), most in zip(costs.resources, tables, free, strict=True):
+            left = most - q.scale * fixed[:, k].take(c)
+            slope = q.scale * ratio[:, k].take(c) + q.wire
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                left /= slope * unit
+            # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
+            np.fmin(room, left, out=room)
+        yield np.floor(room, out=room).clip(-1, top).astype(np.int64)
 
 
 def _tables(q: Resource, sizes: Ints, optimistic: bool) -> tuple[Floats, Floats]:

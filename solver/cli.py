@@ -30,11 +30,23 @@ if TYPE_CHECKING:
     help="One rank per layer for all devices, or ranks of its own for every device.",
 )
 @click.option("--min-utility", type=float, help="Least utility, for time and efficiency.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="CHANGE",
+    help="What if: 'device=tx2-03,uplink_mbps=5' or 'class=NAME,memory_gb=4'.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
 def solve(
-    fleet_path: Path, output: Path | None, as_json: bool, seed: int, **options: Any
+    fleet_path: Path,
+    output: Path | None,
+    as_json: bool,
+    seed: int,
+    changes: tuple[str, ...],
+    **options: Any,
 ) -> None:
     r"""Find depth and ranks for every device of FLEET.
 
@@ -46,17 +58,19 @@ def solve(
     from profiler.schema import read_fleet, write
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
+    from solver.whatif import changed
 
     if options["objective"] == "legend":
         options["policy"] = "legend"
     problem = Problem.of(
-        read_fleet(fleet_path),
+        changed(read_fleet(fleet_path), changes),
         policy=options["policy"],
         objective=options["objective"],
         structure=options["structure"],
         min_utility=options["min_utility"],
         **problem_fields(options),
     )
+    options["set"] = "; ".join(changes) or None
     plan = plan_problem(problem, seed=seed, options=given(options), inputs=(fleet_path,))
     if output is not None:
         write(output, plan)

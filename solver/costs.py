@@ -10,13 +10,18 @@ layer, at index 0. See design section 2; the cost model is that of LEGEND (arXiv
 as far as known, with measured tables in place of its proportional terms.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from profiler.schema import DepthCost, DeviceClass, Fleet
 from solver.devices import Devices, Floats, Ints
 from solver.plan import Budgets
+
+# Devices handled at once: a few columns of them fit the second-level cache.
+BLOCK = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,15 @@ class Resource:
     offset: Floats
     wire: Floats
     limit: Floats
+
+    def __getitem__(self, where: slice) -> Self:
+        return replace(
+            self,
+            scale=self.scale[where],
+            offset=self.offset[where],
+            wire=self.wire[where],
+            limit=self.limit[where],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +93,21 @@ class Costs:
     power_w: Floats
     radio_j_per_byte: Floats
 
+    def blocks(self) -> Iterator[tuple[slice, Self]]:
+        """Cut the devices into blocks that stay in cache, as views, in order."""
+        for start in range(0, len(self.devices), BLOCK):
+            where = slice(start, start + BLOCK)
+            yield (
+                where,
+                replace(
+                    self,
+                    devices=self.devices[where],
+                    seconds=self.seconds[where],
+                    memory=tuple(q[where] for q in self.memory),
+                    resources=tuple(q[where] for q in self.resources),
+                ),
+            )
+
 
 def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) -> Costs:
     """Put a fleet under budgets.
@@ -101,13 +130,13 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
     steps = [_step_tables(c) for c in fleet.classes]
     step_s, step_slope_s = np.array([s[0] for s in steps]), np.array([s[1] for s in steps])
     zero_depth, zero_rank = np.zeros_like(step_s), np.zeros_like(step_slope_s)
-    ones = np.ones(len(devices))
     compute = devices.time_scale * devices.local_steps
     s_per_byte = 1 / devices.uplink_bytes_per_s + 1 / devices.downlink_bytes_per_s
     width = lora.bytes_per_parameter
 
-    def limited(value: float | None) -> Floats:
-        return ones * (np.inf if value is None else value)
+    def alike(value: float | None) -> Floats:
+        """The same for every device, without a million copies of it."""
+        return np.broadcast_to(np.float64(np.inf if value is None else value), len(devices))
 
     seconds = Resource(
         name="round time",
@@ -117,7 +146,7 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
         scale=compute,
         offset=devices.latency_s + head_bytes * s_per_byte,
         wire=width * s_per_byte,
-        limit=limited(budgets.round_time_s),
+        limit=alike(budgets.round_time_s),
     )
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
     resources = [seconds] if budgets.round_time_s is not None else []
@@ -132,10 +161,10 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
                     unit="bytes",
                     by_depth=zero_depth,
                     per_rank=zero_rank,
-                    scale=0 * ones,
-                    offset=head_bytes * ones,
-                    wire=width * ones,
-                    limit=limited(budget),
+                    scale=alike(0.0),
+                    offset=alike(head_bytes),
+                    wire=alike(width),
+                    limit=alike(budget),
                 )
             )
     if budgets.energy_j is not None:
@@ -149,7 +178,7 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
                 scale=compute * power_w[c],
                 offset=2 * head_bytes * radio[c],
                 wire=2 * width * radio[c],
-                limit=limited(budgets.energy_j),
+                limit=alike(budgets.energy_j),
             )
         )
     return Costs(
@@ -179,14 +208,14 @@ def _step_tables(device_class: DeviceClass) -> tuple[Floats, Floats]:
 def _memory(classes: list[DeviceClass], devices: Devices, phase: str) -> Resource:
     tables: list[DepthCost] = [getattr(c.memory, phase) for c in classes]
     base = np.array([c.memory.weights_bytes + c.memory.framework_bytes for c in classes])
-    ones = np.ones(len(devices))
+    zero, one = (np.broadcast_to(np.float64(value), len(devices)) for value in (0, 1))
     return Resource(
         name="memory",
         unit="bytes",
-        by_depth=np.array([t.by_depth for t in tables]),
+        by_depth=base[:, None] + np.array([t.by_depth for t in tables]),
         per_rank=np.array([t.per_rank[::-1] for t in tables]),
-        scale=ones,
-        offset=base[devices.class_index],
-        wire=0 * ones,
+        scale=one,
+        offset=zero,
+        wire=zero,
         limit=devices.memory_bytes,
     )

@@ -1,6 +1,6 @@
 """Devices as columns, so that a million of them are a few arrays and not a million objects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -44,6 +44,9 @@ class Devices:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __getitem__(self, where: slice) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name)[where] for f in fields(self)})
 
     @classmethod
     def of(cls, fleet: Fleet) -> Self:

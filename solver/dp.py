@@ -127,10 +127,12 @@ def tables(
 ) -> Tables:
     """Fill V_k for every depth; see `shared_ranks` for the parameters."""
     steps, top = capacity.steps, capacity.reach.shape[1] - 1
-    sums = 0 if rank_budget is None else rank_budget
-    if rank_budget is not None and steps.min() == steps.max():
+    sums = 0
+    # A budget that no ranks can pass needs no watching.
+    if rank_budget is not None and rank_budget < len(steps) * int(choices[-1]):
+        top = min(top, rank_budget * int(steps.max()))
         # With equal sizes the prefix sum is the rank sum: no second axis is needed.
-        top, sums = min(top, rank_budget * int(steps[0])), 0
+        sums = 0 if steps.min() == steps.max() else rank_budget
     values = np.full((top + 1, sums + 1), -np.inf)
     values[0, 0] = 0.0
     filled = [values]

@@ -71,7 +71,7 @@ def solve_milp(
         raise reason
     model = FORMS[form](problem)
     answer = run(model.program, backend, time_limit_s)
-    return _outcome(problem, model, answer, f"mixed-integer program, {form}, {backend}")
+    return verified(problem, model, answer, f"mixed-integer program, {form}, {backend}")
 
 
 def _check(backend: str, form: str, time_limit_s: float) -> None:
@@ -89,7 +89,8 @@ def _check(backend: str, form: str, time_limit_s: float) -> None:
         )
 
 
-def _outcome(problem: Problem, model: Model, answer: Answer | None, method: str) -> Outcome:
+def verified(problem: Problem, model: Model, answer: Answer | None, method: str) -> Outcome:
+    """Turn an answer into an outcome, or raise; see `solve_milp`."""
     if answer is None or answer.status == "unknown":
         raise Stopped(
             f"{method}: stopped without a plan; raise --time-limit or use --method dp"

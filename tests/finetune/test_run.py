@@ -9,7 +9,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from finetune.in_process import InProcessEngine
@@ -335,6 +335,25 @@ def test_a_round_of_unusable_updates_alone_changes_nothing(
     assert all(torch.equal(result.state[n], t) for n, t in federation.start.items())
 
 
+def test_an_answer_nobody_asked_for_is_left_out(
+    inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, train = inputs(), InProcessEngine.train
+    sources = Sources(given.model, given.data)
+    federation = set_up(read_plan(given.plan), sources, OPTIONS, lambda: None)
+    plain = federation.server.play(federation.start, 0)
+
+    def busy(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
+        for answer in train(self, tasks):
+            yield answer
+            yield answer._replace(device="stranger")
+
+    monkeypatch.setattr(InProcessEngine, "train", busy)
+    result = federation.server.play(federation.start, 0)
+    assert [r.device for r in result.refused] == ["stranger"]
+    assert all(torch.equal(result.state[n], t) for n, t in plain.state.items())
+
+
 def changed(plan: Plan, **fields: object) -> Plan:
     return replace(plan, model=replace(plan.model, **fields))
 
@@ -388,6 +407,19 @@ def test_folders_without_model_or_weights_are_refused(
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="cannot be loaded"):
         execute(given._replace(model=bare), tmp_path / "run2")
+
+
+def test_a_base_with_weights_missing_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs()
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    for file in given.model.iterdir():
+        (partial / file.name).write_bytes(file.read_bytes())
+    weights = load_file(partial / "model.safetensors")
+    del weights["pooler.dense.weight"]
+    save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lack bert.pooler.dense.weight \(1 in all\)"):
+        execute(given._replace(model=partial), tmp_path / "run")
 
 
 def test_deterministic_restores_torch() -> None:

@@ -115,6 +115,11 @@ def best_shared(fleet: Fleet, question: Question) -> Best:
     )
 
 
+def best_depths(fleet: Fleet, question: Question, ranks: tuple[int, ...]) -> Best:
+    """The same for ranks that are given: only the depths are searched."""
+    return _best(question, iter([_rounds(fleet, question, ranks)]))
+
+
 def best_own(fleet: Fleet, question: Question) -> Best:
     """Largest utility with ranks of its own for every device, without a mean wait."""
     vectors = list(rank_vectors(fleet.model.layers, question))

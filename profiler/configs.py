@@ -1,0 +1,87 @@
+"""Model configs: the content of ``config.json``, from a folder or a preset."""
+
+import importlib.resources
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from profiler.schema import InputError, read_bytes
+
+__all__ = ["DEFAULT_MODEL", "Config", "fraction", "load_config", "preset_names", "whole"]
+
+DEFAULT_MODEL = "roberta-base"
+
+Config = Mapping[str, Any]
+
+
+def preset_names() -> list[str]:
+    """Names that `load_config` knows without any file."""
+    return sorted(_presets())
+
+
+def load_config(model: str) -> tuple[str, dict[str, Any]]:
+    """Find a model's config by preset name or folder.
+
+    Parameters
+    ----------
+    model : str
+        A preset such as ``roberta-base``, a folder that holds ``config.json``, or that file.
+
+    Returns
+    -------
+    tuple of str and dict
+        Name of the model and the content of its config.
+
+    Raises
+    ------
+    InputError
+        If there is neither such a preset nor such a file, or the file is no JSON object.
+    """
+    presets = _presets()
+    if model in presets:
+        return model, presets[model]
+    path = Path(model)
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.exists():
+        raise InputError(
+            f"model '{model}': neither a preset nor a folder with config.json; "
+            f"presets: {', '.join(sorted(presets))}"
+        )
+    return path.absolute().parent.name, _read_object(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error}); expected a model config") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object; expected a model config")
+    return value
+
+
+def _presets() -> dict[str, dict[str, Any]]:
+    text = importlib.resources.files("profiler").joinpath("presets.json").read_text("utf-8")
+    presets: dict[str, dict[str, Any]] = json.loads(text)
+    return presets
+
+
+def whole(config: Config, *keys: str, default: int | None = None) -> int:
+    """First of `keys` the config holds, as a positive whole number; raises `InputError`."""
+    value = next((config[k] for k in keys if config.get(k) is not None), default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**40:
+        seen = "missing" if value is None else repr(value)
+        raise InputError(f"config: {keys[0]} is {seen}; expected a positive whole number")
+    return value
+
+
+def fraction(config: Config, key: str, default: float) -> float:
+    """A probability such as a dropout rate; raises `InputError`."""
+    value = config.get(key, default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value < 1:
+        raise InputError(f"config: {key} is {value!r}; expected a number in [0, 1)")
+    return float(value)

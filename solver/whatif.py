@@ -1,0 +1,83 @@
+"""What if a device were another: change a fleet in memory before it is planned for."""
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from profiler.schema import Fleet, FleetDevice, InputError
+
+# Name on the command line, field of the device, factor to its SI unit.
+_FIELDS = {
+    "uplink_mbps": ("uplink_bytes_per_s", 1e6 / 8),
+    "downlink_mbps": ("downlink_bytes_per_s", 1e6 / 8),
+    "latency_s": ("latency_s", 1.0),
+    "memory_gb": ("memory_bytes", 1e9),
+    "time_scale": ("time_scale", 1.0),
+    "examples": ("examples", 1.0),
+    "local_steps": ("local_steps", 1.0),
+    "count": ("count", 1.0),
+}
+_WHOLE = ("memory_bytes", "examples", "local_steps", "count")
+_SELECTORS = ("device", "class")
+
+
+def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
+    """Apply changes such as ``device=tx2-03,uplink_mbps=5`` to a fleet.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    assignments : sequence of str
+        Each selects ``device=NAME`` or ``class=NAME`` and sets one or more of uplink_mbps,
+        downlink_mbps, latency_s, memory_gb, time_scale, examples, local_steps, count.
+
+    Raises
+    ------
+    InputError
+        If a change names an unknown device, class or field, or a value out of range.
+    """
+    for text in assignments:
+        pairs = dict(part.partition("=")[::2] for part in text.split(","))
+        chosen = [name for name in _SELECTORS if name in pairs]
+        if len(chosen) != 1 or len(pairs) < 2:
+            raise InputError(
+                f"--set '{text}': expected device=NAME or class=NAME, then FIELD=VALUE"
+            )
+        kind, name = chosen[0], pairs.pop(chosen[0])
+        fields = dict(_field(text, key, value) for key, value in pairs.items())
+        if not any(_selected(d, kind, name) for d in fleet.devices):
+            raise InputError(f"--set '{text}': the fleet has no {kind} '{name}'")
+        devices = [_apply(d, kind, name, fields, text) for d in fleet.devices]
+        fleet = replace(fleet, devices=devices)
+    return fleet
+
+
+def _selected(device: FleetDevice, kind: str, name: str) -> bool:
+    return name == (device.name if kind == "device" else device.device_class)
+
+
+def _field(text: str, key: str, value: str) -> tuple[str, float]:
+    if key not in _FIELDS:
+        raise InputError(
+            f"--set '{text}': no field '{key}'; expected one of {', '.join(_FIELDS)}"
+        )
+    field, factor = _FIELDS[key]
+    try:
+        number = float(value) * factor
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (field in _WHOLE and number < (field != "memory_bytes")):
+        raise InputError(f"--set '{text}': {key} is '{value}'; expected a number in range")
+    return field, round(number) if field in _WHOLE else number
+
+
+def _apply(
+    device: FleetDevice, kind: str, name: str, fields: dict[str, float], text: str
+) -> FleetDevice:
+    if not _selected(device, kind, name):
+        return device
+    try:
+        return replace(device, **fields)
+    except ValueError as error:
+        raise InputError(f"--set '{text}': {error}") from None

@@ -1,0 +1,62 @@
+"""The `legend profile` command."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from profiler.cli import profile
+from profiler.schema import InputError, read_profile
+from tests.profiler.tiny_models import model_folder
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(profile, list(arguments))
+
+
+def test_json_is_all_there_is_on_stdout(tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    result = run(
+        *(model_folder("distilbert", tmp_path), "-o", str(out), "--quick", "--json"),
+        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1"),
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    made = read_profile(out)
+    assert figures["layers"] == made.model.layers
+    assert len(figures["step_s_by_depth"]) == made.model.layers + 1
+    assert figures["peak_bytes_by_depth"] == sorted(figures["peak_bytes_by_depth"])
+
+
+def test_the_table_names_layers_and_totals(tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    result = run(
+        *(model_folder("gpt2", tmp_path), "-o", str(out), "--quick", "--targets", "q,v"),
+        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "1-2, each" in result.stdout
+    assert "a step takes" in result.stdout
+    assert f"wrote {out}" in result.stdout.replace("\n", "")
+    assert [t.name for t in read_profile(out).model.targets] == ["attn.c_attn"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["absent", "-o", "p.json"], "neither a folder nor a model"),
+        (["absent", "-o", "no/such/p.json"], "no folder"),
+        (["absent", "-o", "p.json", "--hardware", "x"], "add --derive"),
+        (["absent", "-o", "p.json", "--derive"], "needs --hardware"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert isinstance(result.exception, InputError)
+    assert line in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert not list(tmp_path.iterdir())

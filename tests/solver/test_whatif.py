@@ -1,0 +1,42 @@
+"""What-if changes: applied to just the devices meant, refused with one line otherwise."""
+
+import pytest
+
+from profiler.schema import InputError
+from solver.whatif import changed
+from tests.solver.instances import random_fleet
+
+
+def test_changes_one_device_and_leaves_the_others() -> None:
+    fleet = random_fleet(3)
+    after = changed(fleet, ["device=d1,uplink_mbps=5,memory_gb=2"])
+    assert after.devices[1].uplink_bytes_per_s == 5e6 / 8
+    assert after.devices[1].memory_bytes == 2_000_000_000
+    assert after.devices[0] == fleet.devices[0]
+    assert after.devices[2:] == fleet.devices[2:]
+
+
+def test_changes_a_class_and_several_at_once() -> None:
+    fleet = random_fleet(3)
+    after = changed(fleet, ["class=class-0,local_steps=9", "device=d0,count=2"])
+    assert [d.local_steps for d in after.devices if d.device_class == "class-0"] == [9, 9]
+    assert after.devices[0].count == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("device=nobody,uplink_mbps=1", "no device 'nobody'"),
+        ("device=d1", "then FIELD=VALUE"),
+        ("uplink_mbps=1", "expected device=NAME or class=NAME"),
+        ("device=d1,class=class-0,uplink_mbps=1", "expected device=NAME or class=NAME"),
+        ("device=d1,up=1", "no field 'up'"),
+        ("device=d1,uplink_mbps=fast", "expected a number in range"),
+        ("device=d1,uplink_mbps=nan", "expected a number in range"),
+        ("device=d1,uplink_mbps=0", "expected above 0"),
+        ("device=d1,count=0", "expected a number in range"),
+    ],
+)
+def test_refuses_bad_changes(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        changed(random_fleet(3), [text])
