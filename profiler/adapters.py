@@ -49,14 +49,14 @@ def adapt(
         fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
     )
     with warnings.catch_warnings():
-        # PEFT asks transformers for a property by a name that is on its way out.
+        # PEFT and older transformers know checkpointing by names that are on their way out.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(model, config)
-    if training.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        # PEFT makes the embeddings require gradients, which would draw every layer below
-        # the adapted ones into the graph.
-        model.disable_input_require_grads()
+        if training.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            # It makes the embeddings require gradients, which would draw every layer below
+            # the adapted ones into the graph.
+            model.disable_input_require_grads()
     _check_trainable(adapted, anatomy, ranks)
     adapted.train()
     return adapted

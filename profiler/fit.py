@@ -86,7 +86,7 @@ def fit_time(
     -----
     A planner wants the wall seconds of a device that does nothing else. The CPU seconds of
     the main thread are nearly that, and hold still when other programs take the cores: with
-    four busy programs on two cores wall time tripled while they stayed within 7 %. They are
+    four busy programs on two cores wall time tripled while they stayed within 8 %. They are
     scaled by the ratio to wall seconds in the least disturbed tenth of all steps; where not
     even those were undisturbed, the two are taken as equal.
     """

@@ -33,18 +33,25 @@ _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
 class Worker:
-    """The timing process, seen from outside; a context manager that never leaves it behind."""
+    """The timing process, seen from outside; a context manager that never leaves it behind.
 
-    def __init__(self, request: Request) -> None:
+    It starts to load its libraries at once, so begin it before loading them here.
+
+    Parameters
+    ----------
+    threads : int
+        CPU threads; 0 for as many as torch takes.
+    """
+
+    def __init__(self, threads: int) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # see __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "profiler.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=_environment(request.threads),
+            env=_environment(threads),
         )
-        self._send(msgspec.json.encode(request))
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +68,10 @@ class Worker:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
+
+    def submit(self, request: Request) -> None:
+        """Say what to time; the model is built while the caller goes on."""
+        self._send(msgspec.json.encode(request))
 
     def ready(self) -> Ready:
         """Wait until the model is built."""
@@ -109,11 +120,11 @@ class Worker:
 
 
 def _environment(threads: int) -> dict[str, str]:
+    count = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     return {
         **os.environ,
         **ENVIRONMENT,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
+        **(count if threads else {}),
         "HF_HUB_OFFLINE": "1",
         # The child must find this package and its libraries where we found them.
         "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), *sys.path])),

@@ -1,29 +1,15 @@
 """Measure the profile of a model on this machine: time by probes, memory by counting."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-import psutil
-import torch
+from profiler.launch import Worker
+from profiler.probes import Processor, Request, Sample, choose_probes
+from profiler.schema import Profile, Training
 
-from profiler.anatomy import Anatomy, examine
-from profiler.checkpoint import Checkpoint, open_checkpoint, settle
-from profiler.fit import TimeFit, fit_time
-from profiler.launch import ENVIRONMENT, Worker
-from profiler.memory import memory_model, probe_count
-from profiler.probes import Processor, Request, choose_probes
-from profiler.schema import (
-    Device,
-    InputError,
-    Memory,
-    Origin,
-    Profile,
-    Training,
-    provenance,
-)
+if TYPE_CHECKING:
+    from profiler.fit import TimeFit
 
 # Above this, a person should know that the figures are shaky, and what to do.
 ERROR_FRACTION = 0.05
@@ -117,131 +103,53 @@ def measure_profile(
         If the folder is no model that can be profiled, or there is no such processor.
     """
     listener = listener or Silence()
-    if processor == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device found; choose --device cpu")
-    checkpoint = open_checkpoint(model)
-    training, notes = settle(checkpoint, training)
-    anatomy = examine(checkpoint, training, targets)
-    if not checkpoint.has_weights:
-        notes.append("no weights in the folder: random ones are used, which cost the same")
-    for note in notes:
-        listener.note(note)
-    request = Request(
-        model=model,
-        training=training,
-        targets=list(targets),
-        probes=choose_probes(anatomy.model.layers, quick=effort.quick),
-        rounds=effort.rounds,
-        warmup=effort.warmup,
-        patience_s=effort.patience_s,
-        threads=threads or torch.get_num_threads(),
-        processor=processor,
-        seed=seed,
-    )
-    memory, fit = _run(checkpoint, anatomy, request, listener)
-    _warn(fit, listener)
-    return _profile(checkpoint, anatomy, request, memory, fit)
+    with Worker(threads) as worker:
+        # Imported here: both processes load their libraries at the same time.
+        from profiler.fit import fit_time
+        from profiler.record import make_profile
+        from profiler.survey import survey
 
-
-def _run(
-    checkpoint: Checkpoint, anatomy: Anatomy, request: Request, listener: Listener
-) -> tuple[Memory, TimeFit]:
-    """Count memory here while the timing process loads, then let it have the machine."""
-    with Worker(request) as worker:
-        listener.stage("counting memory", probe_count(anatomy))
-        memory = memory_model(checkpoint, anatomy, request.training, listener.advance)
+        found = survey(model, training, targets, processor)
+        for note in found.notes:
+            listener.note(note)
+        request = Request(
+            model=model,
+            training=found.training,
+            targets=list(targets),
+            probes=choose_probes(found.anatomy.model.layers, quick=effort.quick),
+            rounds=effort.rounds,
+            warmup=effort.warmup,
+            patience_s=effort.patience_s,
+            processor=processor,
+            seed=seed,
+        )
+        worker.submit(request)
+        listener.stage("counting memory", found.probe_count)
+        memory = found.count_memory(listener.advance)
         listener.stage("loading the model", 1)
-        framework = worker.ready().framework_bytes
+        ready = worker.ready()
         listener.advance()
-        rounds = request.rounds + request.warmup
-        listener.stage("timing steps", rounds * len(request.probes))
-        samples = []
-        for sample in worker.samples():
-            samples.append(sample)
-            listener.advance()
-    fit = fit_time(request.probes, samples, anatomy.kinds, anatomy.lora.parameters_per_rank)
-    return msgspec.structs.replace(memory, framework_bytes=framework), fit
+        samples = _time(worker, request, listener)
+    lora = found.anatomy.lora
+    fit = fit_time(request.probes, samples, found.anatomy.kinds, lora.parameters_per_rank)
+    _warn(fit, listener)
+    return make_profile(found, request, ready, memory, fit)
 
 
-def _warn(fit: TimeFit, listener: Listener) -> None:
+def _time(worker: Worker, request: Request, listener: Listener) -> list[Sample]:
+    steps = (request.rounds + request.warmup) * len(request.probes)
+    listener.stage("timing steps", steps)
+    samples = []
+    for sample in worker.samples():
+        samples.append(sample)
+        listener.advance()
+    return samples
+
+
+def _warn(fit: "TimeFit", listener: Listener) -> None:
     if fit.disturbed or fit.time.error_fraction > ERROR_FRACTION:
         listener.note(
             f"the machine was busy: steps took {fit.busy_fraction:.0%} longer than they would "
             f"alone; the profile allows for that, to about {fit.time.error_fraction:.0%}; "
             "for a surer one measure again with nothing else running"
         )
-
-
-def _profile(
-    checkpoint: Checkpoint, anatomy: Anatomy, request: Request, memory: Memory, fit: TimeFit
-) -> Profile:
-    from profiler.gain import default_gain
-
-    gain = default_gain(anatomy.model.layers)
-    return Profile(
-        provenance=provenance(
-            seed=request.seed,
-            options=_options(checkpoint, request, fit),
-            inputs=[checkpoint.config_path],
-            origins=_origins(gain.method),
-        ),
-        model=anatomy.model,
-        training=request.training,
-        lora=anatomy.lora,
-        gain=gain,
-        device=_device(request),
-        time=fit.time,
-        memory=memory,
-    )
-
-
-def _device(request: Request) -> Device:
-    if request.processor == "cuda":
-        card = torch.cuda.get_device_properties(0)
-        return Device(name=card.name, processor="cuda", memory_bytes=card.total_memory)
-    return Device(
-        name=platform.node() or "this machine",
-        processor="cpu",
-        threads=request.threads,
-        memory_bytes=psutil.virtual_memory().total,
-    )
-
-
-def _options(checkpoint: Checkpoint, request: Request, fit: TimeFit) -> dict[str, str]:
-    """How it was measured, and how well that went."""
-    probes = " ".join(f"({p.depth},{p.rank})" for p in request.probes)
-    return {
-        "weights": "loaded" if checkpoint.has_weights else "random",
-        "torch": str(torch.__version__),
-        "targets": ",".join(request.targets) or "default",
-        "time_probes_depth_rank": probes,
-        "time_rounds": str(fit.rounds),
-        "time_environment": " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),
-        "time_wall_per_cpu": f"{fit.wall_per_cpu:.4f}",
-        "time_busy_fraction": f"{fit.busy_fraction:.4f}",
-        "time_residual_fraction": f"{fit.residual_fraction:.4f}",
-        "time_noise_fraction": f"{fit.noise_fraction:.4f}",
-        "load_average": f"{psutil.getloadavg()[0]:.2f}",
-    }
-
-
-def _origins(gain_method: str) -> dict[str, Origin]:
-    return {
-        "model": Origin(kind="measured", source="the model's own modules and parameters"),
-        "lora": Origin(kind="measured", source="the model's own modules and parameters"),
-        "time": Origin(
-            kind="measured",
-            source="training steps run here, interleaved, in a process of their own; CPU "
-            "seconds of the main thread, mean of the lower half, as wall seconds when idle",
-        ),
-        "memory": Origin(
-            kind="derived",
-            source="every storage of a training step counted on fake tensors; what a device "
-            "takes beyond it depends on its allocator",
-        ),
-        "memory.framework_bytes": Origin(
-            kind="measured",
-            source="resident size of a process that has loaded torch, transformers and peft",
-        ),
-        "gain": Origin(kind="derived", source=gain_method),
-    }

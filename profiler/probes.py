@@ -42,15 +42,23 @@ class Request(Struct, frozen=True, kw_only=True):
     rounds: int
     warmup: int
     patience_s: float
-    threads: int
     processor: Processor
     seed: int
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag=True):
-    """The model is built; ``framework_bytes`` is what the process took before that."""
+    """The model is built.
+
+    Attributes
+    ----------
+    framework_bytes : int
+        What the process took before that.
+    threads : int
+        CPU threads it computes with.
+    """
 
     framework_bytes: int
+    threads: int
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag=True):

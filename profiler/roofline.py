@@ -42,15 +42,17 @@ def step_time(setting: Setting, hardware: Hardware) -> StepTime:
     high = [clock.step_s(k, HIGH_RANK) for k in range(len(low))]
     span = HIGH_RANK - LOW_RANK
     slopes = [(high[k] - low[k]) / span for k in range(len(low))]
-    per_rank = _marginal(slopes, layers)
-    at_rank_0 = [t - LOW_RANK * s for t, s in zip(low, slopes, strict=True)]
+    # The bottom adapted layer's rank is a little cheaper, whichever layer that is; one slope
+    # for all keeps costs proportional to the layers' sizes, so that planning is exact.
+    slope = max(0.0, slopes[-1] - slopes[-2])
+    at_rank_0 = [t - LOW_RANK * k * slope for k, t in enumerate(low)]
     bare = clock.simulated(0, LOW_RANK)
     return StepTime(
         embedding_s=clock.seconds(bare.embedding),
         forward_s=[clock.seconds(bare.layers[0])] * layers,
         head_s=clock.seconds((*bare.head, *bare.backward, *bare.optimizer)),
         backward_s=_marginal(at_rank_0, layers),
-        lora_s_per_rank=per_rank,
+        lora_s_per_rank=[slope] * layers,
         error_fraction=hardware.error_fraction,
     )
 

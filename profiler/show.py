@@ -34,7 +34,7 @@ def _table(profile: Profile) -> Table:
         "backward ms",
         "LoRA µs/rank",
         "activations MiB",
-        "params/rank",
+        "params per rank",
     ):
         table.add_column(title, justify="right")
     time, memory = profile.time, profile.memory

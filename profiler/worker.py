@@ -19,26 +19,28 @@ from profiler.schema import InputError
 def main() -> None:
     """Serve one request; the parent ends this process, also on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    line = sys.stdin.readline()
     # Libraries may print: keep stdout for messages.
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        for message in _serve(line):
+        for message in _serve():
             messages.write(msgspec.json.encode(message) + b"\n")
     except InputError as error:
         messages.write(msgspec.json.encode(Refused(message=str(error))) + b"\n")
 
 
-def _serve(line: str) -> Iterator[Message]:
+def _serve() -> Iterator[Message]:
+    # Loaded before the request is read, while the parent prepares it.
     import torch
 
     from profiler.anatomy import examine
     from profiler.checkpoint import open_checkpoint
     from profiler.timing import Rig
 
+    line = sys.stdin.readline()
+    if not line:
+        return
     request = msgspec.json.decode(line, type=Request)
-    torch.set_num_threads(request.threads)
     framework = framework_bytes(request.processor)
     checkpoint = open_checkpoint(request.model)
     anatomy = examine(checkpoint, request.training, request.targets)
@@ -50,8 +52,9 @@ def _serve(line: str) -> Iterator[Message]:
         processor=request.processor,
         seed=request.seed,
     )
-    yield Ready(framework_bytes=framework)
-    sys.stdin.readline()
+    yield Ready(framework_bytes=framework, threads=torch.get_num_threads())
+    if not sys.stdin.readline():
+        return
     start = time.perf_counter()
     for sample in rig.run(request.rounds, request.warmup):
         late = time.perf_counter() - start > request.patience_s

@@ -88,11 +88,12 @@ def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocati
 def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
     """Whether every limit of a device holds at depth k, shape (N,)."""
     holds = (rows[:, :k] > 0).all(axis=1).take(row)
-    size = np.dot(rows[:, :k], costs.sizes[:k]).astype(np.float64)
+    sizes = np.dot(rows[:, :k], costs.sizes[:k]).astype(np.float64)
+    size = sizes[0] if len(rows) == 1 else sizes.take(row)
+    at = costs.devices.class_index * len(rows) + row
     for q in costs.resources:
         table = q.by_depth[:, k, None] + np.dot(q.per_rank[:, :k], rows[:, :k].T)
-        at = table.ravel().take(costs.devices.class_index * len(rows) + row)
-        spent = q.scale * at + q.offset + q.wire * size.take(row)
+        spent = q.scale * table.ravel().take(at) + q.offset + q.wire * size
         holds &= spent <= q.limit * (1 + TOLERANCE)
     return holds
 

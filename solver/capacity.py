@@ -23,6 +23,8 @@ from solver.devices import Floats, Ints
 # Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
 # rounding; the checker allows ten times as much.
 TOLERANCE = 1e-10
+# Most prefix sums in a table; beyond, LoRA sizes are rounded to a coarser unit.
+MOST_UNITS = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Capacity:
     Parameters
     ----------
     unit : int
-        LoRA parameters in one unit of the prefix sum (the gcd of the sizes).
+        LoRA parameters in one unit of the prefix sum, see `grid`.
     steps : array of int, shape (L,)
         Layer sizes in units.
     reach : array, shape (L + 1, S + 1)
@@ -47,8 +49,27 @@ class Capacity:
     least: Ints
 
 
-def proportional(costs: Costs) -> bool:
+def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
+    """Unit of the prefix sums and layer sizes in it.
+
+    The unit is the gcd of the sizes, and nothing is lost. Where that makes more than
+    `MOST_UNITS` prefix sums, it is coarser, and the sizes are rounded down (optimistic: no
+    feasible choice is lost) or up (every choice is feasible).
+    """
+    unit = int(np.gcd.reduce(sizes))
+    if int(sizes.sum()) * max_rank > MOST_UNITS * unit:
+        unit = -(-int(sizes.sum()) * max_rank // MOST_UNITS)
+    return unit, sizes // unit if optimistic else -(-sizes // unit)
+
+
+def exact(costs: Costs, max_rank: int) -> bool:
     """Whether the conservative and the optimistic capacities are the same."""
+    low, high = (grid(costs.sizes, max_rank, optimistic=side)[1] for side in (True, False))
+    return np.array_equal(low, high) and proportional(costs)
+
+
+def proportional(costs: Costs) -> bool:
+    """Whether costs per rank are in proportion to the sizes, and depth never gets cheaper."""
     return all(
         np.array_equal(low[0], high[0]) and np.allclose(low[1], high[1], rtol=1e-12, atol=0)
         for low, high in (
@@ -74,8 +95,7 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     -----
     One pass over the devices per depth, O(N L); everything after it is independent of N.
     """
-    unit = int(np.gcd.reduce(costs.sizes))
-    steps = costs.sizes // unit
+    unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
     top = int(steps.sum()) * max_rank
     tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
     held = np.zeros((len(steps) + 1, top + 2))

@@ -5,7 +5,7 @@ from typing import Any
 
 from profiler.schema import Fleet
 from solver.errors import Infeasible
-from solver.exact import maximise_utility
+from solver.exact import utility_bound
 from solver.explain import describe
 from solver.outcome import relative_gap
 from solver.planner import solve
@@ -43,15 +43,13 @@ def compare_policies(
     return rows
 
 
-def _best_utility(fleet: Fleet, options: dict[str, Any]) -> float | None:
+def _best_utility(fleet: Fleet, options: dict[str, Any]) -> float:
+    """No plan has more, whoever it leaves out: so it holds where no plan takes everybody."""
     relaxed = {**options, "structure": "own", "mean_wait_s": None, "rank_budget": None}
-    try:
-        return maximise_utility(Problem.of(fleet, **relaxed)).bound
-    except Infeasible:
-        return None
+    return utility_bound(Problem.of(fleet, **relaxed))
 
 
-def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float | None) -> Row:
+def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     problem = Problem.of(fleet, **options)
     try:
         plan = solve(problem)
@@ -59,7 +57,7 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float | None) -
         return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
     kept = plan.question.budgets == problem.question.budgets
     gap = None
-    if kept and best is not None:
+    if kept:
         gap = relative_gap(plan.predicted.utility, best, "utility")
     reason = "" if kept else f"asks for less: {budget_text(plan.question.budgets)}"
     return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)

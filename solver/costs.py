@@ -16,12 +16,14 @@ from typing import Self
 
 import numpy as np
 
-from profiler.schema import DepthCost, DeviceClass, Fleet
+from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
 from solver.devices import Devices, Floats, Ints
 from solver.plan import Budgets
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
+# Largest figure that may enter a cost; products of a few of them stay finite.
+LARGEST = 1e60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,8 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
                 limit=alike(budgets.energy_j),
             )
         )
+    for q in (seconds, *memory, *resources):
+        _check_size(q)
     return Costs(
         devices=devices,
         sizes=sizes,
@@ -192,6 +196,16 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
         power_w=power_w,
         radio_j_per_byte=radio,
     )
+
+
+def _check_size(q: Resource) -> None:
+    """Refuse figures whose sums would overflow, for overflows compare as nonsense."""
+    largest = [float(v.max()) for v in (q.scale, q.by_depth, q.per_rank, q.offset, q.wire)]
+    if max(largest) > LARGEST:
+        raise InputError(
+            f"{q.name} of a device runs to {max(largest):.3g} {q.unit}; expected less than "
+            f"{LARGEST:g} {q.unit}"
+        )
 
 
 _PHASES = ("forward_bytes", "backward_bytes", "optimizer_bytes")

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from profiler.schema import Fleet
+from profiler.schema import Fleet, InputError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -58,7 +58,12 @@ class Devices:
             return np.array([getattr(d, field) for d in rows], dtype=np.float64)
 
         def ints(field: str) -> Ints:
-            return np.array([getattr(d, field) for d in rows], dtype=np.int64)
+            try:
+                return np.array([getattr(d, field) for d in rows], dtype=np.int64)
+            except OverflowError:
+                raise InputError(
+                    f"{field} of a device is above 2^63; expected a number of {field}"
+                ) from None
 
         memory = floats("memory_bytes")
         memory[memory == 0] = np.inf

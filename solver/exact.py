@@ -12,7 +12,7 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, deepest, shared, utility
-from solver.capacity import Capacity, capacity, proportional, units_by_depth
+from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks, tables
 from solver.explain import infeasible, least_allocation, without_plan
@@ -45,7 +45,8 @@ def _shared(problem: Problem) -> Outcome:
     if reason is not None:
         raise reason
     upper = _solve(problem, optimistic=True)
-    lower = upper if proportional(problem.costs) else _solve(problem, optimistic=False)
+    same = exact(problem.costs, problem.question.rank_choices[-1])
+    lower = upper if same else _solve(problem, optimistic=False)
     # Where no plan is safe by the conservative table, the least configuration still is one.
     allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
     method = "dynamic program" if upper is lower else "dynamic program between two bounds"
@@ -103,7 +104,8 @@ def _own(problem: Problem) -> Outcome:
             "a rank budget needs shared ranks; drop --rank-budget or --structure own"
         )
     upper = _own_gains(problem, optimistic=True)
-    lower = upper if proportional(problem.costs) else _own_gains(problem, optimistic=False)
+    same = exact(problem.costs, problem.question.rank_choices[-1])
+    lower = upper if same else _own_gains(problem, optimistic=False)
     allocation = lower[1]
     if (allocation.depth < problem.question.min_depth).any():
         raise infeasible(problem)
@@ -125,8 +127,7 @@ def _own(problem: Problem) -> Outcome:
 def _own_gains(problem: Problem, *, optimistic: bool) -> tuple[float, Allocation]:
     """Largest utility with ranks of their own, and who trains what."""
     costs, choices = problem.costs, problem.ranks
-    unit = int(np.gcd.reduce(costs.sizes))
-    steps = costs.sizes // unit
+    unit, steps = grid(costs.sizes, int(choices[-1]), optimistic=optimistic)
     top = int(steps.sum()) * int(choices[-1])
     everyone = Capacity(
         unit=unit,

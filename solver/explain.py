@@ -6,8 +6,6 @@ Costs never fall with the rank, so the budgets on one device can be kept exactly
 a deeper one). All that is said here is read off that configuration, not off a failed search.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from solver.allocation import Allocation, cost, mean_wait_s, shallowest
@@ -94,8 +92,8 @@ def too_low(floor: float, found: float | None = None, bound: float | None = None
     """Explain that no plan reaches a utility, or that none was found that does."""
     if bound is not None and bound >= floor:
         return Stopped(
-            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g} and none has "
-            f"more than {bound:.6g}; lower --min-utility or try --method milp"
+            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g} and none "
+            f"has more than {bound:.6g}; lower --min-utility or try --method milp"
         )
     repair = "Lower --min-utility."
     if found is not None:

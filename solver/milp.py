@@ -14,7 +14,7 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
-from solver.errors import Infeasible, Stopped
+from solver.errors import Stopped
 from solver.explain import infeasible, too_low, without_plan
 from solver.milp_arcs import arcs
 from solver.milp_model import Model, disaggregated

@@ -1,6 +1,6 @@
 """Shared ranks as a flow through (depth, prefix sum) arcs: a program that does not know N.
 
-For proportional costs (`solver.capacity.proportional`) a device can train depth k exactly
+For proportional costs (`solver.capacity.exact`) a device can train depth k exactly
 when the prefix sum S of the LoRA sizes is small enough, so the devices enter only as
 
     W[k,S] = weight of the devices whose every cost at depth k and prefix sum S is in limits.
@@ -25,7 +25,7 @@ import pulp
 
 from profiler.schema import InputError
 from solver.allocation import shared
-from solver.capacity import TOLERANCE, proportional
+from solver.capacity import TOLERANCE, exact
 from solver.devices import Floats
 from solver.milp_model import Model, Values
 from solver.problem import Problem
@@ -74,7 +74,7 @@ def _check(problem: Problem) -> None:
         question.structure == "shared"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
-        and proportional(problem.costs)
+        and exact(problem.costs, question.rank_choices[-1])
     )
     if not fits:
         raise InputError(

@@ -1,10 +1,12 @@
 """From a problem to a plan: look the policy up, plan, bound, certify."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from solver.assemble import assemble
 from solver.exact import utility_bound
+from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.policies import policy
 from solver.problem import Problem
@@ -13,6 +15,7 @@ from solver.problem import Problem
 def solve(
     problem: Problem,
     *,
+    using: Callable[[Problem], Outcome] | None = None,
     seed: int = 0,
     options: dict[str, str] | None = None,
     inputs: tuple[Path, ...] = (),
@@ -23,6 +26,8 @@ def solve(
     ----------
     problem : Problem
         Its question names the policy.
+    using : callable, optional
+        Answers in the policy's place, such as `solver.methods.plan_with`.
     seed : int
         Seed of every random choice.
     options, inputs
@@ -47,7 +52,7 @@ def solve(
     >>> fleet = read_fleet(Path("fleet.json"))  # doctest: +SKIP
     >>> plan = solve(Problem.of(fleet, round_time_s=30))  # doctest: +SKIP
     """
-    outcome = policy(problem.question.policy).plan(problem)
+    outcome = (using or policy(problem.question.policy).plan)(problem)
     answered = problem
     if outcome.question is not None:
         answered = replace(problem, question=outcome.question)

@@ -91,11 +91,15 @@ class Problem:
         layers = fleet.model.layers
         choices = sorted(set(ranks))
         if not choices or choices[0] < 1 or choices[-1] > MAX_RANK:
-            raise InputError(
-                f"ranks {list(ranks)}; expected whole numbers from 1 to {MAX_RANK}"
-            )
+            seen = f"run from {choices[0]} to {choices[-1]}" if choices else "are none"
+            raise InputError(f"the ranks {seen}; expected whole numbers from 1 to {MAX_RANK}")
         if not 0 <= min_depth <= layers:
-            raise InputError(f"min depth is {min_depth}; the model has {layers} layers")
+            raise InputError(
+                f"min depth is {min_depth}; the model has {layers} layers, so expected 0 to "
+                f"{layers}"
+            )
+        if min_utility is not None and not 0 <= min_utility < np.inf:
+            raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
         try:
             budgets = Budgets(
                 round_time_s=round_time_s,
@@ -118,7 +122,9 @@ class Problem:
             budgets=budgets,
         )
         costs = build_costs(fleet, budgets, devices)
-        counted = costs.devices.count * (costs.devices.examples if weights == "examples" else 1)
+        counted = costs.devices.count.astype(np.float64)
+        if weights == "examples":
+            counted *= costs.devices.examples
         return cls(
             fleet=fleet,
             question=question,

@@ -1,5 +1,6 @@
 """The measured profile: what is found in a model, what is fitted, what is written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ HEADS = {
     "qwen2": ["score"],
     "qwen3": ["score"],
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny steps: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

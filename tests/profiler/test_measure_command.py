@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from profiler.cli import profile
+from profiler.derive import derive_profile
 from profiler.schema import InputError, read_profile
+from profiler.show import show_profile
 from tests.profiler.tiny_models import model_folder
 
 
@@ -29,17 +31,13 @@ def test_json_is_all_there_is_on_stdout(tmp_path: Path) -> None:
     assert figures["peak_bytes_by_depth"] == sorted(figures["peak_bytes_by_depth"])
 
 
-def test_the_table_names_layers_and_totals(tmp_path: Path) -> None:
-    out = tmp_path / "p.json"
-    result = run(
-        *(model_folder("gpt2", tmp_path), "-o", str(out), "--quick", "--targets", "q,v"),
-        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1"),
-    )
-    assert result.exit_code == 0, result.output
-    assert "1-2, each" in result.stdout
-    assert "a step takes" in result.stdout
-    assert f"wrote {out}" in result.stdout.replace("\n", "")
-    assert [t.name for t in read_profile(out).model.targets] == ["attn.c_attn"]
+def test_the_table_names_layers_and_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    show_profile(derive_profile("roberta-base", "jetson-tx2"))
+    shown = capsys.readouterr().out
+    assert "roberta-base (roberta, 12 layers" in shown
+    assert "1-11, each" in shown
+    assert "a step takes" in shown
+    assert "weights" in shown
 
 
 @pytest.mark.parametrize(

@@ -89,21 +89,18 @@ def test_no_coefficient_falls_below_zero() -> None:
 
 
 def test_unlike_layers_keep_their_shares() -> None:
-    probes = [Probe(depth=k, rank=4 * k) for k in range(3)]
-    forward = [0.01, 0.03]
-    samples = [
-        Sample(
-            probe=p.depth,
-            round=0,
-            step=spans(0.04 + sum(forward[2 - p.depth :]), 1.0),
-            parts=[spans(s, 1.0) for s in (0.0, *forward, 0.0)] if p.depth == 0 else [],
-        )
-        for p in probes
-    ]
+    probes = choose_probes(2, quick=True)
+    forward, lora = [0.01, 0.03], [1e-5, 3e-5]
+    samples = []
+    for index, probe in enumerate(probes):
+        start = 2 - probe.depth
+        seconds = 0.04 + sum(forward[start:]) + probe.rank * sum(lora[start:])
+        parts = [spans(s, 1.0) for s in (0.0, *forward, 0.0)] if probe.depth == 0 else []
+        samples.append(Sample(probe=index, round=0, step=spans(seconds, 1.0), parts=parts))
     time = fit_time(probes, samples, [0, 1], [100, 300]).time
     assert time.forward_s == pytest.approx(forward)
-    assert time.backward_s[0] / time.forward_s[0] == pytest.approx(1.0)
-    assert time.lora_s_per_rank[1] == pytest.approx(3 * time.lora_s_per_rank[0])
+    assert time.backward_s == pytest.approx(forward)
+    assert time.lora_s_per_rank == pytest.approx(lora)
 
 
 def test_a_gpu_is_timed_by_its_events() -> None:

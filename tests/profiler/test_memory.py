@@ -1,6 +1,7 @@
 """Memory counted on fake tensors is what real steps allocate."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from profiler.schema import Memory, Training
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
 
 SHAPE = {"batch_size": 3, "sequence_length": 16}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny steps: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def prepare(family: str, parent: Path, **options: Any) -> tuple[Checkpoint, Anatomy, Training]:
@@ -51,7 +61,7 @@ def predicted(memory: Memory, ranks: list[int]) -> float:
 def test_counts_equal_those_of_real_steps(family: str, tmp_path: Path) -> None:
     parts = prepare(family, tmp_path)
     source = random.Random(family)
-    for _ in range(3):
+    for _ in range(2):
         ranks = random_ranks(source)
         assert probe(*parts, ranks) == measure(real_step(*parts, ranks))
 
@@ -73,7 +83,7 @@ def test_counts_hold_for_every_setup(
     family: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
     parts = prepare(family, tmp_path, **options)
-    for ranks in ([0, 0, 0], [0, 4, 2], [1, 16, 8]):
+    for ranks in ([0, 4, 2], [1, 16, 8]):
         assert probe(*parts, ranks) == measure(real_step(*parts, ranks))
 
 
@@ -109,7 +119,7 @@ def test_few_probes_foretell_held_out_configurations(family: str, tmp_path: Path
     parts = prepare(family, tmp_path, batch_size=8, sequence_length=48)
     memory = memory_model(*parts)
     source = random.Random(1)
-    for _ in range(12):
+    for _ in range(8):
         ranks = random_ranks(source)
         exact = probe(*parts, ranks).peak_bytes
         assert predicted(memory, ranks) == pytest.approx(exact, rel=0.005)

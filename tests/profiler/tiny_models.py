@@ -1,5 +1,6 @@
 """Folders of tiny models without weights, of the families that the profiler must know."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def _gemma2() -> PretrainedConfig:
     )
 
 
-CONFIGS = {
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "bert": lambda: transformers.BertConfig(**_COMMON),
     "roberta": lambda: transformers.RobertaConfig(**_COMMON),
     "distilbert": _distilbert,
@@ -76,7 +77,7 @@ CONFIGS = {
     "qwen3": lambda: transformers.Qwen3Config(**_GROUPED, head_dim=16),
     "gemma2": _gemma2,
     "albert": lambda: transformers.AlbertConfig(**_COMMON, embedding_size=16),
-    "t5": lambda: transformers.T5Config(),
+    "t5": transformers.T5Config,
     "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**_GROUPED, num_experts=4),
 }
 FAMILIES = (

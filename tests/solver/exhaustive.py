@@ -1,4 +1,4 @@
-"""Every rank vector at every depth, in plain Python from the fleet: slow, and hard to get wrong.
+"""Every rank vector at every depth, in plain Python: slow, and hard to get wrong.
 
 Ranks and layers run from the output here, as depth does.
 """
@@ -6,7 +6,7 @@ Ranks and layers run from the output here, as depth does.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from profiler.schema import Fleet, FleetDevice
 from solver.plan import Question
@@ -73,7 +73,7 @@ def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
 def layer_gain(fleet: Fleet, j: int, rank: int) -> float:
     row = fleet.gain.by_layer[fleet.model.layers - 1 - j]
     points = [(0, 0.0), *zip(fleet.gain.ranks, row, strict=True)]
-    for (r0, g0), (r1, g1) in zip(points, points[1:], strict=False):
+    for (r0, g0), (r1, g1) in pairwise(points):
         if rank <= r1:
             return g0 + (g1 - g0) * (rank - r0) / (r1 - r0)
     return points[-1][1]
@@ -111,7 +111,8 @@ def options(
 def best_shared(fleet: Fleet, question: Question) -> Best:
     """Largest utility, smallest round time or largest ratio of the two, shared ranks."""
     return _best(
-        question, (_rounds(fleet, question, r) for r in rank_vectors(fleet.model.layers, question))
+        question,
+        (_rounds(fleet, question, r) for r in rank_vectors(fleet.model.layers, question)),
     )
 
 
@@ -137,7 +138,9 @@ def _rounds(
 ) -> Iterator[tuple[float, float, float]]:
     """(utility, round time, mean wait) of the combinations of depths worth looking at."""
     every = [options(fleet, question, d, ranks) for d in fleet.devices]
-    simple = question.objective in ("utility", "legend") and question.budgets.mean_wait_s is None
+    simple = (
+        question.objective in ("utility", "legend") and question.budgets.mean_wait_s is None
+    )
     if simple and all(every):
         every = [[max(e)] for e in every]
     share = weights(fleet, question)

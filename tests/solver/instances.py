@@ -36,14 +36,24 @@ def random_fleet(
 
     def per_rank(scale: float) -> list[float]:
         noise = 1 + slope_noise * rng.uniform(-1, 1, layers)
-        return (scale * np.array(parameters) / 64 * noise).tolist()
+        return [float(v) for v in scale * np.array(parameters) / 64 * noise]
+
+    def phase(grow: float, share: float) -> DepthCost:
+        return DepthCost(
+            by_depth=[grow * share * k for k in range(layers + 1)],
+            per_rank=per_rank(1e5 * share),
+        )
 
     def device_class(index: int) -> DeviceClass:
         speed = rng.uniform(1, 6)
         grow = rng.uniform(1e6, 4e6)
         return DeviceClass(
             name=f"class-{index}",
-            device=Device(name=f"board-{index}", power_w=float(rng.uniform(5, 20))),
+            device=Device(
+                name=f"board-{index}",
+                power_w=float(rng.uniform(5, 20)),
+                radio_j_per_byte=0.01 * (index + 1),
+            ),
             time=StepTime(
                 embedding_s=0.01 * speed,
                 forward_s=[0.1 * speed] * layers,
@@ -56,13 +66,9 @@ def random_fleet(
                 weights_bytes=1e7,
                 framework_bytes=1e6,
                 activation_bytes=[grow] * layers,
-                **{
-                    f"{phase}_bytes": DepthCost(
-                        by_depth=(grow * share * np.arange(layers + 1)).tolist(),
-                        per_rank=per_rank(1e5 * share),
-                    )
-                    for phase, share in (("forward", 0.8), ("backward", 1.0), ("optimizer", 0.5))
-                },
+                forward_bytes=phase(grow, 0.8),
+                backward_bytes=phase(grow, 1.0),
+                optimizer_bytes=phase(grow, 0.5),
             ),
         )
 
@@ -80,7 +86,9 @@ def random_fleet(
         )
 
     table = rng.uniform(0.1, 1, (layers, max_rank))
-    gains = np.sort(table, axis=1) if not concave else np.cumsum(np.sort(table)[:, ::-1], axis=1)
+    gains = (
+        np.sort(table, axis=1) if not concave else np.cumsum(np.sort(table)[:, ::-1], axis=1)
+    )
     return Fleet(
         provenance=Provenance(version="0", created="2026-01-01", host="test", seed=seed),
         model=Model(

@@ -44,7 +44,9 @@ def random_options(fleet: Fleet, rng: np.random.Generator) -> dict[str, Any]:
             low, high = _range(fleet, field, top)
             options[budget] = low + (high - low) * float(rng.uniform(0.3, 1))
     if rng.random() < 0.2:
-        options["download_bytes"] = options.get("upload_bytes", 1e9) * float(rng.uniform(0.7, 1.2))
+        options["download_bytes"] = options.get("upload_bytes", 1e9) * float(
+            rng.uniform(0.7, 1.2)
+        )
     if rng.random() < 0.4:
         options["rank_budget"] = int(rng.integers(0, layers * top + 1))
     if rng.random() < 0.2:
@@ -64,7 +66,9 @@ def without_limits(fleet: Fleet, rng: np.random.Generator) -> Fleet:
     """Take the memory limit off some devices."""
     return replace(
         fleet,
-        devices=[replace(d, memory_bytes=0) if rng.random() < 0.7 else d for d in fleet.devices],
+        devices=[
+            replace(d, memory_bytes=0) if rng.random() < 0.7 else d for d in fleet.devices
+        ],
     )
 
 

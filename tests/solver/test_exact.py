@@ -173,3 +173,21 @@ def test_nothing_to_gain_is_a_plan_too(least: int, structure: Any) -> None:
     )
     assert certificate is not None
     assert (certificate.value, certificate.bound, certificate.status) == (0.0, 0.0, "optimal")
+
+
+def test_sizes_without_a_common_unit_are_bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounded to a coarser unit, the tables stay valid bounds."""
+    from solver import capacity
+
+    monkeypatch.setattr(capacity, "MOST_UNITS", 12)
+    optimal = 0
+    for seed in range(7000, 7060):
+        fleet, options = random_case(seed)
+        problem = Problem.of(fleet, **options)
+        certificate = answer(fleet, problem)
+        assert_brackets(certificate, best_shared(fleet, problem.question).value)
+        optimal += certificate is not None and certificate.status == "optimal"
+        options.pop("rank_budget", None)
+        own = Problem.of(fleet, structure="own", **options)
+        assert_brackets(answer(fleet, own), best_own(fleet, own.question).value)
+    assert optimal > 20

@@ -23,8 +23,6 @@ def refusal(fleet: Fleet, **options: Any) -> Infeasible | None:
     try:
         plan = solve(Problem.of(fleet, **options))
     except Infeasible as error:
-        assert "\n" not in str(error)
-        assert error.exit_code == 3
         return error
     assert check(plan, fleet).ok
     return None
@@ -72,11 +70,16 @@ def test_names_needs_and_limits_are_right() -> None:
     for seed in range(100, 160):
         fleet, options = random_case(seed, slope_noise=0.3)
         options = {**options, "round_time_s": 1.5, "energy_j": 20.0, "min_depth": 1}
+        if seed % 2:
+            # Less than the weights: every phase of memory is over, and named once.
+            fleet = replace(
+                fleet, devices=[replace(d, memory_bytes=10**7) for d in fleet.devices]
+            )
         error = refusal(fleet, **options)
         if error is None or not error.shortfalls:
             continue
         least = (1,) * fleet.model.layers
-        expected = []
+        expected: list[object] = []
         for device in fleet.devices:
             needs = need(fleet, device, least, 1)
             for name, value, limit in (
@@ -180,7 +183,9 @@ def test_needs_that_look_like_their_limit_get_more_digits() -> None:
     seconds = need(fleet, device, (1,), 1).time_s
     error = refusal(fleet, ranks=[1], round_time_s=seconds * (1 - 1e-6))
     assert error is not None
-    needed, limit = re.findall(r"needs ([\d.]+) s of round time and has ([\d.]*\d)", str(error))[0]
+    needed, limit = re.findall(
+        r"needs ([\d.]+) s of round time and has ([\d.]*\d)", str(error)
+    )[0]
     assert float(needed) > float(limit)
 
 

@@ -79,8 +79,10 @@ def test_the_least_time(seed: int) -> None:
 @pytest.mark.parametrize("sizes", [(), (32, 64, 64, 64, 96, 64)])
 def test_arcs_agree_with_the_dynamic_program(sizes: tuple[int, ...], backend: Backend) -> None:
     fleet = random_fleet(1, layers=6, classes=3, devices=40, max_rank=8, sizes=sizes)
-    for budgets in ({"round_time_s": 16.0}, {"round_time_s": 16.0, "rank_budget": 17}):
-        problem = Problem.of(fleet, ranks=range(1, 9), min_depth=0, **budgets)
+    for budget in (None, 17):
+        problem = Problem.of(
+            fleet, ranks=range(1, 9), min_depth=0, round_time_s=16.0, rank_budget=budget
+        )
         exact = maximise_utility(problem)
         found = solve_milp(problem, form="arcs", backend=backend)
         assert found.value == pytest.approx(exact.value, rel=1e-9)
@@ -115,7 +117,12 @@ def test_constraints_are_named_after_what_they_hold() -> None:
     )
     problem = Problem.of(fleet, ranks=[1, 2], round_time_s=20.0, rank_budget=3, mean_wait_s=9.0)
     program = disaggregated(problem).program
-    for name in ("round_time[tx2-03]", "memory[tx2-03]", "memory[tx2-03].2", "memory[tx2-03].6"):
+    for name in (
+        "round_time[tx2-03]",
+        "memory[tx2-03]",
+        "memory[tx2-03].2",
+        "memory[tx2-03].6",
+    ):
         plain = name.translate(pulp.LpVariable.trans)
         assert program.get_constraint_by_name(plain) is not None, name
     for name in ("rank_budget", "mean_wait"):
@@ -139,9 +146,9 @@ def test_no_answer_is_believed_unverified() -> None:
     for answer in (nothing, Answer(status="optimal", values=everything, bound=99.0)):
         with pytest.raises(Stopped, match="breaks"):
             verified(problem, model, answer, "a liar")
-    for answer in (Answer(status="infeasible"), Answer(status="unknown"), None):
+    for claim in (Answer(status="infeasible"), Answer(status="unknown"), None):
         with pytest.raises(Stopped):
-            verified(problem, model, answer, "a liar")
+            verified(problem, model, claim, "a liar")
 
 
 def test_an_answer_below_its_value_does_not_lower_the_bound() -> None:
@@ -192,7 +199,7 @@ def test_questions_without_such_a_program_are_refused(
     options: dict[str, Any], form: Any
 ) -> None:
     problem = Problem.of(random_fleet(0, layers=1, devices=1, max_rank=1), ranks=[1], **options)
-    with pytest.raises(InputError, match="expected|use|needs"):
+    with pytest.raises(InputError, match=r"expected|use|needs"):
         solve_milp(problem, form=form)
 
 

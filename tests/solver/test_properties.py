@@ -51,7 +51,9 @@ def cases(draw: st.DrawFn, *, noise: float | None = None, wait: bool = False) ->
         devices=draw(st.integers(1, 8)),
         max_rank=draw(st.integers(2, 6)),
         slope_noise=draw(st.sampled_from([0.0, 0.3])) if noise is None else noise,
-        sizes=tuple(draw(st.lists(st.sampled_from([32, 64, 96]), min_size=layers, max_size=layers)))
+        sizes=tuple(
+            draw(st.lists(st.sampled_from([32, 64, 96]), min_size=layers, max_size=layers))
+        )
         if draw(st.booleans())
         else (),
     )
@@ -146,7 +148,9 @@ def in_other_units(fleet: Fleet) -> Fleet:
     """Seconds counted in thousandths."""
 
     def slower(name: str) -> Callable[[Any], Any]:
-        return lambda value: [1000 * v for v in value] if isinstance(value, list) else 1000 * value
+        return lambda value: (
+            [1000 * v for v in value] if isinstance(value, list) else 1000 * value
+        )
 
     classes = []
     for owner in fleet.classes:

@@ -1,0 +1,90 @@
+"""The measured profile as a file: figures, and where each comes from."""
+
+import platform
+
+import psutil
+import torch
+from msgspec.structs import replace
+
+from profiler.checkpoint import Checkpoint
+from profiler.fit import TimeFit
+from profiler.gain import default_gain
+from profiler.launch import ENVIRONMENT
+from profiler.probes import Processor, Ready, Request
+from profiler.schema import Device, Memory, Origin, Profile, provenance
+from profiler.survey import Survey
+
+
+def make_profile(
+    found: Survey, request: Request, ready: Ready, memory: Memory, fit: TimeFit
+) -> Profile:
+    """Put a profile together from its measured parts."""
+    model = found.anatomy.model
+    gain = default_gain(model.layers)
+    return Profile(
+        provenance=provenance(
+            seed=request.seed,
+            options=_options(found.checkpoint, request, fit),
+            inputs=[found.checkpoint.config_path],
+            origins=_origins(gain.method),
+        ),
+        model=model,
+        training=request.training,
+        lora=found.anatomy.lora,
+        gain=gain,
+        device=_device(request.processor, ready.threads),
+        time=fit.time,
+        memory=replace(memory, framework_bytes=ready.framework_bytes),
+    )
+
+
+def _device(processor: Processor, threads: int) -> Device:
+    if processor == "cuda":
+        card = torch.cuda.get_device_properties(0)
+        return Device(name=card.name, processor="cuda", memory_bytes=card.total_memory)
+    return Device(
+        name=platform.node() or "this machine",
+        processor="cpu",
+        threads=threads,
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def _options(checkpoint: Checkpoint, request: Request, fit: TimeFit) -> dict[str, str]:
+    """How it was measured, and how well that went."""
+    probes = " ".join(f"({p.depth},{p.rank})" for p in request.probes)
+    return {
+        "weights": "loaded" if checkpoint.has_weights else "random",
+        "torch": str(torch.__version__),
+        "targets": ",".join(request.targets) or "default",
+        "time_probes_depth_rank": probes,
+        "time_rounds": str(fit.rounds),
+        "time_environment": " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),
+        "time_wall_per_cpu": f"{fit.wall_per_cpu:.4f}",
+        "time_busy_fraction": f"{fit.busy_fraction:.4f}",
+        "time_residual_fraction": f"{fit.residual_fraction:.4f}",
+        "time_noise_fraction": f"{fit.noise_fraction:.4f}",
+        "load_average": f"{psutil.getloadavg()[0]:.2f}",
+    }
+
+
+def _origins(gain_method: str) -> dict[str, Origin]:
+    return {
+        "model": Origin(kind="measured", source="the model's own modules and parameters"),
+        "lora": Origin(kind="measured", source="the model's own modules and parameters"),
+        "time": Origin(
+            kind="measured",
+            source="training steps run here, interleaved, in a process of their own; CPU "
+            "seconds of the main thread, mean of the lower half, as wall seconds when idle",
+        ),
+        "memory": Origin(
+            kind="derived",
+            source="every storage of a training step counted on fake tensors; what a device "
+            "takes beyond it depends on its allocator",
+        ),
+        "memory.framework_bytes": Origin(
+            kind="measured",
+            source="resident size of a process that has loaded torch, transformers and peft",
+        ),
+        "gain": Origin(kind="derived", source=gain_method),
+    }
