@@ -55,7 +55,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -69,6 +69,8 @@ def main() -> None:
             _fail(f"this needs {missing}, which is not installed; get it with: {extra}", 2)
         code = getattr(error, "exit_code", 1)
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
+    # A command that ends early hands its exit code back.
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int) -> None:

@@ -11,9 +11,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("-o", "--output", type=FOLDER, default=Path("demo"), help="Folder to write.")
 @click.option("--model", type=FOLDER, help="Local Hugging Face folder instead of the BERT.")
 @click.option("--data", type=FOLDER, help="Local CSV (text, label) instead of the reviews.")
-@click.option("--rounds", type=click.IntRange(1), default=12, show_default=True)
-@click.option("--sample", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--local-steps", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--local-steps", type=click.IntRange(1), default=12, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(
     output: Path,

@@ -74,11 +74,11 @@ def steps(demo: Demo, model: Path, data: Path) -> list[tuple[str, list[str]]]:
         )
     }  # fmt: skip
     seed = ["--seed", str(demo.seed)]
-    shape = ["--batch-size", "16", "--sequence-length", "64"]
+    shape = ["--batch-size", "8", "--sequence-length", "64"]
     fleet = ["fleet", "paper-80", "--profile", at["profile.json"], *seed]
     fine_tune = ["--model", str(model), "--data", str(data), *seed]
     fine_tune += ["--rounds", str(demo.rounds), "--sample", str(demo.sample)]
-    fine_tune += ["--alpha", "10", "--max-test", "1000"]
+    fine_tune += ["--alpha", "10", "--eval-every", "2", "--max-test", "500"]
     return [
         (
             "Measure the model on this machine",

@@ -23,8 +23,8 @@ from profiler.schema import StepTime
 # An undisturbed step waits a little for its other threads; more than this is other programs.
 UNDISTURBED = 1.1
 # How far two measurements of one machine lie apart, one sigma: idle, and among busy programs.
-REPEAT_FRACTION = 0.02
-DISTURBED_FRACTION = 0.035
+REPEAT_FRACTION = 0.03
+DISTURBED_FRACTION = 0.04
 
 Floats = npt.NDArray[np.float64]
 

@@ -57,7 +57,8 @@ VERSION = "0.1.0"
 PROFILE_SCHEMA = "legend/profile/1"
 FLEET_SCHEMA = "legend/fleet/1"
 
-Count = Annotated[int, Meta(ge=1)]
+# As far as a float counts exactly.
+Count = Annotated[int, Meta(ge=1, le=2**53)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Kind = Literal["measured", "derived", "catalogue"]

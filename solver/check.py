@@ -15,7 +15,7 @@ from msgspec import Struct
 from profiler.schema import Fleet
 from solver.check_costs import Recomputed, recompute
 from solver.check_shape import shape_checks
-from solver.check_types import TOLERANCE, Check, close, within
+from solver.check_types import TOLERANCE, Check, close, reaches, within
 from solver.plan import Certificate, Plan, PredictedRound
 
 __all__ = ["Check", "Verdict", "check"]
@@ -140,10 +140,13 @@ def _limits(plan: Plan, fleet: Fleet, truth: Recomputed) -> list[Check]:
         "rank_budget": float(sum(plan.ranks)),
     }
     checks = [
-        within(f"budgets.{name}", seen, limit)
+        within(f"budgets.{name}", seen, limit, scale=_scale(name, truth.round))
         for name, seen in whole.items()
         if (limit := getattr(budgets, name)) is not None
     ]
+    floor = plan.question.min_utility
+    if floor is not None:
+        checks.append(reaches("question.min_utility", truth.round.utility, floor))
     for name in ("upload_bytes", "download_bytes", "energy_j"):
         limit = getattr(budgets, name)
         if limit is not None:

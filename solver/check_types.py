@@ -36,7 +36,14 @@ def close(seen: float, expected: float, scale: float = 0.0) -> bool:
     return abs(seen - expected) <= TOLERANCE * max(abs(seen), abs(expected), abs(scale))
 
 
-def within(name: str, seen: float, limit: float, detail: str = "") -> Check:
-    """Check that `seen` does not pass `limit`, but for rounding."""
-    ok = math.isfinite(seen) and seen <= limit + TOLERANCE * abs(limit)
+def within(name: str, seen: float, limit: float, detail: str = "", scale: float = 0.0) -> Check:
+    """Check that `seen` does not pass `limit`, but for rounding at the scale of either."""
+    slack = TOLERANCE * max(abs(limit), abs(scale))
+    ok = math.isfinite(seen) and seen <= limit + slack
     return Check(name=name, ok=ok, seen=seen, expected=limit, detail=detail)
+
+
+def reaches(name: str, seen: float, floor: float) -> Check:
+    """Check that `seen` does not fall short of `floor`, but for rounding."""
+    ok = math.isfinite(seen) and seen >= floor - TOLERANCE * abs(floor)
+    return Check(name=name, ok=ok, seen=seen, expected=floor)

@@ -10,7 +10,12 @@ from solver.options import FLEET, JSON, budgets, given, problem_fields
 from solver.policies import POLICIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
+
+    from solver.outcome import Outcome
+    from solver.problem import Problem
 
 
 @click.command()
@@ -37,6 +42,18 @@ if TYPE_CHECKING:
     metavar="CHANGE",
     help="What if: 'device=tx2-03,uplink_mbps=5' or 'class=NAME,memory_gb=4'.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "dp", "milp"]),
+    default="auto",
+    help="How policy 'exact' solves: the dynamic program, a MILP, or what suits.",
+)
+@click.option(
+    "--backend", type=click.Choice(["highs", "cbc"]), default="highs", help="MILP solver."
+)
+@click.option(
+    "--time-limit", "time_limit_s", type=float, default=60.0, metavar="S", help="Of the MILP."
+)
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
@@ -62,6 +79,7 @@ def solve(
 
     if options["objective"] == "legend":
         options["policy"] = "legend"
+    using = _method(options) if options["policy"] == "exact" else None
     problem = Problem.of(
         changed(read_fleet(fleet_path), changes),
         policy=options["policy"],
@@ -71,7 +89,9 @@ def solve(
         **problem_fields(options),
     )
     options["set"] = "; ".join(changes) or None
-    plan = plan_problem(problem, seed=seed, options=given(options), inputs=(fleet_path,))
+    plan = plan_problem(
+        problem, using=using, seed=seed, options=given(options), inputs=(fleet_path,)
+    )
     if output is not None:
         write(output, plan)
     if as_json:
@@ -83,6 +103,15 @@ def solve(
     console.print(plan_view(plan, console.width))
     if output is not None:
         click.echo(f"plan written to {output}", err=True)
+
+
+def _method(options: dict[str, Any]) -> "Callable[[Problem], Outcome]":
+    from functools import partial
+
+    from solver.methods import plan_with
+
+    chosen = {name: options[name] for name in ("method", "backend", "time_limit_s")}
+    return partial(plan_with, **chosen)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from solver.dp import SharedRanks, shared_ranks, tables
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.wait_search import GAP as WAIT_GAP
 from solver.wait_search import search
 from solver.waits import limit_wait
 
@@ -58,7 +59,13 @@ def _shared(problem: Problem) -> Outcome:
             raise infeasible(problem, waiting=allocation)
         allocation, method = kept, f"{method}, priced wait"
     value = utility(problem, allocation)
-    return Outcome(allocation=allocation, value=value, bound=max(bound, value), method=method)
+    return Outcome(
+        allocation=allocation,
+        value=value,
+        bound=max(bound, value),
+        method=method,
+        target_gap=0.0 if epsilon_s is None else WAIT_GAP,
+    )
 
 
 def utility_bound(problem: Problem) -> float:

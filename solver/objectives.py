@@ -89,6 +89,7 @@ def best_efficiency(problem: Problem) -> Outcome:
         value=ratio,
         bound=max(-queue[0][0] if queue else 0.0, settled, ratio),
         method=f"bounds on intervals of the round time, {best.method}",
+        target_gap=EFFICIENCY_GAP,
     )
 
 

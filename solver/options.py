@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from profiler.schema import InputError
+from solver.plan import MAX_RANK, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,10 +89,14 @@ def parse_ranks(text: str) -> list[int]:
         ranks: list[int] = []
         for part in text.split(","):
             first, _, last = part.partition("-")
-            ranks.extend(range(int(first), int(last or first) + 1))
+            low, high = int(first), int(last or first)
+            if not 1 <= low <= high <= MAX_RANK:
+                raise ValueError
+            ranks.extend(range(low, high + 1))
     except ValueError:
         raise InputError(
-            f"--ranks is '{text}'; expected a list such as 4,8,16 or 1-64"
+            f"--ranks is '{text}'; expected whole numbers from 1 to {MAX_RANK}, "
+            "as in 4,8,16 or 1-64"
         ) from None
     return ranks
 

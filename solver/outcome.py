@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from solver.allocation import Allocation
-from solver.plan import Certificate, Objective, Question
+from solver.plan import Certificate, Objective, Question, Status
 
 # A gap below this is rounding, not a better plan.
 OPTIMAL_GAP = 1e-9
@@ -24,6 +24,8 @@ class Outcome:
         Method that found the allocation and the bound.
     question : Question or None
         What was answered, where a policy drops a budget that it does not know.
+    target_gap : float
+        Relative gap at which the method stops looking.
     """
 
     allocation: Allocation
@@ -31,18 +33,23 @@ class Outcome:
     bound: float | None
     method: str
     question: Question | None = None
+    target_gap: float = 0.0
 
     def certificate(self, objective: Objective) -> Certificate:
         """Write the proof out, see `solver.plan.Certificate`."""
         gap = None if self.bound is None else relative_gap(self.value, self.bound, objective)
-        optimal = gap is not None and gap <= OPTIMAL_GAP
         return Certificate(
-            status="optimal" if optimal else "feasible",
+            status=self._status(gap),
             method=self.method,
             value=self.value,
             bound=self.bound,
             gap_fraction=gap,
         )
+
+    def _status(self, gap: float | None) -> Status:
+        if gap is None or gap > max(self.target_gap, OPTIMAL_GAP):
+            return "feasible"
+        return "optimal" if gap <= OPTIMAL_GAP else "gap_reached"
 
 
 def relative_gap(value: float, bound: float, objective: Objective) -> float:

@@ -24,6 +24,7 @@ from profiler.schema import (
 )
 
 __all__ = [
+    "MAX_RANK",
     "PLAN_SCHEMA",
     "Budgets",
     "Certificate",
@@ -36,6 +37,7 @@ __all__ = [
     "PredictedDevice",
     "PredictedRound",
     "Question",
+    "Training",
     "read_bytes",
     "read_plan",
     "write",
@@ -43,12 +45,13 @@ __all__ = [
 ]
 
 PLAN_SCHEMA = "legend/plan/1"
+MAX_RANK = 1024
 
 Objective = Literal["utility", "time", "efficiency", "legend"]
 Structure = Literal["shared", "capped", "own"]
 Status = Literal["optimal", "gap_reached", "feasible", "infeasible", "unknown"]
 NonNegative = Annotated[float, Meta(ge=0.0)]
-Rank = Annotated[int, Meta(ge=0)]
+Rank = Annotated[int, Meta(ge=0, le=MAX_RANK)]
 
 
 class _Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.exact import utility_bound
 from solver.outcome import Outcome
@@ -52,6 +53,7 @@ def solve(
     >>> fleet = read_fleet(Path("fleet.json"))  # doctest: +SKIP
     >>> plan = solve(Problem.of(fleet, round_time_s=30))  # doctest: +SKIP
     """
+    _check(problem)
     outcome = (using or policy(problem.question.policy).plan)(problem)
     answered = problem
     if outcome.question is not None:
@@ -62,3 +64,17 @@ def solve(
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
     )
+
+
+def _check(problem: Problem) -> None:
+    question = problem.question
+    if question.min_utility is not None and question.objective in ("utility", "legend"):
+        raise InputError(
+            f"a least utility means nothing to objective '{question.objective}'; drop "
+            "--min-utility, or use --objective time or efficiency"
+        )
+    if question.policy != "exact" and question.objective in ("time", "efficiency"):
+        raise InputError(
+            f"policy '{question.policy}' plans for utility and knows no objective "
+            f"'{question.objective}'; use --policy exact or --objective utility"
+        )

@@ -9,9 +9,8 @@ import numpy as np
 from profiler.schema import Fleet, Gain, InputError
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
-from solver.plan import Budgets, Objective, Question, Structure
+from solver.plan import MAX_RANK, Budgets, Objective, Question, Structure
 
-MAX_RANK = 1024
 DEFAULT_RANKS = tuple(range(1, 65))
 
 

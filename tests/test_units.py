@@ -10,8 +10,10 @@ import pytest
 import profiler.schema
 import solver.plan
 
-SUFFIXES = ("_s", "_bytes", "_bytes_per_s", "_s_per_rank", "_w", "_j", "_j_per_byte")
-SUFFIXES += ("_fraction", "_scale", "_per_rank", "_bytes_per_parameter")
+SUFFIXES = (
+    "_s", "_bytes", "_bytes_per_s", "_s_per_rank", "_w", "_j", "_j_per_byte",
+    "_fraction", "_scale", "_per_rank", "_bytes_per_parameter",
+)  # fmt: skip
 COUNTS = {
     "batch_size", "configuration", "count", "depth", "examples", "head_parameters",
     "hidden_size", "in_features", "labels", "layers", "local_steps", "min_depth",

@@ -99,6 +99,8 @@ BAD_OPTIONS = [
     (["--objective", "time", "--min-utility", "nan"], "min utility is nan"),
     (["--objective", "efficiency", "--min-utility", "-1"], "min utility is -1"),
     (["--structure", "own", "--rank-budget", "4"], "shared ranks"),
+    (["--policy", "legend", "--objective", "time", "--min-utility", "0.1"], "policy exact"),
+    (["--policy", "hetlora", "--objective", "efficiency"], "policy exact"),
     (["--no-such-option"], "No such option"),
     (["one-too-many"], "unexpected extra argument"),
 ]
