@@ -74,11 +74,11 @@ def test_infeasible_is_one_line_and_exit_3(run: Any, fleet_path: Path) -> None:
 
 BAD_OPTIONS = [
     (["--ranks", "0"], "1 to 1024"),
-    (["--ranks", "a-b"], "expected a list"),
-    (["--ranks", ""], "expected a list"),
-    (["--ranks", "-3"], "expected a list"),
-    (["--ranks", "1,,2"], "expected a list"),
-    (["--ranks", "2.5"], "expected a list"),
+    (["--ranks", "a-b"], "expected whole numbers"),
+    (["--ranks", ""], "expected whole numbers"),
+    (["--ranks", "-3"], "expected whole numbers"),
+    (["--ranks", "1,,2"], "expected whole numbers"),
+    (["--ranks", "2.5"], "expected whole numbers"),
     (["--ranks", "5-1"], "expected"),
     (["--ranks", "2000"], "1 to 1024"),
     (["--min-depth", "4"], "3 layers"),
