@@ -4,6 +4,7 @@ Every step is a command that a person could type, printed before it runs, and th
 in files alone, as they would across machines.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -52,6 +53,8 @@ class StepFailed(Exception):
 def run_demo(demo: Demo, say: Callable[[str], None]) -> None:
     """Run every step; raises `StepFailed` where one fails."""
     began = time.monotonic()
+    # Threads that wait for work sleep: on a shared machine spinning ones steal from the others.
+    patient = {"OMP_WAIT_POLICY": "passive", **os.environ}
     model = demo.model or fetch_model()
     data = demo.data or fetch_reviews()
     for title, command in steps(demo, model, data):

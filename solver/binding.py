@@ -49,7 +49,9 @@ def _otherwise(problem: Problem, allocation: Allocation) -> str:
     spent = int(allocation.rows[0].sum()) + int(problem.ranks[0])
     if budgets.rank_budget is not None and spent > budgets.rank_budget:
         return RANK_BUDGET
-    return NO_GAIN
+    # These objectives set a round time of their own.
+    timed = problem.question.objective in ("time", "efficiency")
+    return problem.costs.seconds.name if timed else NO_GAIN
 
 
 def shortfalls(

@@ -18,7 +18,7 @@ import numpy as np
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
 from solver.devices import Devices, Floats, Ints
-from solver.plan import Budgets
+from solver.plan import MAX_RANK, Budgets
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
@@ -153,7 +153,7 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
     resources = [seconds] if budgets.round_time_s is not None else []
     if np.isfinite(devices.memory_bytes).any():
-        resources.extend(memory)
+        resources.extend(_uncovered(memory))
     wires = {"upload": budgets.upload_bytes, "download": budgets.download_bytes}
     for name, budget in wires.items():
         if budget is not None:
@@ -217,6 +217,30 @@ def _step_tables(device_class: DeviceClass) -> tuple[Floats, Floats]:
     bare_s = time.embedding_s + sum(time.forward_s) + time.head_s
     backward_s = np.cumsum([0.0, *time.backward_s[::-1]])
     return bare_s + backward_s, np.array(time.lora_s_per_rank[::-1])
+
+
+def _uncovered(memory: tuple[Resource, ...]) -> list[Resource]:
+    """Phases that can be the peak: a phase below the others at every rank is no limit.
+
+    Besides saving work, this keeps the problem exact where only a phase that never matters
+    (the optimizer's, mostly) has costs out of proportion to the layers' sizes.
+    """
+    kept = list(memory)
+    for q in reversed(memory):
+        others = [p for p in kept if p is not q]
+        covered = [
+            p.by_depth - q.by_depth >= MAX_RANK * _excess_slope(q.per_rank - p.per_rank)
+            for p in others
+        ]
+        if others and np.any(covered, axis=0).all():
+            kept = others
+    return kept
+
+
+def _excess_slope(difference: Floats) -> Floats:
+    """Sum of the positive differences over the last k layers, shape (C, L + 1)."""
+    excess = np.maximum(difference, 0.0).cumsum(axis=1)
+    return np.concatenate([np.zeros((len(excess), 1)), excess], axis=1)
 
 
 def _memory(classes: list[DeviceClass], devices: Devices, phase: str) -> Resource:

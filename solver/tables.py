@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.explain import friendly
-from solver.plan import Budgets, Configuration, Plan, PlannedDevice
+from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
@@ -40,15 +40,17 @@ def plan_table(plan: Plan, width: int) -> Table:
     for name in ("time s", "wait s", "memory", "upload"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what binds")
+    above = ""
     for (device_class, index), devices in _groups(plan):
         configuration = None if index is None else plan.configurations[index]
         table.add_row(
             f"{sum(d.count for d in devices)}",
-            device_class,
+            "" if device_class == above else device_class,
             _ranks(configuration, grid=grid),
             *_costs(devices),
             _binding(devices),
         )
+        above = device_class
     return table
 
 
@@ -106,9 +108,18 @@ def _heading(plan: Plan) -> Text:
     total = sum(d.count for d in plan.devices)
     return Text(
         f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
-        f"{asked.structure} ranks · {budget_text(asked.budgets)}",
+        f"{asked.structure} ranks · {_aim(asked)}{budget_text(asked.budgets)}",
         style="bold",
     )
+
+
+def _aim(asked: Question) -> str:
+    """The objective where it is not the usual one, and its floor."""
+    names = {"time": "least round time", "efficiency": "most utility a second"}
+    if asked.objective not in names:
+        return ""
+    floor = "" if asked.min_utility is None else f" with utility {asked.min_utility:g} or more"
+    return f"{names[asked.objective]}{floor} · "
 
 
 def budget_text(budgets: Budgets) -> str:

@@ -15,8 +15,8 @@ SUFFIXES = (
     "_fraction", "_scale", "_per_rank", "_bytes_per_parameter",
 )  # fmt: skip
 COUNTS = {
-    "batch_size", "configuration", "count", "depth", "examples", "head_parameters",
-    "hidden_size", "in_features", "labels", "layers", "local_steps", "min_depth",
+    "batch_size", "configuration", "count", "depth", "edge_rounds", "examples",
+    "head_parameters", "hidden_size", "in_features", "labels", "layers", "local_steps", "min_depth",
     "out_features", "parameters", "rank_budget", "rank_choices", "ranks", "seed",
     "sequence_length", "threads",
 }  # fmt: skip

@@ -121,7 +121,6 @@ def test_constraints_are_named_after_what_they_hold() -> None:
         "round_time[tx2-03]",
         "memory[tx2-03]",
         "memory[tx2-03].2",
-        "memory[tx2-03].6",
     ):
         plain = name.translate(pulp.LpVariable.trans)
         assert program.get_constraint_by_name(plain) is not None, name
