@@ -59,9 +59,8 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> None:
     data = demo.data or fetch_reviews()
     for title, command in steps(demo, model, data):
         say(f"\n{title}\n$ legend {shlex.join(command)}")
-        code = subprocess.run(
-            [sys.executable, "-m", "legend", *command], check=False
-        ).returncode
+        program = [sys.executable, "-m", "legend"]
+        code = subprocess.run([*program, *command], check=False, env=patient).returncode
         if code != 0:
             raise StepFailed(command[0], code)
     say(f"\nDone in {time.monotonic() - began:.0f} s. Look at {demo.folder / 'report.html'}")
