@@ -7,6 +7,7 @@
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,21 @@ def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{name}: {error}. {remedy}") from None
+        raise InputError(f"{name}: {error}{_seen(data, str(error))}. {remedy}") from None
+
+
+def _seen(data: bytes, message: str) -> str:
+    """The value an error message points at with a path such as ``$.model.layers``, if plain."""
+    value: object = msgspec.json.decode(data)
+    path = re.search(r"at `\$([^`]*)`", message)
+    if path is None:
+        return ""
+    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", path[1]):
+        if key and isinstance(value, dict):
+            value = value.get(key)
+        elif index and isinstance(value, list):
+            value = value[int(index)]
+    return f", seen {value!r:.60}" if isinstance(value, str | int | float | None) else ""
 
 
 class _Head(Struct):
