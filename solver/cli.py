@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from solver.outcome import Outcome
+    from solver.prices import Price
     from solver.problem import Problem
 
 
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 @click.option(
     "--time-limit", "time_limit_s", type=float, default=60.0, metavar="S", help="Of the MILP."
 )
+@click.option(
+    "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
+)
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
@@ -63,6 +67,7 @@ def solve(
     as_json: bool,
     seed: int,
     changes: tuple[str, ...],
+    want_prices: bool,
     **options: Any,
 ) -> None:
     r"""Find depth and ranks for every device of FLEET.
@@ -94,15 +99,24 @@ def solve(
     )
     if output is not None:
         write(output, plan)
+    prices = _prices(problem) if want_prices else []
     if as_json:
-        click.echo(msgspec.json.encode(plan))
+        click.echo(msgspec.json.encode({"plan": plan, "prices": prices} if prices else plan))
         return
-    from solver.tables import plan_view
+    from solver.tables import plan_view, prices_table
 
     console = _console()
     console.print(plan_view(plan, console.width))
+    if prices:
+        console.print(prices_table(prices))
     if output is not None:
         click.echo(f"plan written to {output}", err=True)
+
+
+def _prices(problem: "Problem") -> "list[Price]":
+    from solver.prices import prices
+
+    return prices(problem)
 
 
 def _method(options: dict[str, Any]) -> "Callable[[Problem], Outcome]":

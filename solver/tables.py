@@ -12,6 +12,7 @@ from rich.text import Text
 
 from solver.explain import friendly
 from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
+from solver.prices import Price
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
@@ -157,6 +158,18 @@ def _certificate(plan: Plan) -> Text:
         f"gap {c.gap_fraction:.3%}",
         style=style,
     )
+
+
+def prices_table(prices: Sequence[Price]) -> Table:
+    """What one more unit of each budget buys."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("one more")
+    table.add_column("buys utility", justify="right")
+    table.add_column("that is", justify="right")
+    for price in prices:
+        sure = "" if price.exact else " (not proven)"
+        table.add_row(price.budget, f"{price.utility:.6f}{sure}", f"{price.fraction:.3%}")
+    return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,87 @@
+"""What a budget is worth: the utility that one more second, megabyte or rank buys.
+
+The largest utility is a step function of every budget, so a price is no derivative: it is the
+difference of two exact plans, the second with the budget loosened by one unit.
+"""
+
+from dataclasses import dataclass, replace
+
+from solver.costs import build_costs
+from solver.exact import maximise_utility
+from solver.outcome import Outcome
+from solver.problem import Problem
+
+# Budget, what one more unit of it is, in words and in its own unit.
+_UNITS = {
+    "round_time_s": ("second of round time", 1.0),
+    "mean_wait_s": ("second of mean wait", 1.0),
+    "upload_bytes": ("MB of upload", 1e6),
+    "download_bytes": ("MB of download", 1e6),
+    "energy_j": ("joule", 1.0),
+    "rank_budget": ("rank in the budget", 1),
+}
+_MEMORY_BYTES = 100e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What loosening one budget by one unit buys.
+
+    Parameters
+    ----------
+    budget : str
+        What there is one more of.
+    utility : float
+        Utility gained, 0 where the budget does not bind.
+    fraction : float
+        The same relative to the utility without it.
+    exact : bool
+        Whether both plans are proven optimal; else it is the difference of the plans found.
+    """
+
+    budget: str
+    utility: float
+    fraction: float
+    exact: bool
+
+
+def prices(problem: Problem) -> list[Price]:
+    """Price every budget in force, and 100 MB more memory on each device with a limit.
+
+    Raises
+    ------
+    Infeasible
+        If there is no plan to begin with.
+    """
+    base = maximise_utility(problem)
+    looser = {
+        words: problem.under(**{name: getattr(problem.question.budgets, name) + step})
+        for name, (words, step) in _UNITS.items()
+        if getattr(problem.question.budgets, name) is not None
+    }
+    if any(q.name == "memory" for q in problem.costs.resources):
+        looser["100 MB of memory everywhere"] = _with_memory(problem, _MEMORY_BYTES)
+    found = []
+    for words, loosened in looser.items():
+        better = maximise_utility(loosened)
+        gained = max(0.0, better.value - base.value)
+        found.append(
+            Price(
+                budget=words,
+                utility=gained,
+                fraction=gained / base.value if base.value > 0 else 0.0,
+                exact=_proven(base) and _proven(better),
+            )
+        )
+    return sorted(found, key=lambda price: -price.utility)
+
+
+def _proven(outcome: Outcome) -> bool:
+    return outcome.certificate("utility").status == "optimal"
+
+
+def _with_memory(problem: Problem, more_bytes: float) -> Problem:
+    devices = problem.costs.devices
+    roomier = replace(devices, memory_bytes=devices.memory_bytes + more_bytes)
+    budgets = problem.question.budgets
+    return replace(problem, costs=build_costs(problem.fleet, budgets, roomier))

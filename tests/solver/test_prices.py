@@ -1,0 +1,38 @@
+"""Prices of budgets are differences of exact plans."""
+
+import pytest
+
+from solver.exact import maximise_utility
+from solver.prices import prices
+from solver.problem import Problem
+from tests.solver.instances import random_fleet
+
+
+def problem(**budgets: float) -> Problem:
+    fleet = random_fleet(3, layers=4, devices=8, max_rank=6)
+    return Problem.of(fleet, ranks=range(1, 7), **budgets)  # type: ignore[arg-type]
+
+
+def test_a_price_is_the_gain_of_one_unit_more() -> None:
+    asked = problem(round_time_s=18.0, rank_budget=9)
+    base = maximise_utility(asked).value
+    found = {p.budget: p for p in prices(asked)}
+    longer = maximise_utility(problem(round_time_s=19.0, rank_budget=9)).value
+    richer = maximise_utility(problem(round_time_s=18.0, rank_budget=10)).value
+    assert found["second of round time"].utility == pytest.approx(longer - base)
+    assert found["rank in the budget"].utility == pytest.approx(richer - base)
+    assert found["rank in the budget"].utility > 0
+    assert all(p.exact for p in found.values())
+
+
+def test_a_budget_that_does_not_bind_is_worth_nothing() -> None:
+    found = {p.budget: p for p in prices(problem(round_time_s=1e6, upload_bytes=1e12))}
+    assert found["second of round time"].utility == 0
+    assert found["MB of upload"].utility == 0
+    assert found["100 MB of memory everywhere"].utility > 0
+
+
+def test_prices_come_dearest_first() -> None:
+    gained = [p.utility for p in prices(problem(round_time_s=18.0, energy_j=200.0))]
+    assert gained == sorted(gained, reverse=True)
+    assert len(gained) == 3
