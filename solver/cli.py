@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from solver.frontier import Point
     from solver.outcome import Outcome
     from solver.prices import Price
     from solver.problem import Problem
@@ -204,20 +205,34 @@ def _comparison_record(row: Any) -> dict[str, object]:
 @click.option(
     "--points", type=click.IntRange(2, 10_000), default=20, help="Round times to plan for."
 )
+@click.option("--all", "whole", is_flag=True, help="Every step of the curve instead of some.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="Draw it here too, .svg or .png."
+)
 @JSON
-def frontier(fleet_path: Path, points: int, as_json: bool, **options: Any) -> None:
+def frontier(
+    fleet_path: Path,
+    points: int,
+    whole: bool,
+    picture: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     r"""Show the largest utility for every round time: the Pareto curve.
 
     \b
     legend frontier fleet.json --points 100 --json
+    legend frontier fleet.json --all --ranks 4,8,16 --picture frontier.svg
     """
     from profiler.schema import read_fleet
-    from solver.frontier import frontier_points
     from solver.problem import Problem
 
-    found = frontier_points(
-        Problem.of(read_fleet(fleet_path), **problem_fields(options)), points
-    )
+    problem = Problem.of(read_fleet(fleet_path), **problem_fields(options))
+    found = _whole_curve(problem) if whole else _some_points(problem, points)
+    if picture is not None:
+        from solver.frontier_picture import draw
+
+        draw(found, picture)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
@@ -236,6 +251,23 @@ def frontier(fleet_path: Path, points: int, as_json: bool, **options: Any) -> No
             f"{p.mean_wait_s:.3g}",
         )
     _console().print(table)
+
+
+def _some_points(problem: "Problem", points: int) -> "list[Point]":
+    from solver.frontier import frontier_points
+
+    return frontier_points(problem, points)
+
+
+def _whole_curve(problem: "Problem") -> "list[Point]":
+    """Every step, shortest round first, with progress on stderr."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from solver.frontier import every_step
+
+    steps = track(every_step(problem), "steps of the curve", console=Console(stderr=True))
+    return list(steps)[::-1]
 
 
 def _console() -> "Console":

@@ -1,5 +1,6 @@
 """The Pareto curve of utility against round time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from solver.problem import Problem
 
 # Stands for 0 s on the logarithmic axis.
 SHORTEST_S = 1e-9
+STEP = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,43 @@ def frontier_points(problem: Problem, points: int) -> list[Point]:
     Infeasible
         If no round time is long enough.
     """
+    patient, least_s, longest_s = _range(problem)
+    found: list[Point] = []
+    for seconds in np.geomspace(least_s, max(least_s, longest_s), points):
+        point = _point(patient.under(round_time_s=float(seconds)))
+        if point is not None and (not found or point.utility > found[-1].utility):
+            found.append(point)
+    return found
+
+
+def every_step(problem: Problem) -> Iterator[Point]:
+    """Walk the whole curve, longest round first: every point that no other dominates.
+
+    The best plan within T takes a realised T' <= T, and within any time from T' to T nothing
+    is better; so the next step lies just below T'. Each step is one exact plan.
+
+    Raises
+    ------
+    Infeasible
+        If no round time is long enough.
+    """
+    patient, least_s, longest_s = _range(problem)
+    seconds, held = longest_s, None
+    while seconds >= least_s:
+        point = _point(patient.under(round_time_s=seconds))
+        if point is None:
+            break
+        if held is not None and point.utility < held.utility:
+            yield held
+        held = point
+        # A step shorter than the solver's tolerance on limits would find the same plan again.
+        seconds = point.round_time_s * (1 - STEP)
+    if held is not None:
+        yield held
+
+
+def _range(problem: Problem) -> tuple[Problem, float, float]:
+    """The problem without its round time, the least feasible round and the longest useful."""
     patient = problem.under(round_time_s=None)
     least_s = least_round_time_s(patient)
     budget_s = problem.question.budgets.round_time_s
@@ -57,13 +96,7 @@ def frontier_points(problem: Problem, points: int) -> list[Point]:
     longest_s = round_time_s(patient, maximise_utility(patient).allocation)
     if budget_s is not None:
         longest_s = min(longest_s, budget_s)
-    least_s = max(least_s, SHORTEST_S)
-    found: list[Point] = []
-    for seconds in np.geomspace(least_s, max(least_s, longest_s), points):
-        point = _point(patient.under(round_time_s=float(seconds)))
-        if point is not None and (not found or point.utility > found[-1].utility):
-            found.append(point)
-    return found
+    return patient, max(least_s, SHORTEST_S), longest_s
 
 
 def _point(problem: Problem) -> Point | None:
