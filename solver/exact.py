@@ -12,6 +12,8 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, deepest, shared, utility
+from solver.branch import GAP as BRANCH_GAP
+from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks, tables
@@ -23,8 +25,15 @@ from solver.wait_search import search
 from solver.waits import limit_wait
 
 
-def maximise_utility(problem: Problem) -> Outcome:
+def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
     """Find the depth and ranks of largest utility under every budget.
+
+    Parameters
+    ----------
+    problem : Problem
+    branching : bool
+        Whether to close the gap by branch and bound where costs are out of proportion to the
+        layers' sizes; without it the bound is looser and the answer takes milliseconds.
 
     Raises
     ------
@@ -37,11 +46,11 @@ def maximise_utility(problem: Problem) -> Outcome:
     if structure == "own":
         return _own(problem)
     if structure == "shared":
-        return _shared(problem)
+        return _shared(problem, branching=branching)
     raise InputError(f"structure '{structure}' has no exact method; expected shared or own")
 
 
-def _shared(problem: Problem) -> Outcome:
+def _shared(problem: Problem, *, branching: bool) -> Outcome:
     reason = without_plan(problem)
     if reason is not None:
         raise reason
@@ -52,19 +61,24 @@ def _shared(problem: Problem) -> Outcome:
     allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
     method = "dynamic program" if upper is lower else "dynamic program between two bounds"
     bound = utility(problem, allocation) if upper is None else upper.value
+    target = 0.0
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
         kept, bound = search(problem, allocation, bound, epsilon_s)
         if kept is None:
             raise infeasible(problem, waiting=allocation)
-        allocation, method = kept, f"{method}, priced wait"
+        allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
+    elif branching and not same and upper is not None:
+        ranks, bound = branch(problem, allocation.rows[0], bound)
+        allocation, target = shared(problem, ranks), BRANCH_GAP
+        method = "branch and bound on rank boxes"
     value = utility(problem, allocation)
     return Outcome(
         allocation=allocation,
         value=value,
         bound=max(bound, value),
         method=method,
-        target_gap=0.0 if epsilon_s is None else WAIT_GAP,
+        target_gap=target,
     )
 
 

@@ -93,7 +93,7 @@ def _range(problem: Problem) -> tuple[Problem, float, float]:
     budget_s = problem.question.budgets.round_time_s
     if least_s is None or (budget_s is not None and budget_s < least_s):
         raise infeasible(problem)
-    longest_s = round_time_s(patient, maximise_utility(patient).allocation)
+    longest_s = round_time_s(patient, maximise_utility(patient, branching=False).allocation)
     if budget_s is not None:
         longest_s = min(longest_s, budget_s)
     return patient, max(least_s, SHORTEST_S), longest_s
@@ -101,7 +101,7 @@ def _range(problem: Problem) -> tuple[Problem, float, float]:
 
 def _point(problem: Problem) -> Point | None:
     try:
-        outcome = maximise_utility(problem)
+        outcome = maximise_utility(problem, branching=False)
     except Infeasible:
         return None
     allocation = outcome.allocation

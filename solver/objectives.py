@@ -29,7 +29,7 @@ def least_time(problem: Problem) -> Outcome:
     floor = problem.question.min_utility
     if floor is None:
         raise InputError("objective 'time' needs a least utility; give --min-utility")
-    best = maximise_utility(problem)
+    best = maximise_utility(problem, branching=False)
     if best.value < floor:
         raise too_low(floor, best.value, best.bound)
     low, high = _least_s(problem), round_time_s(problem, best.allocation)
@@ -53,7 +53,7 @@ def least_time(problem: Problem) -> Outcome:
 def best_efficiency(problem: Problem) -> Outcome:
     """Most utility per second of a round, with at least ``min_utility``."""
     floor = problem.question.min_utility or 0.0
-    whole = maximise_utility(problem)
+    whole = maximise_utility(problem, branching=False)
     if whole.value < floor:
         raise too_low(floor, whole.value, whole.bound)
     high = round_time_s(problem, whole.allocation)
@@ -106,7 +106,7 @@ def _ratio(utility: float, seconds: float) -> float:
 def _within(problem: Problem, seconds: float) -> Outcome | None:
     """Largest utility within a round time, or None where there is no plan."""
     try:
-        return maximise_utility(problem.under(round_time_s=seconds))
+        return maximise_utility(problem.under(round_time_s=seconds), branching=False)
     except Infeasible:
         return None
 

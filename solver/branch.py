@@ -1,0 +1,204 @@
+"""Branch and bound on rank boxes, for costs out of proportion to the layers' sizes.
+
+Let device i pay ``g_ij r_j`` for rank r_j of layer j. For any price rho of a LoRA parameter,
+and ranks in a box ``lo_j <= r_j <= hi_j``,
+
+    sum_j g_ij r_j  >=  rho S_k + sum_j (g_ij - rho s_j)^+ lo_j - (g_ij - rho s_j)^- hi_j,
+
+with S_k the prefix sum: the dual of a fractional knapsack, and tight where the box is small.
+Every price thus bounds the prefix sum that device i can carry at depth k; the smallest bound
+over the layers' own prices is its capacity, and the dynamic program of `solver.dp` on these
+capacities and the box's ranks bounds every plan in the box. Boxes are split best bound first.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+
+from solver.allocation import shared, utility
+from solver.capacity import TOLERANCE, Capacity, grid
+from solver.costs import Costs, Resource
+from solver.devices import Floats, Ints
+from solver.dp import SharedRanks, shared_ranks
+from solver.local_search import improve
+from solver.problem import Problem
+
+GAP = 1e-3
+# Boxes bounded in one search, by work and not by the clock: the plan is the same everywhere.
+WORK = 4e9
+MOST_BOXES = 1500
+# Gain of a rank outside the box: finite, as a weight of 0 times infinity is no number.
+FORBIDDEN = -1e18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Ranks allowed, as indices of the rank choices: ``low[j] <= m <= high[j]``, shape (L,)."""
+
+    low: Ints
+    high: Ints
+
+
+def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
+    """Improve shared ranks and their bound.
+
+    Parameters
+    ----------
+    problem : Problem
+        Shared ranks, without a mean wait.
+    start : array of int, shape (L,)
+        Feasible ranks, from the output.
+    upper : float
+        A bound to start from.
+
+    Returns
+    -------
+    tuple of (array of int, shape (L,); float)
+        Best ranks found and a bound on the utility of all.
+    """
+    best = improve(problem, start)
+    value = _utility(problem, best)
+    layers, choices = problem.layers, problem.ranks
+    whole = Box(
+        low=np.zeros(layers, dtype=np.int64),
+        high=np.full(layers, len(choices) - 1, dtype=np.int64),
+    )
+    order = count()
+    queue = [(-upper, next(order), whole)]
+    settled = 0.0
+    for _ in range(_boxes(problem)):
+        if not queue or -queue[0][0] <= value * (1 + GAP):
+            break
+        bound, _, box = heapq.heappop(queue)
+        found = _bound(problem, box)
+        if found is None:
+            continue
+        tighter = min(-bound, found.value)
+        if _utility(problem, found.ranks) > value:
+            best = improve(problem, found.ranks)
+            value = _utility(problem, best)
+        halves = _split(problem, box, found)
+        if halves is None:
+            settled = max(settled, tighter)
+            continue
+        for half in halves:
+            heapq.heappush(queue, (-tighter, next(order), half))
+    open_bound = -queue[0][0] if queue else 0.0
+    return best, min(upper, max(open_bound, settled, value))
+
+
+def _utility(problem: Problem, ranks: Ints) -> float:
+    """Utility of shared ranks, or -1 where a device falls short of the least depth."""
+    allocation = shared(problem, ranks)
+    if (allocation.depth < problem.question.min_depth).any():
+        return -1.0
+    return utility(problem, allocation)
+
+
+def _boxes(problem: Problem) -> int:
+    layers, ranks = problem.gains.shape
+    devices = len(problem.costs.devices) * layers * layers * len(problem.costs.resources)
+    program = layers * ranks * int(problem.ranks[-1]) * layers
+    return int(np.clip(WORK / (devices * 4 + program), 16, MOST_BOXES))
+
+
+def _bound(problem: Problem, box: Box) -> SharedRanks | None:
+    """Best of the box by its optimistic capacities; None if the box holds no plan."""
+    question, choices = problem.question, problem.ranks
+    table = _capacity(problem, box)
+    allowed = (np.arange(len(choices)) >= box.low[:, None]) & (
+        np.arange(len(choices)) <= box.high[:, None]
+    )
+    if table.least[question.min_depth] < 0:
+        return None
+    found = shared_ranks(
+        table,
+        np.where(allowed, problem.gains, FORBIDDEN),
+        choices,
+        min_depth=question.min_depth,
+        rank_budget=question.budgets.rank_budget,
+    )
+    return None if found is None or found.value < 0 else found
+
+
+def _capacity(problem: Problem, box: Box) -> Capacity:
+    """Optimistic capacities of ranks within a box."""
+    costs, top_rank = problem.costs, int(problem.ranks[-1])
+    unit, steps = grid(costs.sizes, top_rank, optimistic=True)
+    top = int(steps.sum()) * top_rank
+    low, high = problem.ranks[box.low], problem.ranks[box.high]
+    tables = [_duals(q, costs.sizes, low, high) for q in costs.resources]
+    held = np.zeros((problem.layers + 1, top + 2))
+    for where, block in costs.blocks():
+        for k, room in enumerate(_rooms(block, tables, float(top) * unit)):
+            units = np.floor(room / unit).clip(-1, top).astype(np.int64)
+            held[k] += np.bincount(units + 1, weights=problem.weights[where], minlength=top + 2)
+    reach = held[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    least = (held > 0).argmax(axis=1) - 1
+    return Capacity(unit=unit, steps=steps, reach=reach, least=least)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Duals:
+    """Fixed cost (C, L + 1), rest by price (C, L + 1, L), and the prices (C, L)."""
+
+    fixed: Floats
+    rest: Floats
+    price: Floats
+
+
+def _duals(q: Resource, sizes: Ints, low: Ints, high: Ints) -> _Duals:
+    price = q.per_rank / sizes
+    # (C, layer j, price m)
+    excess = q.per_rank[:, :, None] - price[:, None, :] * sizes[:, None]
+    least = np.maximum(excess, 0) * low[:, None] + np.minimum(excess, 0) * high[:, None]
+    rest = np.zeros((len(price), len(sizes) + 1, price.shape[1]))
+    np.cumsum(least, axis=1, out=rest[:, 1:])
+    fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
+    return _Duals(fixed=fixed, rest=rest, price=price)
+
+
+def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
+    """Largest prefix sum of every device by depth, in LoRA parameters; below 0 if none."""
+    c = costs.devices.class_index
+    for k in range(len(costs.sizes) + 1):
+        room = np.full(len(c), most)
+        for q, dual in zip(costs.resources, tables, strict=True):
+            free = q.limit * (1 + TOLERANCE) - q.offset - q.scale * dual.fixed[c, k]
+            for m in range(max(k, 1)):
+                left = free - q.scale * dual.rest[c, k, m]
+                slope = q.scale * dual.price[c, m] + q.wire
+                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                    np.fmin(room, left / slope, out=room)
+            room[free < 0] = -1.0
+        yield room
+
+
+def _split(problem: Problem, box: Box, found: SharedRanks) -> tuple[Box, Box] | None:
+    """Halve the side whose rank costs are least certain; None if the box is one point."""
+    width = box.high - box.low
+    if not width.any():
+        return None
+    depth = max(int((found.ranks > 0).sum()), 1)
+    layer = np.arange(problem.layers)
+    # More devices train the layers near the output; those beyond the depth come last.
+    score = width * np.where(layer < depth, _spread(problem.costs) + 1e-3, 1e-9) / (1 + layer)
+    side = int(np.argmax(score))
+    middle = int(box.low[side] + box.high[side]) // 2
+    below, above = box.high.copy(), box.low.copy()
+    below[side], above[side] = middle, middle + 1
+    return replace(box, high=below), replace(box, low=above)
+
+
+def _spread(costs: Costs) -> Floats:
+    """How far a layer's price lies from its class's mean, relatively, at worst, shape (L,)."""
+    spread = np.zeros(len(costs.sizes))
+    for q in costs.resources:
+        price = q.per_rank / costs.sizes
+        mean = price.mean(axis=1, keepdims=True)
+        apart = np.divide(np.abs(price - mean), mean, out=np.zeros_like(price), where=mean > 0)
+        spread = np.maximum(spread, apart.max(axis=0))
+    return spread

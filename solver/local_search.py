@@ -1,0 +1,132 @@
+"""Iterated local search over shared ranks, for costs out of proportion to the layers' sizes.
+
+One layer's rank is changed at a time, to the best of all choices: with the other ranks held,
+device i can train depth k exactly up to a largest rank of that layer,
+
+    r_max = min over resources of (limit - cost without it) / slope,
+
+so one pass over devices and depths gives the utility of every choice at once. Where no layer
+improves, a few ranks are changed at random and the ascent starts again (iterated local
+search: Lourenço, Martin and Stützle, Handbook of Metaheuristics, 2003).
+"""
+
+import numpy as np
+
+from solver.allocation import cost, shared, utility
+from solver.capacity import TOLERANCE
+from solver.devices import Floats, Ints
+from solver.problem import Problem
+
+# Devices times layers times resources held at once; larger fleets keep the start.
+MOST_CELLS = 4_000_000
+KICKS = 60
+KICKED_LAYERS = 2
+
+
+def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
+    """Better shared ranks, or the same.
+
+    Parameters
+    ----------
+    problem : Problem
+        Shared ranks; a budget on the mean wait is not looked at.
+    ranks : array of int, shape (L,)
+        A feasible start, from the output.
+    seed : int
+        Seed of the kicks.
+
+    Returns
+    -------
+    array of int, shape (L,)
+        Feasible, of at least the start's utility.
+    """
+    costs = problem.costs
+    depth = int((ranks > 0).sum())
+    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
+    if depth == 0 or cells > MOST_CELLS:
+        return ranks
+    rng = np.random.default_rng(seed)
+    best = _ascend(problem, ranks)
+    best_value = _value(problem, best)
+    for _ in range(KICKS):
+        kicked = best.copy()
+        layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
+        kicked[layers] = rng.choice(problem.ranks, size=len(layers))
+        found = _ascend(problem, kicked)
+        value = _value(problem, found)
+        if value > best_value:
+            best, best_value = found, value
+    return best if best_value > _value(problem, ranks) else ranks
+
+
+def _value(problem: Problem, ranks: Ints) -> float:
+    """Utility; -1 where a device falls short of the least depth or the ranks are too many."""
+    budget = problem.question.budgets.rank_budget
+    allocation = shared(problem, ranks)
+    least = problem.question.min_depth
+    if (allocation.depth < least).any() or (budget is not None and ranks.sum() > budget):
+        return -1.0
+    return utility(problem, allocation)
+
+
+def _ascend(problem: Problem, ranks: Ints) -> Ints:
+    """Change one layer at a time to its best rank until none improves."""
+    ranks, depth = ranks.copy(), int((ranks > 0).sum())
+    value = -np.inf
+    while True:
+        before = value
+        for layer in range(depth):
+            values = _by_rank(problem, ranks, layer)
+            choice = int(np.argmax(values))
+            ranks[layer], value = problem.ranks[choice], float(values[choice])
+        if value <= before + 1e-12 * abs(before):
+            return ranks
+
+
+def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
+    """Utility of every rank choice of one layer, the others held, shape (R,)."""
+    choices, question = problem.ranks, problem.question
+    top = int(choices[-1])
+    depth = int((ranks > 0).sum())
+    value = np.zeros(len(choices))
+    allowed = choices <= _budget_left(problem, ranks, layer)
+    for k in range(1, depth + 1):
+        most = _largest_rank(problem, ranks, layer, k)
+        held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)
+        reach = held[:0:-1].cumsum()[::-1]
+        if k == question.min_depth:
+            allowed &= choices <= most.min()
+        own = k - 1 == layer
+        gain = problem.gains[k - 1]
+        at = gain if own else gain[np.searchsorted(choices, ranks[k - 1])]
+        value += reach[choices] * at
+    # Where nothing is allowed the least rank breaks the budgets least.
+    worse: Floats = -np.arange(1.0, len(choices) + 1)
+    return np.where(allowed, value, worse)
+
+
+def _largest_rank(problem: Problem, ranks: Ints, layer: int, k: int) -> Ints:
+    """Largest rank of `layer` at which depth k fits, at most the last choice; -1 if none."""
+    costs, top = problem.costs, float(problem.ranks[-1])
+    c = costs.devices.class_index
+    without = ranks[None, :].copy()
+    without[0, layer] = 0
+    row, at = np.zeros(len(c), dtype=np.int64), np.full(len(c), k)
+    room = np.full(len(c), top)
+    for q in costs.resources:
+        left = q.limit * (1 + TOLERANCE) - cost(costs, q, without, row, at)
+        if layer < k:
+            slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                left = np.where(slope > 0, left / slope, np.where(left >= 0, top, -1.0))
+        else:
+            left = np.where(left >= 0, top, -1.0)
+        np.minimum(room, left, out=room)
+    whole: Ints = np.floor(room).clip(-1, top).astype(np.int64)
+    return whole
+
+
+def _budget_left(problem: Problem, ranks: Ints, layer: int) -> int:
+    budget = problem.question.budgets.rank_budget
+    others = int(ranks.sum() - ranks[layer])
+    return int(problem.ranks[-1]) if budget is None else budget - others

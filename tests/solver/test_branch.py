@@ -1,0 +1,78 @@
+"""Costs out of proportion to the layers' sizes: branch and bound against every rank vector."""
+
+import numpy as np
+import pytest
+
+from solver.allocation import shared, utility
+from solver.branch import GAP, Box, _bound, _capacity
+from solver.errors import Infeasible
+from solver.exact import maximise_utility
+from solver.local_search import improve
+from solver.problem import Problem
+from tests.solver.exhaustive import best_shared
+from tests.solver.instances import random_fleet
+
+
+def noisy(seed: int, *, noise: float = 0.6, **budgets: float | int) -> Problem:
+    fleet = random_fleet(seed, layers=3, classes=3, devices=7, max_rank=5, slope_noise=noise)
+    options = {"ranks": range(1, 6), "min_depth": 0, "round_time_s": 16.0, **budgets}
+    return Problem.of(fleet, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_value_and_bound_enclose_the_best_of_all_rank_vectors(seed: int) -> None:
+    problem = noisy(seed, rank_budget=9 if seed % 3 else 99, min_depth=seed % 2)
+    best = best_shared(problem.fleet, problem.question).value
+    if best is None:
+        with pytest.raises(Infeasible):
+            maximise_utility(problem)
+        return
+    outcome = maximise_utility(problem)
+    assert outcome.bound is not None
+    assert outcome.value <= best * (1 + 1e-9)
+    assert outcome.bound >= best * (1 - 1e-9)
+    assert outcome.bound <= outcome.value * (1 + GAP) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bound_of_a_point_is_the_utility_of_its_ranks(seed: int) -> None:
+    problem = noisy(seed)
+    index = np.random.default_rng(seed).integers(0, 5, 3)
+    found = _bound(problem, Box(low=index, high=index))
+    assert found is not None
+    if (found.ranks > 0).all():
+        expected = utility(problem, shared(problem, problem.ranks[index]))
+        assert found.value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_smaller_box_never_has_a_larger_capacity(seed: int) -> None:
+    problem = noisy(seed)
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.integers(0, 5, (2, 3)), axis=0)
+    whole = _capacity(problem, Box(low=np.zeros(3, np.int64), high=np.full(3, 4)))
+    part = _capacity(problem, Box(low=low, high=high))
+    assert (part.reach <= whole.reach + 1e-12).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_local_search_keeps_the_limits_and_never_loses(seed: int) -> None:
+    problem = noisy(seed, rank_budget=10)
+    start = np.array([1, 1, 1])
+    found = improve(problem, start)
+    assert utility(problem, shared(problem, found)) >= utility(problem, shared(problem, start))
+    assert found.sum() <= 10
+    assert set(found) <= set(range(1, 6))
+
+
+def test_branching_closes_a_wide_gap_and_repeats_itself() -> None:
+    fleet = random_fleet(1, layers=6, classes=5, devices=80, max_rank=16, slope_noise=0.2)
+    problem = Problem.of(fleet, ranks=range(1, 17), round_time_s=30.0, min_depth=0)
+    plain = maximise_utility(problem, branching=False)
+    assert plain.bound is not None
+    assert plain.value < 0.98 * plain.bound
+    first, second = maximise_utility(problem), maximise_utility(problem)
+    assert first.allocation.rows.tolist() == second.allocation.rows.tolist()
+    assert first.bound == second.bound
+    assert first.certificate("utility").status == "gap_reached"
+    assert first.value >= plain.value
