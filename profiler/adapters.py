@@ -18,11 +18,6 @@ from profiler.schema import InputError, Training
 Batch = dict[str, Tensor]
 
 
-def ranks_at(layers: int, depth: int, rank: int) -> list[int]:
-    """Rank by layer, input first, of a uniform adapter on the last `depth` layers."""
-    return [0] * (layers - depth) + [rank] * depth
-
-
 def adapt(
     model: PreTrainedModel, anatomy: Anatomy, ranks: Sequence[int], training: Training
 ) -> PeftModel:
@@ -49,17 +44,28 @@ def adapt(
         fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
     )
     with warnings.catch_warnings():
-        # PEFT and older transformers know checkpointing by names that are on their way out.
+        # PEFT asks for checkpointing by a name that is on its way out.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = get_peft_model(model, config)
-        if training.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            # It makes the embeddings require gradients, which would draw every layer below
-            # the adapted ones into the graph.
-            model.disable_input_require_grads()
+    if training.gradient_checkpointing:
+        _recompute_activations(model)
     _check_trainable(adapted, anatomy, ranks)
     adapted.train()
     return adapted
+
+
+def _recompute_activations(model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise InputError(
+            f"{model.config.model_type} cannot recompute activations; leave out "
+            "--gradient-checkpointing"
+        )
+    # The second name is that of transformers before 5.
+    newer = getattr(model, "activation_checkpointing_enable", None)
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    # It makes the embeddings require gradients, which would draw every layer below the
+    # adapted ones into the graph.
+    model.disable_input_require_grads()
 
 
 def _check_trainable(adapted: PeftModel, anatomy: Anatomy, ranks: Sequence[int]) -> None:

@@ -160,6 +160,12 @@ def _task_class(config: PretrainedConfig, task: str) -> type[PreTrainedModel]:
             f"transformers has no {task} model for '{config.model_type}'; choose another "
             "--task or model"
         )
+    masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
+    if task == "causal-lm" and masked and not getattr(config, "is_decoder", False):
+        raise InputError(
+            f"task causal-lm: '{config.model_type}' is an encoder, which sees the words it "
+            "would have to foretell; choose --task classification"
+        )
     kind: type[PreTrainedModel] = mapping[type(config)]
     return kind
 

@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from click.core import ParameterSource
+from msgspec.structs import asdict
 
+from profiler.device_cli import device_options, device_task
 from profiler.fleet_cli import fleet
-from profiler.schema import InputError, Profile, Training, write
+from profiler.gain_cli import add_gain, check_gain, gain_options
+from profiler.schema import InputError, Profile, Training, read_profile, write
 
 __all__ = ["fleet", "profile"]
 
 
 @click.command()
-@click.argument("model")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile to write."
-)
+@click.argument("model", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile to write.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--sequence-length", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--sequence-length", type=click.IntRange(1), default=128, show_default=True)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -60,20 +63,156 @@ __all__ = ["fleet", "profile"]
 @click.option("--derive", is_flag=True, help="Work the costs out instead of measuring them.")
 @click.option("--hardware", help="With --derive: device of the catalogue.")
 @click.option("--mode", help="With --derive: its power mode.")
+@click.option(
+    "--check",
+    "checked",
+    is_flag=False,
+    flag_value="",
+    metavar="[PROFILE]",
+    help="Run configurations that no fit has seen and compare; measures first without PROFILE.",
+)
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="With --check: draw it, .svg or .png."
+)
+@gain_options
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="Key figures as JSON on stdout.")
-def profile(model: str, output: Path, derive: bool, as_json: bool, **options: Any) -> None:
-    """Measure what adapting MODEL costs on this machine, by depth and rank.
+@click.pass_context
+def profile(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    output: Path | None,
+    derive: bool,
+    checked: str | None,
+    picture: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Measure what adapting MODEL costs on this machine, by depth and rank.
 
     MODEL is a local Hugging Face folder (or a hub id in the local cache). With --derive the
     costs on a device of the hardware catalogue are worked out from its config.json, or from
-    a preset's name, without running anything.
+    a preset's name, without running anything. With --check a profile is held against
+    configurations that were not used for it.
+
+    \b
+    legend profile MODEL -o p.json
+    legend profile MODEL --check p.json --picture check.svg
+    legend profile roberta-base --derive --hardware jetson-tx2 -o p.json
+    legend profile MODEL --into p.json --gain fisher --data reviews.csv -o q.json
     """
-    if not output.parent.is_dir():
-        raise InputError(f"{output}: no folder {output.parent}; make it first")
-    training = _training(options)
-    made = _derive(model, training, options) if derive else _measure(model, training, options)
+    given = _given(ctx)
+    check_gain(given)
+    for path in filter(None, (output, picture)):
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: no folder {path.parent}; make it first")
+    if device_task(model, output, options, as_json=as_json):
+        return
+    if model is None:
+        raise click.UsageError("Missing argument 'MODEL'.")
+    if checked is not None:
+        made = _to_check(model, checked, output, options, given, derive=derive)
+        _check(made, model, picture, options, as_json=as_json)
+        return
+    if picture is not None:
+        raise InputError("--picture draws a check; add --check")
+    if output is None:
+        raise InputError("no file to write the profile to; name one with -o")
+    made = add_gain(_costs(model, options, given, derive=derive), model, options)
     write(output, made)
     _report(made, output, as_json=as_json)
+
+
+def _costs(
+    model: str, options: dict[str, Any], given: dict[str, Any], *, derive: bool
+) -> Profile:
+    """Profile with the analytic gain, or the one whose costs to keep."""
+    if options["into"]:
+        return read_profile(options["into"])
+    training = _training(options)
+    if derive:
+        return _derive(model, training, options, given)
+    return _measure(model, training, options)
+
+
+def _given(ctx: click.Context) -> dict[str, Any]:
+    """Options that the person gave, as opposed to defaults."""
+    named = ctx.get_parameter_source
+    return {
+        name: value
+        for name, value in ctx.params.items()
+        if named(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _to_check(
+    model: str,
+    path: str,
+    output: Path | None,
+    options: dict[str, Any],
+    given: dict[str, Any],
+    *,
+    derive: bool,
+) -> Profile:
+    """Read the profile to check, or measure it first."""
+    if derive or options["hardware"] or options["mode"]:
+        raise InputError("--check runs the model here; leave out --derive and its options")
+    if not path:
+        made = _measure(model, _training(options), options)
+        if output is not None:
+            write(output, made)
+        return made
+    if output is not None:
+        raise InputError(f"--check {path} writes no profile; leave out -o")
+    made = read_profile(Path(path))
+    _refuse_other(made, path, given)
+    return made
+
+
+def _refuse_other(made: Profile, path: str, given: dict[str, Any]) -> None:
+    """Refuse options that say another training step than the profile."""
+    said = {**asdict(made.training), **asdict(made.device)}
+    for name in sorted(given.keys() & (said.keys() | {"targets"})):
+        seen, expected = given[name], said.get(name, "in the profile")
+        if seen != expected:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{path}: {name} is {expected} there, {flag} says {seen}; leave {flag} out, or "
+                "measure another profile"
+            )
+
+
+def _check(
+    made: Profile,
+    model: str,
+    picture: Path | None,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    if picture is not None and picture.suffix not in (".svg", ".png"):
+        raise InputError(f"{picture}: ends in '{picture.suffix}'; expected .svg or .png")
+    from profiler.check import FULL_CHECK, QUICK_CHECK, check_profile
+    from profiler.progress import ProgressBar
+
+    effort = QUICK_CHECK if options["quick"] else FULL_CHECK
+    with ProgressBar() as listener:
+        report = check_profile(
+            made, model, effort=effort, seed=options["seed"], listener=listener
+        )
+    if picture is not None:
+        from profiler.check_picture import draw_check
+
+        draw_check(report, picture)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report.record()), indent=2))
+        return
+    from profiler.check_show import show_check
+
+    show_check(report)
+    if picture is not None:
+        click.echo(f"wrote {picture}")
 
 
 def _training(options: dict[str, Any]) -> Training:
@@ -110,13 +249,20 @@ def _measure(model: str, training: Training, options: dict[str, Any]) -> Profile
         )
 
 
-def _derive(model: str, training: Training, options: dict[str, Any]) -> Profile:
+def _derive(
+    model: str, training: Training, options: dict[str, Any], given: dict[str, Any]
+) -> Profile:
     if not options["hardware"]:
         raise InputError("--derive needs --hardware, a device of the catalogue")
     from profiler.derive import derive_profile
 
     return derive_profile(
-        model, options["hardware"], options["mode"], training, targets=_targets(options)
+        model,
+        options["hardware"],
+        options["mode"],
+        training,
+        targets=_targets(options),
+        options={name: str(value) for name, value in given.items() if name in options},
     )
 
 

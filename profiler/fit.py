@@ -14,19 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import nnls
 
 from profiler.probes import Probe, Sample, Seconds
 from profiler.schema import StepTime
+from profiler.spans import UNDISTURBED, Floats, low_mean, span_s, summarise
 
-# An undisturbed step waits a little for its other threads; more than this is other programs.
-UNDISTURBED = 1.1
 # How far two measurements of one machine lie apart, one sigma: idle, and among busy programs.
 REPEAT_FRACTION = 0.03
 DISTURBED_FRACTION = 0.04
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,29 +77,20 @@ def fit_time(
         Kind of each layer; layers alike are given one forward time.
     parameters_per_rank : sequence of int, shape (L,)
         LoRA parameters one rank adds, by layer.
-
-    Notes
-    -----
-    A planner wants the wall seconds of a device that does nothing else. The CPU seconds of
-    the main thread are nearly that, and hold still when other programs take the cores: with
-    four busy programs on two cores wall time tripled while they stayed within 8 %. They are
-    scaled by the ratio to wall seconds in the least disturbed tenth of all steps; where not
-    even those were undisturbed, the two are taken as equal.
     """
     timed = [s for s in samples if s.round >= 0]
-    ratio, busy = _wall_per_cpu(timed)
-    steps = [_span([s.step for s in timed if s.probe == i], ratio) for i in range(len(probes))]
-    seconds = np.array([low_mean(values) for values in steps])
+    found = summarise(timed, len(probes))
+    ratio, busy = found.wall_per_cpu, found.busy_fraction
     forward = _parts([s.parts for s in timed if s.parts], kinds, ratio)
     weight = forward[1:-1] / forward[1:-1].mean()
     size = np.array(parameters_per_rank, dtype=np.float64)
     size /= size.mean()
     rows = np.array([_row(p, weight, size) for p in probes])
-    (bare, top, deeper, rank_s), residual = _solve(rows, seconds)
+    (bare, top, deeper, rank_s), residual = _solve(rows, found.seconds)
     parts = forward * bare / forward.sum()
     backward = deeper * weight
     backward[-1] = top * weight[-1]
-    noise = float(np.mean([_standard_error(values) for values in steps]))
+    noise = float(found.noise_fraction.mean())
     return TimeFit(
         time=StepTime(
             embedding_s=float(parts[0]),
@@ -121,34 +108,14 @@ def fit_time(
     )
 
 
-def low_mean(values: Floats) -> float:
-    """Mean of the lower half: what disturbs a step can only make it longer."""
-    return float(np.sort(values)[: (len(values) + 1) // 2].mean())
-
-
-def _wall_per_cpu(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Ratio of the clocks when undisturbed, and how far the median lies above it."""
-    cpu = np.array([s.step.cpu_s for s in samples])
-    if not cpu.all():
-        return 1.0, 0.0
-    ratios = np.array([s.step.wall_s for s in samples]) / cpu
-    least = float(np.quantile(ratios, 0.1))
-    ratio = least if least < UNDISTURBED else 1.0
-    return ratio, float(np.median(ratios)) / ratio - 1
-
-
 def _repeat(busy: float) -> float:
     return DISTURBED_FRACTION if busy > UNDISTURBED - 1 else REPEAT_FRACTION
-
-
-def _span(spans: Sequence[Seconds], ratio: float) -> Floats:
-    return np.array([s.cpu_s * ratio if s.cpu_s else s.wall_s for s in spans])
 
 
 def _parts(splits: Sequence[Sequence[Seconds]], kinds: Sequence[int], ratio: float) -> Floats:
     """Seconds of embeddings, layers and head at depth 0; layers of a kind share their mean."""
     columns = zip(*splits, strict=True)
-    parts = np.array([low_mean(_span(column, ratio)) for column in columns])
+    parts = np.array([low_mean(span_s(column, ratio)) for column in columns])
     layers = parts[1:-1]
     for kind in set(kinds):
         alike = np.array(kinds) == kind
@@ -170,10 +137,3 @@ def _solve(rows: Floats, seconds: Floats) -> tuple[Floats, float]:
     coefficients, norm = nnls(scaled, np.ones(len(seconds)))
     freedom = max(1, len(seconds) - rows.shape[1])
     return coefficients, float(norm / np.sqrt(freedom))
-
-
-def _standard_error(values: Floats) -> float:
-    low = np.sort(values)[: (len(values) + 1) // 2]
-    if len(low) < 2:
-        return float(abs(values.mean() / values.min() - 1))
-    return float(low.std(ddof=1) / np.sqrt(len(low)) / low.mean())

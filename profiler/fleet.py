@@ -5,8 +5,7 @@ of the costs is the measured one and only the scale of the time is derived.
 """
 
 import math
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +22,12 @@ from profiler.derive import (
     setting_for,
 )
 from profiler.families import READERS
-from profiler.hardware import Hardware, find_hardware
+from profiler.fleet_devices import DOWNLINK_RATIO, UPLINK_MBIT_PER_S, draw_devices
+from profiler.hardware import Hardware, find_hardware, read_catalogue
 from profiler.roofline import full_depth_step_s, step_time
 from profiler.schema import (
     DeviceClass,
     Fleet,
-    FleetDevice,
     InputError,
     Memory,
     Origin,
@@ -38,7 +37,7 @@ from profiler.schema import (
     provenance,
 )
 
-__all__ = ["PRESETS", "FleetRequest", "preset_fleet"]
+__all__ = ["PRESETS", "FleetRequest", "other_modes", "preset_fleet"]
 
 # Counts by device and power mode. The split of 80 devices into 30, 40 and 10 is what we
 # believe LEGEND's testbed to be (arXiv 2412.20004); the modes in equal parts are our choice.
@@ -58,13 +57,6 @@ PRESETS: dict[str, dict[str, int]] = {
     }
 }
 
-BYTES_PER_S_PER_MBIT = 125_000.0
-UPLINK_MBIT_PER_S = (1.0, 30.0)
-DOWNLINK_RATIO = (1.0, 3.0)
-LATENCY_S = (0.02, 0.2)
-EXAMPLES = (160, 1600)
-# The rest of a device's memory is taken by its system and other programs.
-MEMORY_FRACTION = (0.3, 0.8)
 MOST_DEVICES = 1_000_000
 
 
@@ -90,6 +82,8 @@ class FleetRequest:
         A measured profile to take model, memory and the shape of the time from.
     profile_path : Path or None
         Its file.
+    all_modes : bool
+        Whether classes of the boards' other power modes are there too, for traces.
     options : mapping of str to str
         Options the person gave, for the record.
     """
@@ -102,6 +96,7 @@ class FleetRequest:
     training: Training = DEFAULT_TRAINING
     profile: Profile | None = None
     profile_path: Path | None = None
+    all_modes: bool = False
     options: Mapping[str, str]
 
 
@@ -111,6 +106,8 @@ def preset_fleet(request: FleetRequest) -> Fleet:
     The same request gives the same fleet, byte for byte.
     """
     groups = _groups(request)
+    if request.all_modes:
+        groups |= dict.fromkeys(other_modes(groups), 0)
     hardware = [find_hardware(label) for label in groups]
     if request.profile is None:
         first = derive_profile(
@@ -134,7 +131,9 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         lora=source.lora,
         gain=source.gain,
         classes=classes,
-        devices=_devices(request, hardware, list(groups.values())),
+        devices=draw_devices(
+            hardware, list(groups.values()), request.seed, request.local_steps
+        ),
     )
 
 
@@ -155,6 +154,13 @@ def _groups(request: FleetRequest) -> dict[str, int]:
     for label in by_remainder[: wanted - sum(counts.values())]:
         counts[label] += 1
     return {label: count for label, count in counts.items() if count}
+
+
+def other_modes(labels: Collection[str]) -> list[str]:
+    """Labels of all further power modes of the boards that `labels` names."""
+    boards = {find_hardware(label).id for label in labels}
+    known = {find_hardware(label).label for label in labels}
+    return [h.label for h in read_catalogue() if h.id in boards and h.label not in known]
 
 
 def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> list[DeviceClass]:
@@ -254,43 +260,3 @@ def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[st
             "fast, examples log-uniform, latency and memory uniform; assumptions",
         ),
     }
-
-
-def _devices(
-    request: FleetRequest, hardware: Sequence[Hardware], counts: Sequence[int]
-) -> list[FleetDevice]:
-    # The standard library's generator gives the same numbers on every machine and version.
-    generator = random.Random(request.seed)
-    return [
-        _device(request, device, number, generator)
-        for device, count in zip(hardware, counts, strict=True)
-        for number in range(1, count + 1)
-    ]
-
-
-def _device(
-    request: FleetRequest, hardware: Hardware, number: int, generator: random.Random
-) -> FleetDevice:
-    uplink = _log_uniform(generator, *UPLINK_MBIT_PER_S) * BYTES_PER_S_PER_MBIT
-    ratio = _uniform(generator, *DOWNLINK_RATIO)
-    latency = _uniform(generator, *LATENCY_S)
-    examples = _log_uniform(generator, *EXAMPLES)
-    share = _uniform(generator, *MEMORY_FRACTION)
-    return FleetDevice(
-        name=f"{hardware.id}-{hardware.mode}-{number:02d}",
-        device_class=hardware.label,
-        uplink_bytes_per_s=float(round(uplink)),
-        downlink_bytes_per_s=float(round(uplink * ratio)),
-        latency_s=round(latency, 3),
-        examples=round(examples),
-        local_steps=request.local_steps,
-        memory_bytes=round(hardware.memory_bytes * share),
-    )
-
-
-def _uniform(generator: random.Random, low: float, high: float) -> float:
-    return low + (high - low) * generator.random()
-
-
-def _log_uniform(generator: random.Random, low: float, high: float) -> float:
-    return low * float((high / low) ** generator.random())

@@ -1,10 +1,17 @@
-"""``legend fleet``: describe the devices that fine-tune together."""
+"""``legend fleet``: describe the devices that fine-tune together, and how they change."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from profiler.trace_cli import (
+    fleet_from_trace,
+    take_trace_options,
+    trace_options,
+    write_trace,
+)
 
 if TYPE_CHECKING:
     from profiler.schema import Fleet, Profile, Training
@@ -33,6 +40,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--sequence-length", type=click.IntRange(1, 2**20), help="Tokens.  [128]")
 @click.option("--task", type=click.Choice(["classification", "causal-lm"]))
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]))
+@click.option("--all-modes", is_flag=True, help="Also classes that no device starts in.")
+@trace_options
 @click.option("-o", "--output", type=FILE, default=Path("fleet.json"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on stdout.")
 def fleet(
@@ -45,23 +54,45 @@ def fleet(
 ) -> None:
     """Describe a fleet: PRESET (paper-80), or a table of devices.
 
-    Costs come from closed forms and the hardware catalogue, or from measured profiles.
+    Costs come from closed forms and the hardware catalogue, or from measured profiles. With
+    --trace, how modes, bandwidth and availability change goes into a second file; with --at,
+    a fleet is read and written as it stands at one moment of such a trace.
     """
     from profiler.schema import write
 
-    if (preset is None) == (table is None):
-        raise click.UsageError("give a preset (paper-80) or --from devices.csv, not both")
-    made = (
-        _from_preset(preset, profiles, options)
-        if preset is not None
-        else _from_table(table or Path(), profiles, options)
-    )
+    shape = take_trace_options(options)
+    trace, at, base = (options.pop(name) for name in ("trace", "at", "base"))
+    given = [name for name in (preset, table) if name is not None]
+    if at is not None and not given and not profiles:
+        made = fleet_from_trace(base, trace, at)
+    elif at is None and base is None and len(given) == 1:
+        if trace == output:
+            raise click.UsageError(f"--trace and --output are both {output}; name two files")
+        options["all_modes"] |= trace is not None
+        made = _from_source(preset, table, profiles, options)
+    else:
+        raise click.UsageError(
+            "give one of: a preset (paper-80), --from devices.csv, or --at with --fleet"
+        )
     write(output, made)
-    summary = _summary(made, output)
+    if at is None and trace is not None:
+        write_trace(made, output, trace, options["seed"], shape)
+    _report(_summary(made, output, trace if at is None else None), as_json=as_json)
+
+
+def _report(summary: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary))
     else:
         _print(summary)
+
+
+def _from_source(
+    preset: str | None, table: Path | None, paths: tuple[Path, ...], options: dict[str, Any]
+) -> "Fleet":
+    if preset is not None:
+        return _from_preset(preset, paths, options)
+    return _from_table(table or Path(), paths, options)
 
 
 def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) -> "Fleet":
@@ -80,6 +111,7 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
             training=_training(options),
             profile=profile[0] if profile else None,
             profile_path=paths[0] if paths else None,
+            all_modes=options["all_modes"],
             options=_given(options),
         )
     )
@@ -100,6 +132,7 @@ def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -
             model=options["model"],
             training=_training(options),
             local_steps=options["local_steps"],
+            all_modes=options["all_modes"],
             options=_given(options),
         )
     )
@@ -127,14 +160,19 @@ def _training(options: dict[str, Any]) -> "Training":
 
 
 def _given(options: dict[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in options.items() if value not in (None, "")}
+    return {
+        name: str(value)
+        for name, value in options.items()
+        if value not in (None, "") and value is not False
+    }
 
 
-def _summary(made: "Fleet", output: Path) -> dict[str, Any]:
+def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
     from profiler.roofline import full_depth_step_s
 
     return {
         "output": str(output),
+        "trace": None if trace is None else str(trace),
         "model": made.model.name,
         "layers": made.model.layers,
         "devices": sum(d.count for d in made.devices),
@@ -151,8 +189,9 @@ def _summary(made: "Fleet", output: Path) -> dict[str, Any]:
 
 
 def _range(made: "Fleet", name: str) -> list[float]:
+    """Slowest and fastest uplink of a class; empty where no device is in it."""
     speeds = [d.uplink_bytes_per_s for d in made.devices if d.device_class == name]
-    return [min(speeds), max(speeds)]
+    return [min(speeds), max(speeds)] if speeds else []
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -164,13 +203,15 @@ def _print(summary: dict[str, Any]) -> None:
     for header in ("devices", "step at full depth, rank 8", "uplink"):
         table.add_column(header, justify="right")
     for row in summary["classes"]:
-        slow, fast = (speed * 8e-6 for speed in row["uplink_bytes_per_s"])
+        speeds = " to ".join(f"{speed * 8e-6:.1f}" for speed in row["uplink_bytes_per_s"])
         table.add_row(
             row["name"],
             str(row["devices"]),
             f"{row['full_depth_step_s']:.3g} s",
-            f"{slow:.1f} to {fast:.1f} Mb/s",
+            f"{speeds} Mb/s" if speeds else "",
         )
     console = Console(stderr=True)
     console.print(table)
     console.print(f"Wrote {summary['output']}")
+    if summary["trace"]:
+        console.print(f"Wrote {summary['trace']}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
+from profiler.fleet import other_modes
 from profiler.fleet_csv import by_label, class_names, read_devices
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
@@ -37,6 +38,9 @@ class TableRequest:
         For the catalogue: what is trained and how.
     local_steps : int
         Training steps a round where the table does not say.
+    all_modes : bool
+        Whether classes that no device starts in are there too, for traces: those of all
+        profiles, or of the other power modes of the catalogue's boards.
     options : mapping of str to str
         Options the person gave, for the record.
     """
@@ -47,6 +51,7 @@ class TableRequest:
     model: str
     training: Training
     local_steps: int
+    all_modes: bool = False
     options: Mapping[str, str]
 
 
@@ -60,6 +65,7 @@ def table_fleet(request: TableRequest) -> Fleet:
         known = ", ".join(dict.fromkeys(h.id for h in read_catalogue())) + " (/mode)"
     devices = read_devices(request.path, classes, request.local_steps, known)
     used = {d.device_class for d in devices}
+    unique = {c.name: c for c in classes.values()}
     first = profiles[0]
     return Fleet(
         provenance=provenance(
@@ -74,7 +80,7 @@ def table_fleet(request: TableRequest) -> Fleet:
         training=first.training,
         lora=first.lora,
         gain=first.gain,
-        classes=[c for c in {c.name: c for c in classes.values()}.values() if c.name in used],
+        classes=[c for c in unique.values() if request.all_modes or c.name in used],
         devices=devices,
     )
 
@@ -96,6 +102,11 @@ def _from_catalogue(request: TableRequest) -> tuple[list[Profile], dict[str, Dev
         except InputError:
             continue
         by_name[name] = derive_profile(model, label, None, request.training)
+    if request.all_modes:
+        for label in other_modes(
+            [p.device.name + "/" + p.device.mode for p in by_name.values()]
+        ):
+            by_name[label] = derive_profile(model, label, None, request.training)
     classes = {name: _class_of(profile) for name, profile in by_name.items()}
     return list(by_name.values()), classes
 

@@ -2,43 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from profiler.launch import Worker
-from profiler.probes import Processor, Request, Sample, choose_probes
-from profiler.schema import Profile, Training
+from profiler.launch import MemoryProcess, TimeProcess
+from profiler.listener import Listener, Silence
+from profiler.probes import (
+    MemoryRequest,
+    Processor,
+    Ready,
+    Request,
+    Sample,
+    Setup,
+    calibration_ranks,
+    choose_probes,
+)
+from profiler.schema import Memory, Profile, Training
 
 if TYPE_CHECKING:
+    from profiler.excess import Excess
     from profiler.fit import TimeFit
+    from profiler.survey import Survey
 
 # Above this, a person should know that the figures are shaky, and what to do.
 ERROR_FRACTION = 0.05
-
-
-class Listener(Protocol):
-    """Follows a measurement."""
-
-    def stage(self, name: str, steps: int) -> None:
-        """A stage of so many steps begins."""
-
-    def advance(self) -> None:
-        """One step of the stage is done."""
-
-    def note(self, text: str) -> None:
-        """Something a person should know."""
-
-
-class Silence:
-    """A listener that ignores everything."""
-
-    def stage(self, name: str, steps: int) -> None:
-        """Ignore it."""
-
-    def advance(self) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +89,8 @@ def measure_profile(
         If the folder is no model that can be profiled, or there is no such processor.
     """
     listener = listener or Silence()
-    with Worker(threads) as worker:
-        # Imported here: both processes load their libraries at the same time.
+    with TimeProcess(threads) as timer, MemoryProcess(threads) as trainer:
+        # Imported here: all processes load their libraries at the same time.
         from profiler.fit import fit_time
         from profiler.record import make_profile
         from profiler.survey import survey
@@ -112,38 +98,69 @@ def measure_profile(
         found = survey(model, training, targets, processor)
         for note in found.notes:
             listener.note(note)
-        request = Request(
+        setup = Setup(
             model=model,
             training=found.training,
             targets=list(targets),
-            probes=choose_probes(found.anatomy.model.layers, quick=effort.quick),
-            rounds=effort.rounds,
-            warmup=effort.warmup,
-            patience_s=effort.patience_s,
             processor=processor,
             seed=seed,
         )
-        worker.submit(request)
-        listener.stage("counting memory", found.probe_count)
-        memory = found.count_memory(listener.advance)
-        listener.stage("loading the model", 1)
-        ready = worker.ready()
-        listener.advance()
-        samples = _time(worker, request, listener)
+        memory, excess = _measure_memory(trainer, setup, found, listener)
+        layers = found.anatomy.model.layers
+        probes = choose_probes(layers, quick=effort.quick)
+        request = time_request(setup, [p.ranks(layers) for p in probes], effort)
+        ready, samples = time_steps(timer, request, listener)
     lora = found.anatomy.lora
-    fit = fit_time(request.probes, samples, found.anatomy.kinds, lora.parameters_per_rank)
+    fit = fit_time(probes, samples, found.anatomy.kinds, lora.parameters_per_rank)
     _warn(fit, listener)
-    return make_profile(found, request, ready, memory, fit)
+    return make_profile(found, setup, probes, ready, fit, memory, excess)
 
 
-def _time(worker: Worker, request: Request, listener: Listener) -> list[Sample]:
-    steps = (request.rounds + request.warmup) * len(request.probes)
+def _measure_memory(
+    process: MemoryProcess, setup: Setup, found: "Survey", listener: Listener
+) -> tuple[Memory, "Excess"]:
+    """Count the tensors of a step here while the process trains one configuration."""
+    from profiler.excess import Excess
+
+    ranks = calibration_ranks(found.anatomy.model.layers)
+    process.submit(MemoryRequest(setup=setup, ranks=ranks))
+    listener.stage("counting memory", found.probe_count + 1)
+    memory = found.count_memory(listener.advance)
+    counted = found.count_peaks(ranks).peak_bytes
+    # Waited for before anything is timed: two models at once may not fit.
+    excess = Excess(ranks=ranks, growth=process.growth(), counted_bytes=counted)
+    listener.advance()
+    return memory, excess
+
+
+def time_request(
+    setup: Setup, configurations: Sequence[Sequence[int]], effort: Effort
+) -> Request:
+    """Say that these rank lists are to be timed."""
+    return Request(
+        setup=setup,
+        configurations=[list(ranks) for ranks in configurations],
+        rounds=effort.rounds,
+        warmup=effort.warmup,
+        patience_s=effort.patience_s,
+    )
+
+
+def time_steps(
+    process: TimeProcess, request: Request, listener: Listener
+) -> tuple[Ready, list[Sample]]:
+    """Build the model in the timing process and time it."""
+    process.submit(request)
+    listener.stage("loading the model", 1)
+    ready = process.ready()
+    listener.advance()
+    steps = (request.rounds + request.warmup) * len(request.configurations)
     listener.stage("timing steps", steps)
     samples = []
-    for sample in worker.samples():
+    for sample in process.samples():
         samples.append(sample)
         listener.advance()
-    return samples
+    return ready, samples
 
 
 def _warn(fit: "TimeFit", listener: Listener) -> None:

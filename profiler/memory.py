@@ -1,30 +1,29 @@
 """Peak memory of a training step, to the byte, without running it.
 
 The step runs on fake tensors (shapes, no data). A dispatch mode sees every tensor that is
-born and, by weak references on storages, when it dies. A few such probes give an affine
-model per phase: a table by depth plus a slope by rank.
+born and, by weak references on storages, when it dies.
+
+In float32 on a CPU this equals the events of torch's own allocator, byte for byte. Not seen
+is what never becomes a tensor of Python's: 12 bytes of scalars in AdamW's kernel, scratch
+inside bfloat16 kernels (a few KB), and under recomputation the state of the random number
+generator, 5 KB for each layer.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from profiler.adapters import Step, adapt, make_batch, ranks_at
+from profiler.adapters import Step, adapt, make_batch
 from profiler.anatomy import Anatomy
 from profiler.checkpoint import Checkpoint, build
-from profiler.schema import DepthCost, Memory, Training
-
-# Ranks of the probes: the slope between them holds for the ranks people use.
-LOW_RANK = 4
-HIGH_RANK = 32
+from profiler.schema import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +53,14 @@ class Peaks:
         return self.frozen_bytes + max(phases)
 
 
+# Autograd scatters gradients into fresh zeros in place, but where a mode watches it takes the
+# form that makes a copy.
+_IN_PLACE = {
+    torch.ops.aten.scatter_add.default: torch.ops.aten.scatter_add_.default,
+    torch.ops.aten.index_add.default: torch.ops.aten.index_add_.default,
+}
+
+
 class StorageMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of live storages; `live` now and `peak` since `restart`."""
 
@@ -66,7 +73,7 @@ class StorageMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = _IN_PLACE.get(func, func)(*args, **(kwargs or {}))
         for value in tree_iter(out):
             if isinstance(value, Tensor):
                 self.add(value)
@@ -120,95 +127,6 @@ def _vocabulary(config: Any) -> int:
     return int(config.vocab_size)
 
 
-def memory_model(
-    checkpoint: Checkpoint,
-    anatomy: Anatomy,
-    training: Training,
-    advance: Callable[[], None] = lambda: None,
-) -> Memory:
-    """Predict the peak of every depth and rank from a few exact probes.
-
-    Peaks are affine in the ranks and, from depth 1 to L - 1, in the depth; at depth L the
-    input of the layers need not be kept, so the ends of that range and L are probed. A model
-    of unlike blocks is probed at every depth. ``framework_bytes`` is left 0: it belongs to a
-    process, not to the step.
-
-    Parameters
-    ----------
-    checkpoint, anatomy, training
-        The model and the training step.
-    advance : callable
-        Called after each of `probe_count(anatomy)` probes.
-    """
-
-    def peaks_at(depth: int, rank: int) -> Peaks:
-        ranks = ranks_at(anatomy.model.layers, depth, rank)
-        found = probe(checkpoint, anatomy, training, ranks)
-        advance()
-        return found
-
-    low = {depth: peaks_at(depth, LOW_RANK) for depth in _low_depths(anatomy)}
-    high = {depth: peaks_at(depth, HIGH_RANK) for depth in _high_depths(anatomy)}
-    depth, rank = _held_out(anatomy)
-    witness = peaks_at(depth, rank)
-
-    def affine(phase: str) -> DepthCost:
-        return _affine(
-            anatomy.model.layers,
-            {k: getattr(p, phase) for k, p in low.items()},
-            {k: getattr(p, phase) for k, p in high.items()},
-        )
-
-    phases = {n: affine(n) for n in ("forward_bytes", "backward_bytes", "optimizer_bytes")}
-    frozen = low[1].frozen_bytes
-    predicted = frozen + max(
-        p.by_depth[depth] + rank * sum(p.per_rank[-depth:]) for p in phases.values()
-    )
-    saved = affine("saved_bytes").by_depth
-    return Memory(
-        weights_bytes=frozen,
-        framework_bytes=0,
-        activation_bytes=[max(0.0, float(d)) for d in np.diff(saved)[::-1]],
-        error_fraction=abs(predicted / witness.peak_bytes - 1),
-        **phases,
-    )
-
-
-def probe_count(anatomy: Anatomy) -> int:
-    """Number of probes that `memory_model` runs."""
-    return len(_low_depths(anatomy)) + len(_high_depths(anatomy)) + 1
-
-
-def _low_depths(anatomy: Anatomy) -> list[int]:
-    layers = anatomy.model.layers
-    few = {0, 1, min(2, layers), layers - 1, layers}
-    return sorted(few if anatomy.uniform else range(layers + 1))
-
-
-def _high_depths(anatomy: Anatomy) -> list[int]:
-    layers = anatomy.model.layers
-    return sorted({1, layers} if anatomy.uniform else range(1, layers + 1))
-
-
-def _held_out(anatomy: Anatomy) -> tuple[int, int]:
-    return max(1, anatomy.model.layers * 2 // 3), (LOW_RANK + HIGH_RANK) // 2
-
-
-def _affine(layers: int, low: dict[int, int], high: dict[int, int]) -> DepthCost:
-    """Fit ``by_depth`` and ``per_rank`` to bytes by depth at the two probed ranks."""
-    slopes = {k: (high[k] - low[k]) / (HIGH_RANK - LOW_RANK) for k in high}
-    depths = range(layers + 1)
-    # slope[k]: bytes that one rank on each of the last k layers adds.
-    slope = np.interp(depths, [0, *slopes], [0.0, *slopes.values()])
-    at_low = np.interp(depths, list(low), list(low.values()))
-    per_rank = np.maximum(np.diff(slope)[::-1], 0.0)
-    summed = np.concatenate([[0.0], np.cumsum(per_rank[::-1])])
-    return DepthCost(
-        by_depth=[max(0.0, float(v)) for v in at_low - LOW_RANK * summed],
-        per_rank=[float(v) for v in per_rank],
-    )
-
-
 def _swap(model: nn.Module) -> Iterator[Tensor]:
     """Replace meta tensors by fake CPU tensors; yields the originals, to keep their ids."""
     fakes: dict[int, Tensor] = {}
@@ -236,10 +154,11 @@ def measure(step: Step) -> Peaks:
         meter.restart()
         before = meter.live
         loss = step.forward()
-        forward, saved = meter.peak, meter.live - before
+        numbers = _number_bytes(loss)
+        forward, saved = meter.peak + numbers, meter.live - before + numbers
         meter.restart()
         step.backward(loss)
-        backward = meter.peak
+        backward = meter.peak + numbers
         del loss
         meter.restart()
         step.update()
@@ -251,6 +170,37 @@ def measure(step: Step) -> Peaks:
         backward_bytes=backward - frozen,
         optimizer_bytes=optimizer - frozen,
     )
+
+
+def _number_bytes(loss: Tensor) -> int:
+    """Bytes of the Python numbers that autograd keeps, as the factor alpha / r of each adapter.
+
+    It makes a tensor of every number that scales a trained one and keeps it until the
+    backward pass. No dispatch mode and no hook sees them.
+    """
+    total, seen, pending = 0, set[Any](), [loss.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        pending.extend(before for before, _ in node.next_functions)
+        number = _kept_number(node)
+        total += 0 if number is None else number.element_size()
+    return total
+
+
+def _kept_number(node: Any) -> Tensor | None:
+    raw = getattr(node, "_raw_saved_other", None)
+    # What has a hook is no number, and to look at it would set off a recomputation.
+    if raw is None or getattr(raw, "unpack_hook", raw) is not None:
+        return None
+    other: Tensor | None = getattr(node, "_saved_other", None)
+    return other if other is not None and other.dim() == 0 and _is_number(other) else None
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float64, torch.int64)
 
 
 def _count_held(meter: StorageMeter, step: Step) -> int:

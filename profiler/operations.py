@@ -37,13 +37,15 @@ def elementwise(
     *,
     saved: tuple[Storage, ...] = (),
     itemsize: int = 0,
+    functions: int = 0,
 ) -> Tensor:
     """An operation that reads its inputs and writes an output once."""
     size = elements or max(x.elements for x in inputs)
     width = itemsize or max(x.itemsize for x in inputs)
     moved = sum(x.nbytes for x in inputs) + size * width
     edges = tuple(e for x in inputs for e in tape.edge(x, 0.0, size * width))
-    return tape.emit(size, edges, Cost(0.0, moved), saved=saved, itemsize=width)
+    cost = Cost(0.0, moved, functions=functions)
+    return tape.emit(size, edges, cost, saved=saved, itemsize=width)
 
 
 def add(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ def saves_output(tape: Tape, x: Tensor) -> Tensor:
     """An elementwise operation whose gradient needs its output, such as tanh or softmax."""
     held = Storage(tape, x.nbytes)
     edges = tape.edge(x, 0.0, 2 * x.nbytes)
-    cost = Cost(0.0, 2.0 * x.nbytes)
+    cost = Cost(0.0, 2.0 * x.nbytes, functions=x.elements)
     return tape.emit(x.elements, edges, cost, saved=(held,), itemsize=x.itemsize, storage=held)
 
 
@@ -161,7 +163,7 @@ def dropout(tape: Tape, x: Tensor, active: bool) -> Tensor:
     if not active:
         return x
     mask = Storage(tape, x.elements if tape.fused else x.nbytes)
-    cost = Cost(0.0, 2.0 * x.nbytes + mask.nbytes)
+    cost = Cost(0.0, 2.0 * x.nbytes + mask.nbytes, random_numbers=x.elements)
     edges = tape.edge(x, 0.0, x.nbytes + mask.nbytes)
     return tape.emit(x.elements, edges, cost, saved=(mask,), itemsize=x.itemsize)
 
@@ -194,7 +196,7 @@ def activate(tape: Tape, x: Tensor, name: str) -> Tensor:
     """Activation function by its Hugging Face name."""
     if name in ("gelu_new", "gelu_fast"):
         return _composed_gelu(tape, x)
-    return elementwise(tape, (x,), saved=(x.storage,))
+    return elementwise(tape, (x,), saved=(x.storage,), functions=x.elements)
 
 
 def _composed_gelu(tape: Tape, x: Tensor) -> Tensor:

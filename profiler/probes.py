@@ -1,4 +1,4 @@
-"""What is timed, and the messages between the profiler and its timing process."""
+"""What is measured, and the messages between the profiler and its processes."""
 
 from typing import Literal
 
@@ -25,25 +25,56 @@ class Probe(Struct, frozen=True, kw_only=True):
     depth: int
     rank: int
 
+    def ranks(self, layers: int) -> list[int]:
+        """Rank by layer, input first."""
+        return ranks_at(layers, self.depth, self.rank)
+
+
+def ranks_at(layers: int, depth: int, rank: int) -> list[int]:
+    """Rank by layer, input first, of a uniform adapter on the last `depth` layers."""
+    return [0] * (layers - depth) + [rank] * depth
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """What is trained, and where.
+
+    Attributes
+    ----------
+    model : str
+        A Hugging Face model folder, or a hub id in the local cache.
+    training : Training
+        A step that the model can do.
+    targets : list of str
+        Modules to adapt; none for the family's own.
+    processor : {'cpu', 'cuda'}
+        What computes.
+    seed : int
+        Seed of weights, batch and order.
+    """
+
+    model: str
+    training: Training
+    targets: list[str]
+    processor: Processor
+    seed: int
+
 
 class Request(Struct, frozen=True, kw_only=True):
     """What to time.
 
     Attributes
     ----------
+    configurations : list of list of int, shape (C, L)
+        Rank by layer, input first.
     patience_s : float
         Once it is over, and `MIN_ROUNDS` rounds are complete, timing stops.
     """
 
-    model: str
-    training: Training
-    targets: list[str]
-    probes: list[Probe]
+    setup: Setup
+    configurations: list[list[int]]
     rounds: int
     warmup: int
     patience_s: float
-    processor: Processor
-    seed: int
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag=True):
@@ -51,13 +82,10 @@ class Ready(Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes
     ----------
-    framework_bytes : int
-        What the process took before that.
     threads : int
         CPU threads it computes with.
     """
 
-    framework_bytes: int
     threads: int
 
 
@@ -67,13 +95,13 @@ class Sample(Struct, frozen=True, kw_only=True, tag=True):
     Attributes
     ----------
     probe : int
-        Index of the probe.
+        Index of the configuration.
     round : int
         Round it was timed in; rounds below 0 are warm-up.
     step : Seconds
         The whole step.
     parts : list of Seconds, shape (L + 2,)
-        Embeddings, each layer's forward pass, and the rest; only of probes at depth 0.
+        Embeddings, each layer's forward pass, and the rest; only at depth 0.
     """
 
     probe: int
@@ -88,9 +116,42 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
     message: str
 
 
-Message = Ready | Sample | Refused
+class MemoryRequest(Struct, frozen=True, kw_only=True):
+    """A configuration whose process is to be watched.
+
+    Attributes
+    ----------
+    ranks : list of int, shape (L,)
+        Rank by layer, input first.
+    """
+
+    setup: Setup
+    ranks: list[int]
+
+
+class Growth(Struct, frozen=True, kw_only=True, tag=True):
+    """What a training process took.
+
+    Attributes
+    ----------
+    base_bytes : int
+        Resident before the model was built: interpreter and libraries.
+    peak_bytes : int
+        Most that was resident while it trained.
+    """
+
+    base_bytes: int
+    peak_bytes: int
+
+
+Message = Ready | Sample | Refused | Growth
 
 MIN_ROUNDS = 2
+
+
+def calibration_ranks(layers: int) -> list[int]:
+    """Configuration whose process is watched for what it takes beyond the tensors."""
+    return ranks_at(layers, max(1, layers // 2), 8)
 
 
 def choose_probes(layers: int, *, quick: bool) -> list[Probe]:

@@ -1,44 +1,56 @@
 """The measured profile as a file: figures, and where each comes from."""
 
 import platform
+from collections.abc import Sequence
 
 import psutil
 import torch
 from msgspec.structs import replace
 
 from profiler.checkpoint import Checkpoint
+from profiler.excess import Excess
 from profiler.fit import TimeFit
 from profiler.gain import default_gain
-from profiler.launch import ENVIRONMENT
-from profiler.probes import Processor, Ready, Request
+from profiler.launch import TIME_ENVIRONMENT
+from profiler.probes import Probe, Processor, Ready, Setup
 from profiler.schema import Device, Memory, Origin, Profile, provenance
 from profiler.survey import Survey
 
 
 def make_profile(
-    found: Survey, request: Request, ready: Ready, memory: Memory, fit: TimeFit
+    found: Survey,
+    setup: Setup,
+    probes: Sequence[Probe],
+    ready: Ready,
+    fit: TimeFit,
+    memory: Memory,
+    excess: Excess,
 ) -> Profile:
     """Put a profile together from its measured parts."""
     model = found.anatomy.model
     gain = default_gain(model.layers)
     return Profile(
         provenance=provenance(
-            seed=request.seed,
-            options=_options(found.checkpoint, request, fit),
+            seed=setup.seed,
+            options={
+                **_options(found.checkpoint, setup, probes, fit),
+                **excess.options(),
+            },
             inputs=[found.checkpoint.config_path],
-            origins=_origins(gain.method),
+            origins={**_origins(gain.method), "memory.framework_bytes": excess.origin()},
         ),
         model=model,
-        training=request.training,
+        training=setup.training,
         lora=found.anatomy.lora,
         gain=gain,
-        device=_device(request.processor, ready.threads),
+        device=device_here(setup.processor, ready.threads),
         time=fit.time,
-        memory=replace(memory, framework_bytes=ready.framework_bytes),
+        memory=replace(memory, framework_bytes=excess.framework_bytes),
     )
 
 
-def _device(processor: Processor, threads: int) -> Device:
+def device_here(processor: Processor, threads: int) -> Device:
+    """Describe this machine, or its GPU."""
     if processor == "cuda":
         card = torch.cuda.get_device_properties(0)
         return Device(name=card.name, processor="cuda", memory_bytes=card.total_memory)
@@ -50,16 +62,19 @@ def _device(processor: Processor, threads: int) -> Device:
     )
 
 
-def _options(checkpoint: Checkpoint, request: Request, fit: TimeFit) -> dict[str, str]:
+def _options(
+    checkpoint: Checkpoint, setup: Setup, probes: Sequence[Probe], fit: TimeFit
+) -> dict[str, str]:
     """How it was measured, and how well that went."""
-    probes = " ".join(f"({p.depth},{p.rank})" for p in request.probes)
     return {
         "weights": "loaded" if checkpoint.has_weights else "random",
         "torch": str(torch.__version__),
-        "targets": ",".join(request.targets) or "default",
-        "time_probes_depth_rank": probes,
+        "targets": ",".join(setup.targets) or "default",
+        "time_probes_depth_rank": " ".join(f"({p.depth},{p.rank})" for p in probes),
         "time_rounds": str(fit.rounds),
-        "time_environment": " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),
+        "time_environment": " ".join(
+            f"{name}={value}" for name, value in TIME_ENVIRONMENT.items()
+        ),
         "time_wall_per_cpu": f"{fit.wall_per_cpu:.4f}",
         "time_busy_fraction": f"{fit.busy_fraction:.4f}",
         "time_residual_fraction": f"{fit.residual_fraction:.4f}",
@@ -81,10 +96,6 @@ def _origins(gain_method: str) -> dict[str, Origin]:
             kind="derived",
             source="every storage of a training step counted on fake tensors; what a device "
             "takes beyond it depends on its allocator",
-        ),
-        "memory.framework_bytes": Origin(
-            kind="measured",
-            source="resident size of a process that has loaded torch, transformers and peft",
         ),
         "gain": Origin(kind="derived", source=gain_method),
     }

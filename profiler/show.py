@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from profiler.predict import peak_bytes, step_s
+from profiler.probes import ranks_at
 from profiler.schema import Profile
 
 MIB = 2**20
@@ -72,33 +74,23 @@ def _runs(rows: Sequence[object]) -> list[tuple[int, int]]:
 def _totals(profile: Profile) -> list[str]:
     time, memory, layers = profile.time, profile.memory, profile.model.layers
     return [
-        f"a step takes {step_s(profile, 1, 8) * 1e3:.0f} ms at depth 1 and "
-        f"{step_s(profile, layers, 8) * 1e3:.0f} ms at depth {layers}, rank 8 "
+        f"a step takes {_step_s(profile, 1, 8) * 1e3:.0f} ms at depth 1 and "
+        f"{_step_s(profile, layers, 8) * 1e3:.0f} ms at depth {layers}, rank 8 "
         f"(± {time.error_fraction:.1%}); embeddings {time.embedding_s * 1e3:.1f} ms, "
         f"head and optimizer {time.head_s * 1e3:.1f} ms",
-        f"it needs {peak_bytes(profile, 1, 8) / MIB:.0f} MiB at depth 1 and "
-        f"{peak_bytes(profile, layers, 8) / MIB:.0f} MiB at depth {layers}; weights "
+        f"it needs {_peak_bytes(profile, 1, 8) / MIB:.0f} MiB at depth 1 and "
+        f"{_peak_bytes(profile, layers, 8) / MIB:.0f} MiB at depth {layers}; weights "
         f"{memory.weights_bytes / MIB:.0f} MiB, framework "
         f"{memory.framework_bytes / MIB:.0f} MiB",
     ]
 
 
-def step_s(profile: Profile, depth: int, rank: int) -> float:
-    """Seconds of a step with one rank on the last `depth` layers."""
-    time, start = profile.time, profile.model.layers - depth
-    adapted = sum(time.backward_s[start:]) + rank * sum(time.lora_s_per_rank[start:])
-    return time.embedding_s + sum(time.forward_s) + time.head_s + adapted
+def _step_s(profile: Profile, depth: int, rank: int) -> float:
+    return step_s(profile.time, ranks_at(profile.model.layers, depth, rank))
 
 
-def peak_bytes(profile: Profile, depth: int, rank: int) -> float:
-    """Peak memory of the process with one rank on the last `depth` layers."""
-    memory, start = profile.memory, profile.model.layers - depth
-    phases = (memory.forward_bytes, memory.backward_bytes, memory.optimizer_bytes)
-    return (
-        memory.weights_bytes
-        + memory.framework_bytes
-        + max(p.by_depth[depth] + rank * sum(p.per_rank[start:]) for p in phases)
-    )
+def _peak_bytes(profile: Profile, depth: int, rank: int) -> float:
+    return peak_bytes(profile.memory, ranks_at(profile.model.layers, depth, rank))
 
 
 def key_figures(profile: Profile, path: str) -> dict[str, object]:
@@ -112,9 +104,9 @@ def key_figures(profile: Profile, path: str) -> dict[str, object]:
         "parameters": profile.model.parameters,
         "head_parameters": profile.model.head_parameters,
         "device": profile.device.name,
-        "step_s_by_depth": [step_s(profile, k, 8 if k else 0) for k in range(layers + 1)],
+        "step_s_by_depth": [_step_s(profile, k, 8 if k else 0) for k in range(layers + 1)],
         "peak_bytes_by_depth": [
-            peak_bytes(profile, k, 8 if k else 0) for k in range(layers + 1)
+            _peak_bytes(profile, k, 8 if k else 0) for k in range(layers + 1)
         ],
         "rank": 8,
         "time_error_fraction": profile.time.error_fraction,

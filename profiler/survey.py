@@ -7,7 +7,8 @@ import torch
 
 from profiler.anatomy import Anatomy, examine
 from profiler.checkpoint import Checkpoint, open_checkpoint, settle
-from profiler.memory import memory_model, probe_count
+from profiler.memory import Peaks, probe
+from profiler.memory_model import memory_model, probe_count
 from profiler.probes import Processor
 from profiler.schema import InputError, Memory, Training
 
@@ -37,6 +38,10 @@ class Survey:
     def count_memory(self, advance: Callable[[], None]) -> Memory:
         """Count the memory of a step; see `profiler.memory`."""
         return memory_model(self.checkpoint, self.anatomy, self.training, advance)
+
+    def count_peaks(self, ranks: Sequence[int]) -> Peaks:
+        """Count one configuration exactly; see `profiler.memory`."""
+        return probe(self.checkpoint, self.anatomy, self.training, ranks)
 
 
 def survey(

@@ -20,10 +20,15 @@ FP32_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Work of one kernel."""
+    """Work of one kernel: arithmetic of products, bytes moved, and numbers that take longer.
+
+    ``functions`` counts exponentials and the like, ``random_numbers`` those drawn for dropout.
+    """
 
     flops: float
     traffic_bytes: float
+    functions: int = 0
+    random_numbers: int = 0
 
 
 class Storage:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from profiler.adapters import Step, adapt, make_batch, ranks_at, seeded
+from profiler.adapters import Step, adapt, make_batch, seeded
 from profiler.anatomy import Anatomy
 from profiler.checkpoint import Checkpoint, build
-from profiler.probes import Probe, Processor, Sample, Seconds
+from profiler.probes import Processor, Sample, Seconds
 from profiler.schema import Training
 
 
@@ -63,41 +63,37 @@ class CudaClock:
 
 
 class Rig:
-    """Steps of several probes over one frozen base, ready to be timed."""
+    """Steps of several configurations over one frozen base, ready to be timed."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         anatomy: Anatomy,
         training: Training,
-        probes: Sequence[Probe],
+        configurations: Sequence[Sequence[int]],
         *,
         processor: Processor,
         seed: int,
     ) -> None:
-        self._probes = probes
+        self._configurations = configurations
         self._seed = seed
         clock = CudaClock() if processor == "cuda" else CpuClock()
-        layers = anatomy.model.layers
         with seeded(seed):
             base = build(checkpoint, training, meta=False).to(processor)
-            self.steps = [
-                _prepare(base, anatomy, training, ranks_at(layers, p.depth, p.rank))
-                for p in probes
-            ]
+            self.steps = [_prepare(base, anatomy, training, ranks) for ranks in configurations]
         self._timers = [_Timer(step, anatomy, clock) for step in self.steps]
 
     def run(self, rounds: int, warmup: int) -> Iterator[Sample]:
-        """Time every probe `warmup + rounds` times, in an order shuffled each round.
+        """Time every configuration `warmup + rounds` times, in an order shuffled each round.
 
-        Interleaving spreads drift of the machine (heat, neighbours) over all probes alike.
+        Interleaving spreads drift of the machine (heat, neighbours) over all alike.
         """
         order = random.Random(self._seed)
-        count = len(self._probes)
+        count = len(self._configurations)
         with seeded(self._seed):
             for turn in range(-warmup, rounds):
                 for index in order.sample(range(count), count):
-                    split = self._probes[index].depth == 0
+                    split = not any(self._configurations[index])
                     seconds, parts = self._timers[index].run(split=split)
                     yield Sample(probe=index, round=turn, step=seconds, parts=parts)
 

@@ -105,7 +105,10 @@ def _predict(costs: Costs, allocation: Allocation) -> dict[str, Floats]:
     )
     sent = size[row, depth] * costs.bytes_per_parameter + costs.head_bytes
     upload_s = sent / devices.uplink_bytes_per_s
-    download_s = sent / devices.downlink_bytes_per_s
+    # Everybody's adapters in a stack, or one of the device's own shape.
+    stacked = None if costs.stack_bytes is None else costs.stack_bytes + costs.head_bytes
+    received = sent if stacked is None else np.full_like(sent, stacked)
+    download_s = received / devices.downlink_bytes_per_s
     compute = replace(costs.seconds, offset=0 * sent, wire=0 * sent)
     compute_s = cost(costs, compute, rows, row, depth)
     time_s = compute_s + upload_s + download_s + devices.latency_s
@@ -119,8 +122,9 @@ def _predict(costs: Costs, allocation: Allocation) -> dict[str, Floats]:
         "wait_s": np.maximum(slowest - time_s, 0.0),
         "memory_bytes": np.max(phases, axis=0),
         "upload_bytes": sent,
-        "download_bytes": sent,
-        "energy_j": costs.power_w[c] * compute_s + costs.radio_j_per_byte[c] * 2 * sent,
+        "download_bytes": received,
+        "energy_j": costs.power_w[c] * compute_s
+        + costs.radio_j_per_byte[c] * (sent + received),
     }
 
 

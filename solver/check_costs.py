@@ -49,6 +49,7 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     classes = {c.name: c for c in fleet.classes}
     shapes: dict[tuple[str, int], _Shape] = {}
     alone: dict[str, PredictedDevice] = {}
+    stack = _stack(plan, fleet, chosen) if plan.question.download == "stacked" else None
     for device in fleet.devices:
         index = chosen.get(device.name)
         if index is None:
@@ -57,7 +58,7 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         key = (owner.name, index)
         if key not in shapes:
             shapes[key] = _shape(fleet, owner, plan.configurations[index])
-        alone[device.name] = _device(fleet, owner, device, shapes[key])
+        alone[device.name] = _device(fleet, owner, device, shapes[key], stack)
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)
     devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
     return Recomputed(
@@ -69,6 +70,17 @@ def _chosen(plan: Plan) -> dict[str, int]:
     """Index of the configuration of each device that takes part; the first entry counts."""
     entries = {d.name: d.configuration for d in reversed(plan.devices)}
     return {name: index for name, index in entries.items() if index is not None}
+
+
+def _stack(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
+    """Parameters of the adapters of all who take part, and of one head."""
+    sizes = fleet.lora.parameters_per_rank
+    adapters = [
+        float(sum(p * r for p, r in zip(sizes, c.ranks, strict=True)))
+        for c in plan.configurations
+    ]
+    stacked = [d.count * adapters[chosen[d.name]] for d in fleet.devices if d.name in chosen]
+    return math.fsum([*stacked, fleet.model.head_parameters])
 
 
 def _shape(fleet: Fleet, owner: DeviceClass, configuration: Configuration) -> _Shape:
@@ -109,13 +121,22 @@ def _phase_bytes(phase: DepthCost, ranks: Ranks) -> float:
 
 
 def _device(
-    fleet: Fleet, owner: DeviceClass, device: FleetDevice, shape: _Shape
+    fleet: Fleet,
+    owner: DeviceClass,
+    device: FleetDevice,
+    shape: _Shape,
+    stack: float | None,
 ) -> PredictedDevice:
-    """Cost of one device, without its wait, which hangs on the others."""
+    """Cost of one device, without its wait, which hangs on the others.
+
+    It receives an adapter of its own shape, or everybody's adapters, `stack` parameters.
+    """
     compute_s = device.time_scale * device.local_steps * shape.step_s
     sent_bytes = shape.parameters * fleet.lora.bytes_per_parameter
     upload_s = sent_bytes / device.uplink_bytes_per_s
-    download_s = sent_bytes / device.downlink_bytes_per_s
+    received = shape.parameters if stack is None else stack
+    received_bytes = received * fleet.lora.bytes_per_parameter
+    download_s = received_bytes / device.downlink_bytes_per_s
     machine = owner.device
     return PredictedDevice(
         time_s=math.fsum([compute_s, upload_s, download_s, device.latency_s]),
@@ -125,8 +146,9 @@ def _device(
         wait_s=0.0,
         memory_bytes=shape.memory_bytes,
         upload_bytes=sent_bytes,
-        download_bytes=sent_bytes,
-        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * 2 * sent_bytes,
+        download_bytes=received_bytes,
+        energy_j=machine.power_w * compute_s
+        + machine.radio_j_per_byte * (sent_bytes + received_bytes),
     )
 
 

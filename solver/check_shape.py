@@ -21,6 +21,7 @@ def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
         _taking_part(plan),
         _rank_choices(plan),
         _min_depth(plan),
+        _left_out(plan),
         _structure(plan),
     ]
 
@@ -98,6 +99,18 @@ def _min_depth(plan: Plan) -> Check:
         if c.depth < least
     ]
     return _verdict("configurations.depth", wrong)
+
+
+def _left_out(plan: Plan) -> Check:
+    """Policy 'exact' leaves nobody out, unless its question allows it."""
+    asked = plan.question
+    everybody = asked.policy == "exact" and asked.leave_out == "nobody"
+    wrong = [
+        (d.name, "left out", "takes part")
+        for d in plan.devices
+        if everybody and d.configuration is None
+    ]
+    return _verdict("question.leave_out", wrong)
 
 
 def _structure(plan: Plan) -> Check:

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from solver.options import FLEET, JSON, budgets, given, problem_fields
-from solver.policies import POLICIES
+from solver.policies import POLICIES, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from solver.problem import Problem
 
 
-@click.command()
+@click.command(epilog=described())
 @FLEET
 @budgets
-@click.option("--policy", type=click.Choice(POLICIES), default="exact", help="Way to plan.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(POLICIES)),
+    default="exact",
+    metavar="NAME",
+    help="Way to plan, see below.  [exact]",
+)
 @click.option(
     "--objective",
     type=click.Choice(["utility", "time", "efficiency", "legend"]),
@@ -32,9 +38,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--structure",
-    type=click.Choice(["shared", "own"]),
+    type=click.Choice(["shared", "capped", "own"]),
     default="shared",
-    help="One rank per layer for all devices, or ranks of its own for every device.",
+    help="One rank per layer for all devices, the same up to a cap per device, or ranks of its "
+    "own for every device.",
 )
 @click.option("--min-utility", type=float, help="Least utility, for time and efficiency.")
 @click.option(
@@ -55,6 +62,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--time-limit", "time_limit_s", type=float, default=60.0, metavar="S", help="Of the MILP."
+)
+@click.option(
+    "--leave-out",
+    type=click.Choice(["nobody", "unable"]),
+    default="nobody",
+    help="Leave out devices that cannot train even the least configuration.",
 )
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
@@ -92,6 +105,7 @@ def solve(
         objective=options["objective"],
         structure=options["structure"],
         min_utility=options["min_utility"],
+        leave_out=options["leave_out"],
         **problem_fields(options),
     )
     options["set"] = "; ".join(changes) or None
@@ -132,22 +146,47 @@ def _method(options: dict[str, Any]) -> "Callable[[Problem], Outcome]":
 @click.command()
 @click.argument("plan_path", metavar="PLAN", type=click.Path(path_type=Path))
 @FLEET
+@click.option("--exact", is_flag=True, help="Count the memory of the plan's adapters anew.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="With --exact: the model's folder."
+)
 @JSON
 @click.pass_context
-def verify(ctx: click.Context, plan_path: Path, fleet_path: Path, as_json: bool) -> None:
-    """Check PLAN against FLEET independently; exit 0 only if everything holds.
+def verify(
+    ctx: click.Context,
+    plan_path: Path,
+    fleet_path: Path,
+    exact: bool,
+    model: Path | None,
+    as_json: bool,
+) -> None:
+    r"""Check PLAN against FLEET independently; exit 0 only if everything holds.
 
     Every cost, budget and figure is recomputed from the raw profiles by code that shares
-    nothing with the solvers.
+    nothing with the solvers. With --exact, the memory of the very adapters in the plan is
+    counted tensor by tensor besides (this needs torch).
+
+    \b
+    legend verify plan.json fleet.json
+    legend verify plan.json fleet.json --exact --model FOLDER
     """
     from profiler.schema import read_fleet
     from solver.check import check
-    from solver.plan import read_plan
+    from solver.plan import InputError, read_plan
 
-    verdict = check(read_plan(plan_path), read_fleet(fleet_path))
+    if exact != (model is not None):
+        raise InputError("--exact and --model FOLDER go together; give both or neither")
+    plan, fleet = read_plan(plan_path), read_fleet(fleet_path)
+    verdict = check(plan, fleet)
+    counted = None
+    if model is not None and verdict.ok:
+        from solver.exact_memory import exact_memory, report_lines
+
+        counted = exact_memory(plan, fleet, model)
+    ok = verdict.ok and (counted is None or counted.ok)
     if as_json:
-        report = {"ok": verdict.ok, "checks": verdict.checks}
-        click.echo(msgspec.json.encode(report))
+        report = {"ok": ok, "checks": verdict.checks}
+        click.echo(msgspec.json.encode(report | ({"exact": counted} if exact else {})))
     else:
         for failure in verdict.failed:
             seen, expected = failure.seen, failure.expected
@@ -158,14 +197,21 @@ def verify(ctx: click.Context, plan_path: Path, fleet_path: Path, as_json: bool)
         click.echo(
             f"{held} of {len(verdict.checks)} checks hold: {plan_path} against {fleet_path}"
         )
-    ctx.exit(0 if verdict.ok else 2)
+        if counted is not None:
+            click.echo("\n".join(report_lines(counted, plan)))
+    ctx.exit(0 if ok else 2)
 
 
 @click.command()
 @FLEET
 @budgets
 @click.option(
-    "--policy", "chosen", multiple=True, type=click.Choice(POLICIES), help="Only these."
+    "--policy",
+    "chosen",
+    multiple=True,
+    type=click.Choice(list(POLICIES)),
+    metavar="NAME",
+    help="Only this one, or several; see 'legend solve --help'.",
 )
 @JSON
 def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -179,13 +225,15 @@ def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options:
     from profiler.schema import read_fleet
     from solver.compare import compare_policies
 
-    rows = compare_policies(read_fleet(fleet_path), chosen or POLICIES, problem_fields(options))
+    rows = compare_policies(
+        read_fleet(fleet_path), chosen or tuple(POLICIES), problem_fields(options)
+    )
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return
-    from solver.tables import comparison_table
+    from solver.compare_table import comparison_view
 
-    _console().print(comparison_table(rows))
+    _console().print(comparison_view(rows))
 
 
 def _comparison_record(row: Any) -> dict[str, object]:

@@ -6,8 +6,9 @@ All a solver knows of a device is, for each limited resource q,
                       + offset_i + wire_i sum_{j<=k} size_j r_j   <=   limit_i
 
 with c the class of device i. Layers are counted from the *output* here: j = 1 is the last
-layer, at index 0. See design section 2; the cost model is that of LEGEND (arXiv 2412.20004)
-as far as known, with measured tables in place of its proportional terms.
+layer, at index 0. A download of everybody's adapters, stacked, is part of the offset: it does
+not depend on the device's own ranks. See design section 2; the cost model is that of LEGEND
+(arXiv 2412.20004) as far as known, with measured tables in place of its proportional terms.
 """
 
 from collections.abc import Iterator
@@ -82,6 +83,9 @@ class Costs:
     memory : tuple of Resource
         The three phases whose largest is the peak.
     head_bytes, bytes_per_parameter : float
+    stack_bytes : float, array of shape (N,), or None
+        What each device downloads beside the head, where adapters are stacked; None where it
+        receives an adapter of its own shape.
     power_w, radio_j_per_byte : array, shape (C,)
     """
 
@@ -92,6 +96,7 @@ class Costs:
     resources: tuple[Resource, ...]
     head_bytes: float
     bytes_per_parameter: float
+    stack_bytes: float | Floats | None
     power_w: Floats
     radio_j_per_byte: Floats
 
@@ -111,7 +116,12 @@ class Costs:
             )
 
 
-def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) -> Costs:
+def build_costs(
+    fleet: Fleet,
+    budgets: Budgets,
+    devices: Devices | None = None,
+    stack_bytes: float | Floats | None = None,
+) -> Costs:
     """Put a fleet under budgets.
 
     Parameters
@@ -122,6 +132,8 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
         Limits; one that is None is not a resource.
     devices : Devices, optional
         Replaces the fleet's own devices (a million of them, from arrays).
+    stack_bytes : float or array, optional
+        See `Costs`.
     """
     devices = Devices.of(fleet) if devices is None else devices
     lora, model = fleet.lora, fleet.model
@@ -133,12 +145,16 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
     step_s, step_slope_s = np.array([s[0] for s in steps]), np.array([s[1] for s in steps])
     zero_depth, zero_rank = np.zeros_like(step_s), np.zeros_like(step_slope_s)
     compute = devices.time_scale * devices.local_steps
-    s_per_byte = 1 / devices.uplink_bytes_per_s + 1 / devices.downlink_bytes_per_s
+    up_s, down_s = 1 / devices.uplink_bytes_per_s, 1 / devices.downlink_bytes_per_s
     width = lora.bytes_per_parameter
+    # Bytes received whatever the device's ranks, and per LoRA parameter of its own.
+    received_bytes = head_bytes + (0.0 if stack_bytes is None else stack_bytes)
+    received_width = width if stack_bytes is None else 0.0
 
-    def alike(value: float | None) -> Floats:
+    def alike(value: float | Floats | None) -> Floats:
         """The same for every device, without a million copies of it."""
-        return np.broadcast_to(np.float64(np.inf if value is None else value), len(devices))
+        given = np.asarray(np.inf if value is None else value, dtype=np.float64)
+        return np.broadcast_to(given, len(devices))
 
     seconds = Resource(
         name="round time",
@@ -146,16 +162,19 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
         by_depth=step_s,
         per_rank=step_slope_s,
         scale=compute,
-        offset=devices.latency_s + head_bytes * s_per_byte,
-        wire=width * s_per_byte,
+        offset=devices.latency_s + head_bytes * up_s + received_bytes * down_s,
+        wire=width * up_s + received_width * down_s,
         limit=alike(budgets.round_time_s),
     )
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
     resources = [seconds] if budgets.round_time_s is not None else []
     if np.isfinite(devices.memory_bytes).any():
         resources.extend(_uncovered(memory))
-    wires = {"upload": budgets.upload_bytes, "download": budgets.download_bytes}
-    for name, budget in wires.items():
+    wires = (
+        ("upload", budgets.upload_bytes, head_bytes, width),
+        ("download", budgets.download_bytes, received_bytes, received_width),
+    )
+    for name, budget, fixed_bytes, slope_bytes in wires:
         if budget is not None:
             resources.append(
                 Resource(
@@ -164,8 +183,8 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
                     by_depth=zero_depth,
                     per_rank=zero_rank,
                     scale=alike(0.0),
-                    offset=alike(head_bytes),
-                    wire=alike(width),
+                    offset=alike(fixed_bytes),
+                    wire=alike(slope_bytes),
                     limit=alike(budget),
                 )
             )
@@ -178,8 +197,8 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
                 by_depth=step_s,
                 per_rank=step_slope_s,
                 scale=compute * power_w[c],
-                offset=2 * head_bytes * radio[c],
-                wire=2 * width * radio[c],
+                offset=(head_bytes + received_bytes) * radio[c],
+                wire=(width + received_width) * radio[c],
                 limit=alike(budgets.energy_j),
             )
         )
@@ -193,6 +212,7 @@ def build_costs(fleet: Fleet, budgets: Budgets, devices: Devices | None = None) 
         resources=tuple(resources),
         head_bytes=head_bytes,
         bytes_per_parameter=width,
+        stack_bytes=stack_bytes,
         power_w=power_w,
         radio_j_per_byte=radio,
     )

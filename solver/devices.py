@@ -48,6 +48,12 @@ class Devices:
     def __getitem__(self, where: slice) -> Self:
         return type(self)(**{f.name: getattr(self, f.name)[where] for f in fields(self)})
 
+    def select(self, indices: Ints) -> Self:
+        """Rows at these indices."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        names = [self.names[i] for i in indices.tolist()]
+        return type(self)(names=names, **{name: v[indices] for name, v in columns.items()})
+
     @classmethod
     def of(cls, fleet: Fleet) -> Self:
         """Columns of a fleet's devices, in its order."""

@@ -15,6 +15,7 @@ from solver.allocation import Allocation, deepest, shared, utility
 from solver.branch import GAP as BRANCH_GAP
 from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
+from solver.capped import plan_capped
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks, tables
 from solver.explain import infeasible, least_allocation, without_plan
@@ -47,7 +48,10 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
         return _own(problem)
     if structure == "shared":
         return _shared(problem, branching=branching)
-    raise InputError(f"structure '{structure}' has no exact method; expected shared or own")
+    # A cap at the largest rank is no cap, so shared ranks are a start.
+    uncapped = replace(problem, question=replace_fields(problem.question, structure="shared"))
+    start = _shared(uncapped, branching=branching)
+    return plan_capped(problem, start, utility_bound(problem), thorough=branching)
 
 
 def _shared(problem: Problem, *, branching: bool) -> Outcome:

@@ -97,7 +97,7 @@ def too_low(floor: float, found: float | None = None, bound: float | None = None
         )
     repair = "Lower --min-utility."
     if found is not None:
-        repair = f"The greatest utility under these budgets is {_rounded(found, up=False)}."
+        repair = f"The greatest utility under these budgets is {rounded(found, up=False)}."
     return Infeasible(
         reason=f"infeasible: a utility of {floor:.6g} is out of reach. {repair}", repair=repair
     )
@@ -158,7 +158,7 @@ def _repair(
 ) -> str:
     if least_s is not None:
         # Rounded up, so that the figure printed is itself feasible.
-        return f"The least feasible round time is {_rounded(least_s, up=True)} s{remark}."
+        return f"The least feasible round time is {rounded(least_s, up=True)} s{remark}."
     kinds = {s.constraint for s in short if s.constraint != "round time"}
     names = {s.device for s in short if s.constraint != "round time"}
     devices = f"leave out {len(names)} device{'s' * (len(names) != 1)}"
@@ -177,7 +177,7 @@ def _remark(problem: Problem, least: Allocation) -> str:
         remark += f", with a rank budget of {total}"
     wait_s, epsilon_s = mean_wait_s(problem, least), problem.question.budgets.mean_wait_s
     if epsilon_s is not None and wait_s > epsilon_s * (1 + TOLERANCE):
-        remark += f", with a mean wait of {_rounded(wait_s, up=True)} s"
+        remark += f", with a mean wait of {rounded(wait_s, up=True)} s"
     return remark
 
 
@@ -195,7 +195,7 @@ def _together(problem: Problem, least: Allocation) -> Infeasible:
             f"found no depths that keep the mean wait within {budgets.mean_wait_s} s; "
             f"{layers} waits {wait_s:.4g} s"
         )
-        repair = f"A mean wait of {_rounded(wait_s, up=True)} s is feasible."
+        repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
     return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
 
 
@@ -209,7 +209,7 @@ def _missing_ranks(problem: Problem, least: Allocation) -> int:
     return 0 if budget is None else max(_rank_sum(least) - budget, 0)
 
 
-def _rounded(value: float, *, up: bool) -> str:
+def rounded(value: float, *, up: bool) -> str:
     """Five digits, erring on the side that is feasible."""
     step = 10.0 ** (np.floor(np.log10(value)) - 4) if value > 0 else 1.0
     return f"{(np.ceil if up else np.floor)(value / step) * step:.6g}"

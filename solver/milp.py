@@ -45,7 +45,7 @@ def solve_milp(
     Parameters
     ----------
     problem : Problem
-        Structure 'shared' or 'own'; objective 'utility', 'legend' or 'time'.
+        Objective 'utility', 'legend' or 'time'.
     backend : {'highs', 'cbc'}
     form : {'disaggregated', 'arcs'}
     time_limit_s : float
@@ -133,7 +133,7 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     if not (allocation.rows[allocation.row][adapted] > 0).all():
         broken.append("the ranks of adapted layers")
     budgets = question.budgets
-    if budgets.rank_budget is not None and allocation.rows[0].sum() > budgets.rank_budget:
+    if budgets.rank_budget is not None and _rank_sum(allocation) > budgets.rank_budget:
         broken.append("the rank budget")
     epsilon_s = budgets.mean_wait_s
     if epsilon_s is not None:
@@ -145,3 +145,10 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
         if utility(problem, allocation) < floor * (1 - TOLERANCE):
             broken.append("the least utility")
     return broken
+
+
+def _rank_sum(allocation: Allocation) -> int:
+    """Sum over layers of the largest rank in use."""
+    layer = np.arange(allocation.rows.shape[1])
+    held = np.where(layer < allocation.depth[:, None], allocation.rows[allocation.row], 0)
+    return int(held.max(axis=0, initial=0).sum())

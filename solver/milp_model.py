@@ -9,7 +9,8 @@ symbol   meaning                                                 size
 i        device (a row of `solver.devices`, `count` alike)       N
 j        layer from the output; depth k                          L
 r        rank choice                                             R
-y[j,r]   1 if layer j has rank r (shared ranks only)             L R, binary
+y[j,r]   1 if layer j has rank r (shared and capped ranks)       L R, binary
+z[i,r]   1 if device i has cap r (capped ranks only)             N R, binary
 x[i,k]   1 if device i adapts at least k layers                  N L, binary
 u[i,j,r] 1 if device i adapts layer j at rank r                  N L R, in [0, 1]
 T        time of the slowest device, as a share of the longest   1, if needed
@@ -61,6 +62,7 @@ class _Build:
     problem: Problem
     program: Any
     y: list[list[Any]]
+    z: list[list[Any]]
     x: list[list[Any]]
     u: list[list[list[Any]]]
     names: set[str] = field(default_factory=set)
@@ -70,7 +72,7 @@ class _Build:
         question = problem.question
         minimise = question.objective == "time"
         program = pulp.LpProblem("legend", pulp.LpMinimize if minimise else pulp.LpMaximize)
-        shared = question.structure == "shared"
+        own, capped = question.structure == "own", question.structure == "capped"
         devices, ranks = range(len(problem.costs.devices)), problem.ranks.tolist()
         layers = range(1, problem.layers + 1)
 
@@ -78,13 +80,14 @@ class _Build:
             return program.add_variable(name, least, 1, pulp.LpInteger)
 
         def rank_taken(i: int, j: int, r: int) -> Any:
-            kind = pulp.LpContinuous if shared else pulp.LpInteger
+            kind = pulp.LpInteger if own else pulp.LpContinuous
             return program.add_variable(f"u[{i},{j},{r}]", 0, 1, kind)
 
         return cls(
             problem=problem,
             program=program,
-            y=[[binary(f"y[{j},{r}]") for r in ranks] for j in layers] if shared else [],
+            y=[] if own else [[binary(f"y[{j},{r}]") for r in ranks] for j in layers],
+            z=[[binary(f"z[{i},{r}]") for r in ranks] for i in devices] if capped else [],
             x=[
                 [binary(f"x[{i},{k}]", int(k <= question.min_depth)) for k in layers]
                 for i in devices
@@ -109,15 +112,16 @@ def disaggregated(problem: Problem) -> Model:
     Raises
     ------
     InputError
-        If the question is not one of this program: structure 'shared' or 'own', objective
-        'utility', 'legend' or 'time'.
+        If the question is not one of this program: objective 'utility', 'legend' or 'time'.
     """
     _check(problem)
     build = _Build.of(problem)
     question = problem.question
     _nest_depths(build)
     _take_one_rank(build)
-    if build.y:
+    if build.z:
+        _cap_ranks(build)
+    elif build.y:
         _share_ranks(build)
     for q in problem.costs.resources:
         _limit(build, q)
@@ -137,11 +141,6 @@ def disaggregated(problem: Problem) -> Model:
 
 def _check(problem: Problem) -> None:
     question = problem.question
-    if question.structure not in ("shared", "own"):
-        raise InputError(
-            f"structure '{question.structure}' has no mixed-integer program; "
-            "expected shared or own"
-        )
     if question.objective == "efficiency":
         raise InputError(
             "objective 'efficiency' is no linear one; use --method dp, or --objective time"
@@ -186,6 +185,27 @@ def _share_ranks(build: _Build) -> None:
         for j, (own, shared) in enumerate(zip(taken, build.y, strict=True), start=1):
             for rank, mine, ours in zip(ranks, own, shared, strict=True):
                 build.hold(mine <= ours, f"shared_rank[{name},{j},{rank}]")
+
+
+def _cap_ranks(build: _Build) -> None:
+    """A device's rank ``min(r_j, cap_i)``, as products of tails over the rank choices.
+
+    With tails ``A[r] = sum_{r' >= r} a[r']`` that is ``U[i,j,r] = x[i,j] Y[j,r] Z[i,r]``, or
+    ``U <= Y``, ``U <= Z``, ``U >= x + Y + Z - 2``; ``U <= x`` by the one rank a layer has.
+    """
+    ranks = build.problem.ranks.tolist()
+    for j, choices in enumerate(build.y, start=1):
+        build.hold(pulp.lpSum(choices) <= 1, f"one_shared_rank[{j}]")
+    names = build.problem.costs.devices.names
+    for name, caps, row, taken in zip(names, build.z, build.x, build.u, strict=True):
+        build.hold(pulp.lpSum(caps) == 1, f"one_cap[{name}]")
+        for j, (adapted, own, shared) in enumerate(zip(row, taken, build.y, strict=True), 1):
+            for m, rank in enumerate(ranks):
+                mine, ours, cap = (pulp.lpSum(each[m:]) for each in (own, shared, caps))
+                build.hold(mine <= ours, f"below_shared[{name},{j},{rank}]")
+                build.hold(mine <= cap, f"below_cap[{name},{j},{rank}]")
+                least = adapted + ours + cap - 2
+                build.hold(mine >= least, f"least_of_both[{name},{j},{rank}]")
 
 
 def _limit(build: _Build, q: Resource) -> None:
@@ -270,11 +290,12 @@ def _read(build: _Build, values: Values) -> Allocation:
 
     depth: Ints = np.array([sum(on(x) for x in row) for row in build.x], dtype=np.int64)
     ranks = build.problem.ranks.tolist()
-    tables = [build.y] if build.y else build.u
+    shared = bool(build.y) and not build.z
+    tables = [build.y] if shared else build.u
     own = np.array(
         [[sum(r * on(v) for r, v in zip(ranks, row, strict=True)) for row in t] for t in tables]
     )
-    if build.y:
+    if shared:
         # A rank beyond the deepest device belongs to nobody.
         own[:, depth.max(initial=0) :] = 0
         return Allocation(rows=own, row=np.zeros(len(depth), dtype=np.int64), depth=depth)

@@ -102,6 +102,20 @@ class Question(_Base, frozen=True, kw_only=True):
         NonNegative | None,
         Meta(description="least utility, for the objectives 'time' and 'efficiency'"),
     ] = None
+    download: Annotated[
+        Literal["own", "stacked"],
+        Meta(
+            description="what a device receives: an adapter of its own shape, or the adapters "
+            "of all who take part, stacked (FLoRA)"
+        ),
+    ] = "own"
+    leave_out: Annotated[
+        Literal["nobody", "unable"],
+        Meta(
+            description="who may be left out by policy 'exact': nobody, or the devices that "
+            "cannot train the least configuration within the budgets"
+        ),
+    ] = "nobody"
     budgets: Budgets
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.exact import utility_bound
+from solver.leave_out import without_unable
 from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.policies import policy
 from solver.problem import Problem
+from solver.stacking import stacked
 
 
 def solve(
@@ -54,12 +56,17 @@ def solve(
     >>> plan = solve(Problem.of(fleet, round_time_s=30))  # doctest: +SKIP
     """
     _check(problem)
-    outcome = (using or policy(problem.question.policy).plan)(problem)
+    plan = using or policy(problem.question.policy, seed).plan
+    unable_out = problem.question.leave_out == "unable"
+    outcome = without_unable(problem, plan) if unable_out else plan(problem)
     answered = problem
     if outcome.question is not None:
-        answered = replace(problem, question=outcome.question)
+        answered = problem.asking(outcome.question)
     if outcome.bound is None:
+        # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
+    if answered.question.download == "stacked":
+        answered = stacked(answered, outcome.allocation)
     certificate = outcome.certificate(answered.question.objective)
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
@@ -72,6 +79,11 @@ def _check(problem: Problem) -> None:
         raise InputError(
             f"a least utility means nothing to objective '{question.objective}'; drop "
             "--min-utility, or use --objective time or efficiency"
+        )
+    if question.policy != "exact" and question.leave_out != "nobody":
+        raise InputError(
+            f"policy '{question.policy}' decides itself whom it leaves out; --leave-out is for "
+            "--policy exact"
         )
     if question.policy != "exact" and question.objective in ("time", "efficiency"):
         raise InputError(

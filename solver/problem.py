@@ -50,6 +50,7 @@ class Problem:
         ranks: Sequence[int] = DEFAULT_RANKS,
         min_depth: int = 1,
         min_utility: float | None = None,
+        leave_out: Literal["nobody", "unable"] = "nobody",
         round_time_s: float | None = None,
         mean_wait_s: float | None = None,
         upload_bytes: float | None = None,
@@ -77,6 +78,9 @@ class Problem:
             Fewest layers a device adapts (k_min).
         min_utility : float, optional
             Least utility, for the objectives 'time' and 'efficiency'.
+        leave_out : {'nobody', 'unable'}
+            Whether devices that cannot train the least configuration make the problem
+            infeasible, or are left out.
         round_time_s, mean_wait_s, upload_bytes, download_bytes, energy_j, rank_budget
             Budgets; None means no limit.
         devices : Devices, optional
@@ -118,6 +122,7 @@ class Problem:
             rank_choices=choices,
             min_depth=min_depth,
             min_utility=min_utility,
+            leave_out=leave_out,
             budgets=budgets,
         )
         costs = build_costs(fleet, budgets, devices)
@@ -136,7 +141,21 @@ class Problem:
         """Return the same problem with some budgets changed."""
         changed = Budgets(**{**_fields(self.question.budgets), **budgets})  # type: ignore[arg-type]
         question = Question(**{**_fields(self.question), "budgets": changed})  # type: ignore[arg-type]
-        costs = build_costs(self.fleet, changed, self.costs.devices)
+        return self.asking(question)
+
+    def asking(self, question: Question, stack_bytes: float | Floats | None = None) -> Self:
+        """Return the same problem with another question.
+
+        Parameters
+        ----------
+        question : Question
+            With the same rank choices and weights.
+        stack_bytes : float or array of shape (N,), optional
+            Download of each device beside the head, where adapters are stacked; see `Costs`.
+        """
+        if stack_bytes is None:
+            stack_bytes = self.costs.stack_bytes
+        costs = build_costs(self.fleet, question.budgets, self.costs.devices, stack_bytes)
         return replace(self, question=question, costs=costs)
 
     @property

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from rich import box
@@ -170,41 +169,3 @@ def prices_table(prices: Sequence[Price]) -> Table:
         sure = "" if price.exact else " (not proven)"
         table.add_row(price.budget, f"{price.utility:.6f}{sure}", f"{price.fraction:.3%}")
     return table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
-
-    policy: str
-    plan: Plan | None
-    gap_fraction: float | None
-    reason: str
-
-
-def comparison_table(rows: Sequence[Row]) -> Table:
-    """Policies side by side."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("policy", no_wrap=True)
-    for name in ("utility", "gap", "round s", "wait s", "upload", "peak memory", "left out"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("remark")
-    for row in rows:
-        table.add_row(row.policy, *_comparison_cells(row), row.reason)
-    return table
-
-
-def _comparison_cells(row: Row) -> list[str]:
-    if row.plan is None:
-        return ["-"] * 7
-    predicted = row.plan.predicted
-    memory = max(d.predicted.memory_bytes for d in row.plan.devices if d.predicted)
-    return [
-        f"{predicted.utility:.5f}",
-        "-" if row.gap_fraction is None else f"{row.gap_fraction:.2%}",
-        f"{predicted.round_time_s:.4g}",
-        f"{predicted.mean_wait_s:.3g}",
-        friendly(predicted.upload_bytes, "bytes"),
-        friendly(memory, "bytes"),
-        str(sum(d.count for d in row.plan.devices if d.configuration is None)),
-    ]

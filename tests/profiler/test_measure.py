@@ -8,11 +8,12 @@ import psutil
 import pytest
 import torch
 
-from profiler.adapters import adapt, ranks_at
+from profiler.adapters import adapt
 from profiler.anatomy import examine
 from profiler.checkpoint import build, open_checkpoint, settle
-from profiler.measure import QUICK, Silence, measure_profile
-from profiler.probes import Probe
+from profiler.listener import Silence
+from profiler.measure import QUICK, measure_profile
+from profiler.probes import ranks_at
 from profiler.schema import InputError, Profile, Training, read_profile, write
 from profiler.timing import Rig
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
@@ -74,8 +75,8 @@ def test_steps_of_every_family_are_timed(family: str, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(model_folder(family, tmp_path))
     training, _ = settle(checkpoint, TRAINING)
     anatomy = examine(checkpoint, training)
-    probes = [Probe(depth=0, rank=0), Probe(depth=2, rank=4)]
-    rig = Rig(checkpoint, anatomy, training, probes, processor="cpu", seed=0)
+    configurations = [[0, 0, 0], [0, 4, 4]]
+    rig = Rig(checkpoint, anatomy, training, configurations, processor="cpu", seed=0)
     samples = list(rig.run(rounds=1, warmup=1))
     assert sorted((s.round, s.probe) for s in samples) == [(-1, 0), (-1, 1), (0, 0), (0, 1)]
     for sample in samples:
@@ -87,8 +88,8 @@ def test_steps_of_every_family_are_timed(family: str, tmp_path: Path) -> None:
 def test_probes_share_one_frozen_base(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(model_folder("bert", tmp_path))
     anatomy = examine(checkpoint, TRAINING)
-    probes = [Probe(depth=1, rank=4), Probe(depth=3, rank=4)]
-    rig = Rig(checkpoint, anatomy, TRAINING, probes, processor="cpu", seed=0)
+    configurations = [[0, 0, 4], [4, 4, 4]]
+    rig = Rig(checkpoint, anatomy, TRAINING, configurations, processor="cpu", seed=0)
     pointers = [
         {p.data_ptr() for p in step.model.parameters() if not p.requires_grad}
         for step in rig.steps
@@ -144,6 +145,7 @@ def test_all_linear_means_every_linear_module(tmp_path: Path) -> None:
         ("roberta", {"sequence_length": 70}, "past the 69 positions"),
         ("mpnet", {"gradient_checkpointing": True}, "cannot recompute"),
         ("distilbert", {"task": "causal-lm", "labels": 0}, "no causal-lm model"),
+        ("bert", {"task": "causal-lm", "labels": 0}, "is an encoder"),
     ],
 )
 def test_what_cannot_be_profiled_is_said(

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
 
-from profiler.adapters import Step, adapt, make_batch, ranks_at
+from profiler.adapters import Step, adapt, make_batch
 from profiler.anatomy import Anatomy, examine
 from profiler.checkpoint import Checkpoint, build, open_checkpoint, settle
-from profiler.memory import measure, memory_model, probe, probe_count
-from profiler.schema import Memory, Training
+from profiler.memory import measure, probe
+from profiler.memory_model import memory_model, probe_count
+from profiler.probes import ranks_at
+from profiler.schema import InputError, Memory, Training
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
 
 SHAPE = {"batch_size": 3, "sequence_length": 16}
@@ -73,7 +76,6 @@ def test_counts_equal_those_of_real_steps(family: str, tmp_path: Path) -> None:
         {"optimizer": "sgd"},
         {"dtype": "bfloat16"},
         {"gradient_checkpointing": True},
-        {"task": "causal-lm", "labels": 0},
         {"labels": 5, "batch_size": 1, "sequence_length": 5},
     ],
     ids=str,
@@ -87,13 +89,30 @@ def test_counts_hold_for_every_setup(
         assert probe(*parts, ranks) == measure(real_step(*parts, ranks))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_saved_bytes_equal_what_autograd_says(family: str, tmp_path: Path) -> None:
-    parts = prepare(family, tmp_path)
+def test_counts_hold_for_a_decoder_as_a_language_model(tmp_path: Path) -> None:
+    parts = prepare("gpt2", tmp_path, task="causal-lm", labels=0)
+    for ranks in ([0, 4, 2], [1, 16, 8]):
+        assert probe(*parts, ranks) == measure(real_step(*parts, ranks))
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_saved_bytes_are_what_autograd_packs_and_the_numbers_it_keeps(
+    family: str, tmp_path: Path
+) -> None:
+    parts = prepare(family, tmp_path, dropout=False)
     ranks = [0, 5, 16]
     step = real_step(*parts, ranks)
     saved, loss_bytes = _saved_by_autograd(step)
-    assert probe(*parts, ranks).saved_bytes == saved + loss_bytes
+    # alpha / rank of two layers with two adapted modules each, as 64-bit floats.
+    numbers = 2 * 2 * 8
+    assert probe(*parts, ranks).saved_bytes == saved + loss_bytes + numbers
+
+
+def test_what_cannot_recompute_is_refused_in_one_line(tmp_path: Path) -> None:
+    checkpoint, anatomy, training = prepare("mpnet", tmp_path)
+    recomputing = msgspec.structs.replace(training, gradient_checkpointing=True)
+    with pytest.raises(InputError, match="mpnet cannot recompute"):
+        probe(checkpoint, anatomy, recomputing, [0, 0, 4])
 
 
 def _saved_by_autograd(step: Step) -> tuple[int, int]:

@@ -204,7 +204,7 @@ EXTREME = [
 
 @pytest.mark.parametrize("changes", EXTREME)
 @pytest.mark.parametrize("budget", [(), ("--round-time", 9), ("--rank-budget", 3)])
-@pytest.mark.parametrize("structure", ["shared", "own"])
+@pytest.mark.parametrize("structure", ["shared", "capped", "own"])
 def test_extreme_figures_do_not_break_anything(
     run: Any, tmp_path: Path, changes: dict[str, Any], budget: tuple[Any, ...], structure: str
 ) -> None:

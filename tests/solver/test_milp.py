@@ -188,7 +188,7 @@ def test_bad_options_are_refused(how: dict[str, Any], message: str) -> None:
     [
         ({"objective": "efficiency"}, "disaggregated"),
         ({"objective": "time"}, "disaggregated"),
-        ({"structure": "capped"}, "disaggregated"),
+        ({"structure": "capped"}, "arcs"),
         ({"structure": "own", "rank_budget": 1}, "disaggregated"),
         ({"structure": "own"}, "arcs"),
         ({"mean_wait_s": 1.0}, "arcs"),

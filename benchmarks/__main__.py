@@ -1,0 +1,81 @@
+"""``python -m benchmarks``: list the cases, run one, write the table of results."""
+
+import sys
+
+import click
+
+from benchmarks.registry import NAMES, find, run, save
+from benchmarks.result import Result
+from benchmarks.table import update_readme
+from profiler.schema import InputError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Figures behind what LEGEND claims; benchmarks/README.md holds protocol and results."""
+
+
+@cli.command("list")
+@click.option("--names", is_flag=True, help="Names alone, one a line.")
+def list_cases(names: bool) -> None:
+    """List the cases."""
+    for name in NAMES:
+        click.echo(name if names else f"{name:16}  {find(name).summary}")
+
+
+@cli.command("run")
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--quick", is_flag=True, help="Smaller instances, fewer repetitions.")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Repetitions.  [the case's own]")
+@click.option("--save", "keep", is_flag=True, help="Write benchmarks/results/NAME.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+def run_case(name: str, quick: bool, seeds: int | None, keep: bool, as_json: bool) -> None:
+    """Run one case and show its figures."""
+    result = run(find(name), quick=quick, seeds=seeds, say=lambda t: click.echo(t, err=True))
+    if keep:
+        click.echo(f"wrote {save(result)}", err=True)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(result))
+    else:
+        _show(result)
+
+
+@cli.command("table")
+def table() -> None:
+    """Write the results on file into benchmarks/README.md."""
+    click.echo(f"wrote {update_readme()}", err=True)
+
+
+def _show(result: Result) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.table import HEADERS, cells
+
+    shown = Table(title=f"{result.case}, {result.seeds} seeds, {result.seconds:.0f} s")
+    for header in HEADERS:
+        # What it was measured on may take lines, the figures may not.
+        shown.add_column(header, no_wrap=header != "setting")
+    for one in result.figures:
+        shown.add_row(*(cell.replace("*", "") for cell in cells(one)))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console = Console(stderr=True, width=160)
+    console.print(shown)
+    for note in result.notes:
+        console.print(note)
+
+
+def main() -> None:
+    """Run a command; what a person can mend is one line and exit code 2."""
+    try:
+        cli(prog_name="python -m benchmarks")
+    except InputError as error:
+        click.echo(f"benchmarks: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The benchmark cases, one a file; see `benchmarks.registry`."""

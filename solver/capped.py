@@ -1,0 +1,172 @@
+"""Capped ranks: shared ranks, of which a device may take no more than a cap of its own.
+
+Device i adapts its last k_i layers at ranks ``min(r_l, cap_i)``. For given ranks every device
+answers alone: the depth and the largest cap there that fits, of largest gain. So the search
+is over the shared ranks only, one layer at a time with all devices answering, from several
+starts, the best shared plan among them (a cap at the largest rank is no cap). The bound is
+that of `solver.capped_bound`, or of ranks of its own for every device where that is lower.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+import numpy as np
+
+from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
+from solver.capped_bound import GAP, lagrangian_bound
+from solver.devices import Floats, Ints
+from solver.outcome import Outcome, relative_gap
+from solver.problem import Problem
+from solver.rooms import Rooms
+from solver.uniform import bisect_rows
+from solver.waits import limit_wait
+
+# Ranks between which ramps are starts, and starts that are climbed from.
+RAMPS, CLIMBS = 6, 4
+# Relative gain below which a step is rounding.
+SMALLEST_STEP = 1e-12
+
+
+def plan_capped(problem: Problem, start: Outcome, most: float, *, thorough: bool) -> Outcome:
+    """Find shared ranks, depths and caps of large utility, with a bound.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : Outcome
+        A plan of the same question with shared ranks.
+    most : float
+        Utility that no plan with ranks of their own for every device exceeds.
+    thorough : bool
+        Whether to take seconds for a tight bound.
+    """
+    ranks = best_ranks(problem, start.allocation.rows[0])
+    found = _finished(problem, ranks)
+    allocation = start.allocation
+    if found is not None and utility(problem, found) > start.value:
+        allocation = found
+    value = utility(problem, allocation)
+    bound = most
+    if relative_gap(value, most, "utility") > GAP:
+        rooms = Rooms.of(problem, optimistic=True)
+        bound = min(bound, lagrangian_bound(problem, rooms, ranks, value, thorough=thorough))
+    return Outcome(
+        allocation=allocation,
+        value=value,
+        bound=max(bound, value),
+        method="search over ranks with caps, bound by Lagrangian decomposition",
+        target_gap=GAP,
+    )
+
+
+def _finished(problem: Problem, ranks: Ints) -> Allocation | None:
+    """Every device's answer to the ranks, within the mean wait; None if one has none."""
+    found: Allocation | None = answer(problem, ranks)
+    if found is None or (found.depth < problem.question.min_depth).any():
+        return None
+    epsilon_s = problem.question.budgets.mean_wait_s
+    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+
+
+def answer(problem: Problem, ranks: Ints) -> Allocation:
+    """Best depth and cap of every device for given shared ranks, by the true costs.
+
+    Parameters
+    ----------
+    problem : Problem
+    ranks : array of int, shape (L,)
+        From the output; 0 where nobody may adapt the layer.
+    """
+    costs = problem.costs
+    caps = problem.ranks[problem.ranks <= ranks.max(initial=problem.ranks[0])]
+    rows = np.minimum(ranks, caps[:, None])
+    gains = device_gains(problem, rows)
+    n = len(costs.devices)
+    row, depth, best = np.zeros(n, dtype=np.int64), np.full(n, LEFT_OUT), np.full(n, -np.inf)
+    for k in range(problem.question.min_depth, int((ranks > 0).sum()) + 1):
+        cap = bisect_rows(n, len(rows), partial(fits, costs, rows, k=k))
+        gain = np.where(cap >= 0, gains[cap, k], -np.inf)
+        better = gain > best
+        row[better], depth[better], best[better] = cap[better], k, gain[better]
+    return Allocation(rows=rows, row=row, depth=depth)
+
+
+def best_ranks(problem: Problem, shared: Ints) -> Ints:
+    """Shared ranks of large utility when every device answers with depth and cap, (L,)."""
+    climb = _Climb.of(problem)
+    starts = sorted(climb.starts(shared), key=climb.value, reverse=True)[:CLIMBS]
+    return max((climb.ascend(ranks) for ranks in starts), key=climb.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Climb:
+    """Coordinate ascent on the utility of shared ranks, by conservative capacities."""
+
+    rooms: Rooms
+    choices: Ints
+    gains: Floats
+    budget: int | None
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        return cls(
+            rooms=Rooms.of(problem, optimistic=False),
+            choices=problem.ranks,
+            gains=problem.gains,
+            budget=problem.question.budgets.rank_budget,
+        )
+
+    def starts(self, shared: Ints) -> list[Ints]:
+        """The best shared ranks, and ramps on the layers that the budget allows."""
+        ends = np.unique(np.linspace(0, len(self.choices) - 1, RAMPS).astype(np.int64))
+        first, last = (e.ravel() for e in np.meshgrid(ends, ends))
+        index = np.linspace(first, last, len(shared), axis=1).round().astype(np.int64)
+        ramps = self.choices[index]
+        if self.budget is None:
+            return [np.where(shared > 0, shared, self.choices[-1]), *ramps]
+        return [shared, *np.where(np.cumsum(ramps, axis=1) <= self.budget, ramps, 0)]
+
+    def value(self, ranks: Ints) -> float:
+        """Utility of the groups' best answers."""
+        depth = int((ranks > 0).sum())
+        capped = np.minimum(ranks[:depth, None], self.choices)
+        index = np.searchsorted(self.choices, capped)
+        gain = np.cumsum(np.take_along_axis(self.gains[:depth], index, axis=1), axis=0)
+        size = np.cumsum(capped * self.rooms.steps[:depth, None], axis=0)
+        best: Floats = np.zeros(len(self.rooms.weights))
+        for k in range(depth):
+            cap = np.searchsorted(size[k], self.rooms.room[:, k + 1], side="right") - 1
+            np.maximum(best, np.where(cap >= 0, gain[k][cap], 0.0), out=best)
+        return float(np.dot(self.rooms.weights, best))
+
+    def ascend(self, ranks: Ints) -> Ints:
+        """Change one layer at a time to its best rank until none improves."""
+        best = self.value(ranks)
+        while True:
+            before = best
+            for layer in range(int((ranks > 0).sum())):
+                near = list(self._neighbours(ranks, layer))
+                values = [self.value(candidate) for candidate in near]
+                choice = int(np.argmax(values))
+                if values[choice] > best + SMALLEST_STEP * abs(best):
+                    ranks, best = near[choice], values[choice]
+            if best == before:
+                return ranks
+
+    def _neighbours(self, ranks: Ints, layer: int) -> Iterator[Ints]:
+        """Every rank of one layer; what that passes the budget by is taken from another."""
+        for rank in self.choices.tolist():
+            near = ranks.copy()
+            near[layer] = rank
+            if self.budget is None or near.sum() <= self.budget:
+                yield near
+                continue
+            for other in np.flatnonzero(ranks):
+                left = self.budget - int(near.sum()) + int(near[other])
+                if other != layer and left >= self.choices[0]:
+                    swapped = near.copy()
+                    index = np.searchsorted(self.choices, left, side="right") - 1
+                    swapped[other] = self.choices[index]
+                    yield swapped

@@ -1,0 +1,70 @@
+"""A comparison of policies as a table that fits 120 columns, remarks below it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from solver.explain import friendly
+from solver.plan import Plan, PredictedDevice
+
+_COLUMNS = (
+    "utility",
+    "gap",
+    "round s",
+    "wait s",
+    "upload",
+    "download",
+    "memory",
+    "energy",
+    "left out",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
+
+    policy: str
+    plan: Plan | None
+    gap_fraction: float | None
+    reason: str
+
+
+def comparison_view(rows: Sequence[Row]) -> Group:
+    """Policies side by side; upload, download and energy of all devices, peak memory of one."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("policy", no_wrap=True)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        style = "dim" if row.plan is None else ""
+        table.add_row(row.policy, *_cells(row), style=style)
+    remarks = [Text(f"{row.policy}: {row.reason}") for row in rows if row.reason]
+    note = Text(
+        "gap: to the bound on ranks of its own for every device; upload, download and energy "
+        "of all devices a round; memory: largest peak of a device",
+        style="dim",
+    )
+    return Group(table, *remarks, note)
+
+
+def _cells(row: Row) -> list[str]:
+    if row.plan is None:
+        return ["-"] * len(_COLUMNS)
+    predicted = row.plan.predicted
+    devices: list[PredictedDevice] = [d.predicted for d in row.plan.devices if d.predicted]
+    return [
+        f"{predicted.utility:.5f}",
+        "-" if row.gap_fraction is None else f"{row.gap_fraction:.2%}",
+        f"{predicted.round_time_s:.4g}",
+        f"{predicted.mean_wait_s:.3g}",
+        friendly(predicted.upload_bytes, "bytes"),
+        friendly(predicted.download_bytes, "bytes"),
+        friendly(max(p.memory_bytes for p in devices), "bytes"),
+        f"{predicted.energy_j / 1e3:.3g} kJ" if predicted.energy_j else "-",
+        str(sum(d.count for d in row.plan.devices if d.configuration is None)),
+    ]

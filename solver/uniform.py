@@ -1,0 +1,88 @@
+"""One rank on all layers of a device: what the peers' policies choose among.
+
+Either all layers at the largest rank a device affords, or one rank for everybody and a depth
+for each. Costs never fall with the rank, so the largest rank is bisected.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.allocation import LEFT_OUT, Allocation, fits, utility
+from solver.devices import Ints
+from solver.problem import Problem
+from solver.waits import keeps_wait
+
+Flags = npt.NDArray[np.bool_]
+# Takes which depths fit, shape (N, L + 1), and picks one a device, or -1 to leave it out.
+PickDepths = Callable[[Flags], Ints]
+
+
+def largest_ranks(problem: Problem) -> Allocation:
+    """All layers, each device at the largest rank it affords; those that afford none stay out.
+
+    A rank budget is kept by every device's own sum of ranks.
+    """
+    costs, choices = problem.costs, within_budget(problem, problem.layers)
+    rows = np.repeat(choices[:, None], problem.layers, axis=1)
+    best = bisect_rows(
+        len(costs.devices), len(rows), lambda row: fits(costs, rows, row, problem.layers)
+    )
+    if not len(rows):
+        rows = np.full((1, problem.layers), problem.ranks[0])
+    depth = np.where(best == LEFT_OUT, LEFT_OUT, problem.layers)
+    return Allocation(rows=rows, row=best.clip(0), depth=depth)
+
+
+def within_budget(problem: Problem, depth: int) -> Ints:
+    """Rank choices of which `depth` layers keep the rank budget, ascending."""
+    budget = problem.question.budgets.rank_budget
+    return problem.ranks if budget is None else problem.ranks[problem.ranks * depth <= budget]
+
+
+def bisect_rows(n: int, rows: int, holds: Callable[[Ints], Flags]) -> Ints:
+    """Last of `rows` rising rows that holds for each of `n` devices, -1 where none does."""
+    low, high = np.full(n, LEFT_OUT), np.full(n, rows)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        ok = holds(middle.clip(0)) & (middle >= 0)
+        low, high = np.where(ok, middle, low), np.where(ok, high, middle)
+    return low
+
+
+def depths_that_fit(problem: Problem, ranks: Ints) -> Flags:
+    """Whether every limit of a device holds at each depth from the least on, (N, L + 1)."""
+    costs = problem.costs
+    row = np.zeros(len(costs.devices), dtype=np.int64)
+    found = np.zeros((len(row), problem.layers + 1), dtype=np.bool_)
+    for k in range(problem.question.min_depth, problem.layers + 1):
+        found[:, k] = fits(costs, ranks[None, :], row, k)
+    return found
+
+
+def uniform(problem: Problem, pick: PickDepths) -> Iterator[Allocation]:
+    """Allocations by rising rank: one rank for everybody, depths by `pick`.
+
+    Layers that a rank budget does not reach stay bare.
+    """
+    budget, layer = problem.question.budgets.rank_budget, np.arange(problem.layers)
+    for rank in problem.ranks.tolist():
+        reached = problem.layers if budget is None else budget // rank
+        ranks = np.where(layer < reached, rank, 0)
+        depth = pick(depths_that_fit(problem, ranks))
+        yield Allocation(
+            rows=ranks[None, :], row=np.zeros(len(depth), dtype=np.int64), depth=depth
+        )
+
+
+def best_kept(problem: Problem, candidates: Iterator[Allocation]) -> Allocation | None:
+    """Candidate of largest utility in which somebody trains and the mean wait is kept."""
+    kept = (a for a in candidates if a.taking_part.any() and keeps_wait(problem, a))
+    return max(kept, key=lambda a: utility(problem, a), default=None)
+
+
+def deepest_that_fits(usable: Flags) -> Ints:
+    """Largest depth that fits each device; -1 where none does."""
+    deepest = usable.shape[1] - 1 - usable[:, ::-1].argmax(axis=1)
+    return np.where(usable.any(axis=1), deepest, LEFT_OUT)

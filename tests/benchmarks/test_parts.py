@@ -1,0 +1,124 @@
+"""The parts that cases share: child processes, CP-SAT, models, instances."""
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.child import TimedOut, in_child
+from benchmarks.instances import paper_80
+from benchmarks.models import BASE, MEDIUM, TINY, write_config
+from profiler.architectures import read_architecture
+from profiler.configs import load_config
+from profiler.schema import InputError
+
+
+def double(number: int) -> dict[str, int]:
+    print("this goes to stderr")
+    return {"twice": 2 * number, "modules": int("torch" in sys.modules)}
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def fail() -> None:
+    raise ValueError("as it must")
+
+
+def grow(megabytes: int) -> int:
+    from benchmarks.child import peak_rss_bytes, restart_peak, rss_bytes
+
+    bytearray(40 * 2**20)
+    before = rss_bytes()
+    restart_peak()
+    block = bytearray(megabytes * 2**20)
+    block[:: 2**12] = b"x" * len(block[:: 2**12])
+    del block
+    return peak_rss_bytes() - before
+
+
+def test_functions_run_elsewhere() -> None:
+    assert in_child(double, {"number": 21}) == {"twice": 42, "modules": 0}
+
+
+def test_late_processes_are_killed() -> None:
+    with pytest.raises(TimedOut, match="took longer than"):
+        in_child(sleep, {"seconds": 60}, timeout_s=0.5)
+
+
+def test_failures_come_back_as_one_line() -> None:
+    with pytest.raises(InputError, match="code 1: ValueError: as it must"):
+        in_child(fail, {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_memory_is_counted_from_the_restart_on() -> None:
+    grown = in_child(grow, {"megabytes": 30})
+    assert 28 * 2**20 < grown < 34 * 2**20
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ortools") is None, reason="needs ortools")
+def test_every_peer_agrees_with_the_dynamic_program() -> None:
+    from benchmarks.cases.dp_vs_milp import race
+
+    for form, solver in (
+        ("arcs", "CP-SAT"),
+        ("arcs", "PuLP+HiGHS"),
+        ("disaggregated", "PuLP+CBC"),
+    ):
+        found = in_child(
+            race,
+            {
+                "devices": 5,
+                "model": "distilbert-base-uncased",
+                "ranks": [2, 4, 8],
+                "form": form,
+                "solver": solver,
+                "limit_s": 60,
+                "seed": 1,
+            },
+        )
+        assert found["proven"], (form, solver)
+        assert found["difference"] < 1e-6
+        assert len(found["dp_s"]) == 14
+
+
+def test_a_bare_environment_plans() -> None:
+    from benchmarks.cases.derive import plan_bare
+
+    assert in_child(plan_bare, {}) == 0
+
+
+def test_large_fleets_are_solved_to_the_bound() -> None:
+    from benchmarks.cases.dp_scale import plan
+
+    found = in_child(plan, {"devices": 200, "seed": 0})
+    assert found["gap_fraction"] < 1e-9
+    assert found["utility"] > 0
+
+
+def test_instances_repeat_and_leave_something_to_decide() -> None:
+    first, again, other = paper_80(1), paper_80(1), paper_80(2)
+    assert first.fleet.devices == again.fleet.devices
+    assert first.fleet.devices != other.fleet.devices
+    assert first.question.budgets.round_time_s == again.question.budgets.round_time_s
+
+
+@pytest.mark.parametrize("name", [*TINY, *MEDIUM, BASE])
+def test_models_have_a_config_that_closed_forms_read(name: str, tmp_path: Path) -> None:
+    folder = write_config(name, tmp_path)
+    assert read_architecture(load_config(str(folder))[1]).layers in (4, 8, 12)
+
+
+def test_memory_is_compared_with_the_allocator(tmp_path: Path) -> None:
+    from benchmarks.cases.profiler_memory import compare
+
+    folder = str(write_config("gpt2-tiny", tmp_path))
+    (one,) = in_child(compare, {"model": folder, "count": 1, "seeds": 1})
+    assert one["saved_bytes"] == 0
+    assert one["peak_bytes"] <= 128
+    assert one["affine_percent"] < 0.5
+    assert one["closed_percent"] < 1

@@ -1,0 +1,50 @@
+"""Policies side by side: every row, its gap, and a table that fits the screen."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from solver.compare import compare_policies
+from solver.compare_table import comparison_view
+from solver.policies import POLICIES, described
+from tests.solver.instances import random_fleet
+
+OPTIONS: dict[str, Any] = {"ranks": [1, 2, 3, 4], "round_time_s": 9.0}
+
+
+def test_every_policy_has_a_row_and_none_beats_the_bound() -> None:
+    fleet = random_fleet(2, layers=3, devices=5, max_rank=4)
+    rows = compare_policies(fleet, tuple(POLICIES), OPTIONS)
+    names = [row.policy for row in rows]
+    exact = ["exact, shared ranks", "exact, capped ranks", "exact, own ranks"]
+    assert names == [*exact, *list(POLICIES)[1:]]
+    shared, capped, own = (row.plan.predicted.utility for row in rows[:3] if row.plan)
+    assert shared <= capped * (1 + 1e-9) <= own * (1 + 2e-9)
+    for row in rows:
+        if row.plan is None:
+            assert row.reason.startswith("infeasible: d")
+        elif row.gap_fraction is None:
+            assert row.reason.startswith("asks for less")
+        else:
+            assert 0 <= row.gap_fraction <= 1
+    assert any(row.plan is None for row in rows)
+    assert sum(row.plan is not None for row in rows) > 8
+
+
+def test_the_table_fits_120_columns() -> None:
+    fleet = random_fleet(2, layers=3, devices=5, max_rank=4)
+    rows = compare_policies(fleet, tuple(POLICIES), OPTIONS)
+    out = io.StringIO()
+    Console(width=120, file=out).print(comparison_view(rows))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 120
+    assert "…" not in text
+    lines = [line for line in text.splitlines() if line.lstrip().startswith("exact, own")]
+    assert len(lines[0].split()) > 12
+
+
+def test_help_describes_every_policy_on_one_line() -> None:
+    lines = described().splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(POLICIES)
+    assert max(map(len, lines)) <= 96
