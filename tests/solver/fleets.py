@@ -166,6 +166,7 @@ def hand_plan() -> Plan:
         lora=LORA,
         question=Question(
             policy="exact",
+            leave_out="unable",
             rank_choices=[2, 3, 4],
             budgets=Budgets(
                 round_time_s=8.0,
