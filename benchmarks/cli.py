@@ -13,7 +13,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--data", type=FOLDER, help="Local CSV (text, label) instead of the reviews.")
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--local-steps", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--local-steps", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(
     output: Path,

@@ -80,7 +80,7 @@ def steps(demo: Demo, model: Path, data: Path) -> list[tuple[str, list[str]]]:
     fleet = ["fleet", "paper-80", "--profile", at["profile.json"], *seed]
     fine_tune = ["--model", str(model), "--data", str(data), *seed]
     fine_tune += ["--rounds", str(demo.rounds), "--sample", str(demo.sample)]
-    fine_tune += ["--alpha", "10", "--eval-every", "2", "--max-test", "500"]
+    fine_tune += ["--alpha", "10", "--eval-every", "2", "--max-test", "400"]
     return [
         (
             "Measure the model on this machine",
