@@ -21,6 +21,7 @@ __all__ = ["Batch", "Tokenised", "Tokeniser", "load_tokeniser", "local_batches"]
 
 Batch = dict[str, Tensor]
 IGNORED_LABEL = -100
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
 
 
 class Tokenised(NamedTuple):
@@ -79,6 +80,12 @@ def load_tokeniser(folder: Path, training: Training) -> Tokeniser:
         raise InputError(
             f"{folder}: no model folder (it has no config.json); give the folder of a "
             "Hugging Face model with --model"
+        )
+    if not any(any(folder.glob(name)) for name in VOCABULARIES):
+        # Without one, transformers makes up a tokenizer that knows no word.
+        raise InputError(
+            f"{folder}: holds no tokenizer; expected a tokenizer.json or a vocabulary beside "
+            "the model"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(
