@@ -1,4 +1,4 @@
-"""A folder without a tokenizer is refused: transformers would make one up that knows no word."""
+"""A folder without a tokenizer is refused: transformers makes one up that knows no word."""
 
 from pathlib import Path
 
