@@ -78,8 +78,6 @@ class Costs:
         Round time; its limit is infinite unless budgeted.
     resources : tuple of Resource
         Everything limited by the budgets or by a device's memory.
-    compute_s : tuple of arrays, shapes (C, L + 1) and (C, L)
-        One step by depth and its slope by rank.
     memory : tuple of Resource
         The three phases whose largest is the peak.
     head_bytes, bytes_per_parameter : float

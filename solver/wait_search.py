@@ -31,7 +31,7 @@ from solver.waits import limit_wait
 GAP = 1e-4
 PRICE_STEPS = 10
 # Dynamic programs in one search: by work, not by the clock, so that the plan is the same on
-# every machine. About 2 s for 12 layers and 64 ranks.
+# every machine.
 WORK = 4e8
 FEWEST, MOST = 24, 120
 
