@@ -38,6 +38,7 @@ __all__ = [
     "Gain",
     "InputError",
     "InputFile",
+    "Link",
     "Lora",
     "Memory",
     "Model",
@@ -394,6 +395,12 @@ class FleetDevice(_Base, frozen=True, kw_only=True):
     examples: Annotated[Count, Meta(description="local training examples")] = 1
     local_steps: Annotated[Count, Meta(description="training steps a round")] = 1
     memory_bytes: Annotated[int, Meta(description="memory it may use; 0: no limit")] = 0
+    storage_bytes: Annotated[
+        int, Meta(ge=0, description="storage for cached layer outputs; 0: none, so no cache")
+    ] = 0
+    link: Annotated[
+        str, Meta(description="shared link it is behind, such as an access point; empty: none")
+    ] = ""
     time_scale: Annotated[
         float, Meta(description="observed over profiled compute time, 1 until observed")
     ] = 1.0
@@ -412,6 +419,26 @@ class FleetDevice(_Base, frozen=True, kw_only=True):
                 )
 
 
+class Link(_Base, frozen=True, kw_only=True):
+    """A link that several devices share on their way to the server.
+
+    Links form a tree: each leads to its parent, the topmost to the server. All that the
+    devices behind a link send and receive passes it, and every link above it.
+    """
+
+    name: Annotated[str, Meta(description="unique among the links", min_length=1)]
+    parent: Annotated[str, Meta(description="link it leads to; empty: the server")] = ""
+    uplink_bytes_per_s: Annotated[Positive, Meta(description="shared upload capacity")]
+    downlink_bytes_per_s: Annotated[Positive, Meta(description="shared download capacity")]
+
+    def __post_init__(self) -> None:
+        _finite(
+            f"link '{self.name}'",
+            uplink_bytes_per_s=self.uplink_bytes_per_s,
+            downlink_bytes_per_s=self.downlink_bytes_per_s,
+        )
+
+
 class Fleet(_Base, frozen=True, kw_only=True):
     """Devices that fine-tune one model together: ``legend/fleet/1``."""
 
@@ -423,8 +450,11 @@ class Fleet(_Base, frozen=True, kw_only=True):
     gain: Gain
     classes: Annotated[list[DeviceClass], Meta(min_length=1, description="device classes")]
     devices: Annotated[list[FleetDevice], Meta(min_length=1, description="the devices")]
+    links: Annotated[list[Link], Meta(description="links that devices share")] = []
 
     def __post_init__(self) -> None:
+        _check_links(self.links)
+        linked = {"", *(link.name for link in self.links)}
         _check_model("fleet", self.model, self.lora, self.gain)
         names = [c.name for c in self.classes]
         if len(set(names)) < len(names):
@@ -440,6 +470,11 @@ class Fleet(_Base, frozen=True, kw_only=True):
                 )
             if device.name in seen:
                 raise ValueError(f"device '{device.name}' appears twice; expected unique names")
+            if device.link not in linked:
+                raise ValueError(
+                    f"device '{device.name}': link '{device.link}' is not in the fleet; "
+                    "expected the name of one of its links, or nothing"
+                )
             seen.add(device.name)
 
 
@@ -515,6 +550,25 @@ class Trace(_Base, frozen=True, kw_only=True):
     def edges(self) -> Sequence[float]:
         """Edges in their unit, shape (M + 1,)."""
         return self.edge_rounds or self.edge_s
+
+
+def _check_links(links: Sequence[Link]) -> None:
+    """Refuse links that are no tree towards the server."""
+    parents = {link.name: link.parent for link in links}
+    if len(parents) < len(links):
+        raise ValueError("fleet: link names repeat; expected unique names")
+    for name in parents:
+        seen, at = {name}, parents[name]
+        while at:
+            if at not in parents:
+                raise ValueError(
+                    f"link '{name}': parent '{at}' is not in the fleet; expected the name of a "
+                    "link, or nothing for the server"
+                )
+            if at in seen:
+                raise ValueError(f"link '{name}': its parents lead back to '{at}'")
+            seen.add(at)
+            at = parents[at]
 
 
 def _check_model(owner: str, model: Model, lora: Lora, gain: Gain) -> None:

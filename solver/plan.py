@@ -35,6 +35,7 @@ __all__ = [
     "Plan",
     "PlannedDevice",
     "PredictedDevice",
+    "PredictedLink",
     "PredictedRound",
     "Question",
     "Training",
@@ -49,6 +50,10 @@ MAX_RANK = 1024
 
 Objective = Literal["utility", "time", "efficiency", "legend"]
 Structure = Literal["shared", "capped", "own"]
+RankShape = Literal["free", "rising", "progression"]
+Cache = Literal["off", "round", "always"]
+CacheChoice = Literal["off", "round", "always", "auto"]
+Codec = Literal["none", "float16", "int8"]
 Status = Literal["optimal", "gap_reached", "feasible", "infeasible", "unknown"]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Rank = Annotated[int, Meta(ge=0, le=MAX_RANK)]
@@ -97,7 +102,28 @@ class Question(_Base, frozen=True, kw_only=True):
     rank_choices: Annotated[
         list[Annotated[int, Meta(ge=1)]], Meta(description="ranks a layer may have")
     ]
+    rank_shape: Annotated[
+        RankShape,
+        Meta(
+            description="how shared ranks may run over the adapted layers: freely, never "
+            "falling towards the output, or rising towards it by a constant step"
+        ),
+    ] = "free"
     min_depth: Annotated[int, Meta(ge=0, description="fewest adapted layers, k_min")] = 1
+    max_depth: Annotated[
+        int | None, Meta(description="most adapted layers; null: all of them")
+    ] = None
+    cache: Annotated[
+        CacheChoice,
+        Meta(
+            description="whether devices keep the outputs of the layers below their first "
+            "adapted one: never, filled anew each round, kept for the whole run, or whatever "
+            "is fastest within a device's storage"
+        ),
+    ] = "off"
+    upload_codec: Annotated[
+        Codec, Meta(description="how uploads are compressed; 'none' sends the wire's own type")
+    ] = "none"
     min_utility: Annotated[
         NonNegative | None,
         Meta(description="least utility, for the objectives 'time' and 'efficiency'"),
@@ -146,6 +172,16 @@ class PredictedDevice(_Base, frozen=True, kw_only=True):
     upload_bytes: Annotated[NonNegative, Meta(description="sent")]
     download_bytes: Annotated[NonNegative, Meta(description="received")]
     energy_j: Annotated[NonNegative, Meta(description="energy; 0 if unknown")]
+    storage_bytes: Annotated[
+        NonNegative, Meta(description="storage of cached layer outputs; 0 without a cache")
+    ] = 0.0
+    cache_build_s: Annotated[
+        NonNegative,
+        Meta(
+            description="filling a cache that is kept for the whole run, once, before its "
+            "first round and not part of time_s; what cache 'round' takes is part of compute_s"
+        ),
+    ] = 0.0
 
 
 class PlannedDevice(_Base, frozen=True, kw_only=True):
@@ -159,6 +195,10 @@ class PlannedDevice(_Base, frozen=True, kw_only=True):
     ]
     examples: Annotated[int, Meta(ge=1, description="local training examples")]
     local_steps: Annotated[int, Meta(ge=1, description="training steps a round")]
+    cache: Annotated[
+        Cache, Meta(description="what it does with the outputs of layers it does not adapt")
+    ] = "off"
+    link: Annotated[str, Meta(description="shared link it is behind; empty: none")] = ""
     predicted: Annotated[
         PredictedDevice | None, Meta(description="null if it does not take part")
     ]
@@ -167,11 +207,22 @@ class PlannedDevice(_Base, frozen=True, kw_only=True):
     ] = ""
 
 
+class PredictedLink(_Base, frozen=True, kw_only=True):
+    """What a round is predicted to cost a link that devices share."""
+
+    name: Annotated[str, Meta(description="as in the fleet")]
+    busy_s: Annotated[
+        NonNegative, Meta(description="time it takes to pass all of its devices' bytes")
+    ]
+    upload_bytes: Annotated[NonNegative, Meta(description="sum over the devices behind it")]
+    download_bytes: Annotated[NonNegative, Meta(description="sum over the devices behind it")]
+
+
 class PredictedRound(_Base, frozen=True, kw_only=True):
     """What a round is predicted to cost everybody."""
 
     utility: Annotated[NonNegative, Meta(description="weighted mean gain of the devices")]
-    round_time_s: Annotated[NonNegative, Meta(description="slowest device")]
+    round_time_s: Annotated[NonNegative, Meta(description="slowest device or shared link")]
     mean_wait_s: Annotated[NonNegative, Meta(description="mean wait over taking part")]
     upload_bytes: Annotated[NonNegative, Meta(description="sum over devices")]
     download_bytes: Annotated[NonNegative, Meta(description="sum over devices")]
@@ -216,6 +267,7 @@ class Plan(_Base, frozen=True, kw_only=True):
     ranks: Annotated[list[Rank], Meta(description="rank of the server's adapter, by layer")]
     configurations: Annotated[list[Configuration], Meta(description="adapter shapes in use")]
     devices: Annotated[list[PlannedDevice], Meta(min_length=1, description="the devices")]
+    links: Annotated[list[PredictedLink], Meta(description="links that devices share")] = []
     predicted: PredictedRound
     certificate: Certificate
 

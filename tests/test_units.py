@@ -17,8 +17,8 @@ SUFFIXES = (
 COUNTS = {
     "batch_size", "configuration", "count", "depth", "edge_rounds", "examples",
     "head_parameters", "hidden_size", "in_features", "labels", "layers", "local_steps",
-    "min_depth", "out_features", "parameters", "rank_budget", "rank_choices", "ranks",
-    "seed", "sequence_length", "threads",
+    "max_depth", "min_depth", "out_features", "parameters", "rank_budget", "rank_choices",
+    "ranks", "seed", "sequence_length", "threads",
 }  # fmt: skip
 # Dimensionless, or in the unit of the field that holds the table.
 OTHERS = {
