@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from profiler.architectures import config_digest
+from profiler.closed_form.architectures import config_digest
 from profiler.schema import InputError, Training
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from profiler.device_cli import device_options, device_task
 from profiler.fleet_cli import fleet
-from profiler.gain_cli import add_gain, check_gain, gain_options
+from profiler.gain.cli import add_gain, check_gain, gain_options
 from profiler.schema import InputError, Profile, Training, read_profile, write
 
 __all__ = ["fleet", "profile"]
@@ -193,7 +193,7 @@ def _check(
 ) -> None:
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise InputError(f"{picture}: ends in '{picture.suffix}'; expected .svg or .png")
-    from profiler.check import FULL_CHECK, QUICK_CHECK, check_profile
+    from profiler.check.run import FULL_CHECK, QUICK_CHECK, check_profile
     from profiler.progress import ProgressBar
 
     effort = QUICK_CHECK if options["quick"] else FULL_CHECK
@@ -202,13 +202,13 @@ def _check(
             made, model, effort=effort, seed=options["seed"], listener=listener
         )
     if picture is not None:
-        from profiler.check_picture import draw_check
+        from profiler.check.picture import draw_check
 
         draw_check(report, picture)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report.record()), indent=2))
         return
-    from profiler.check_show import show_check
+    from profiler.check.show import show_check
 
     show_check(report)
     if picture is not None:

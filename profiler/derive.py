@@ -5,18 +5,19 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.architectures import (
+from profiler.closed_form.architectures import (
     config_digest,
     describe_lora,
     describe_model,
     read_architecture,
 )
+from profiler.closed_form.families import READERS
+from profiler.closed_form.footprint import memory_by_closed_form
+from profiler.closed_form.roofline import step_time
+from profiler.closed_form.simulate import Setting
 from profiler.configs import DEFAULT_MODEL, Config, load_config, preset_names
-from profiler.families import READERS
-from profiler.footprint import memory_by_closed_form
-from profiler.gain import default_gain
+from profiler.gain.default import default_gain
 from profiler.hardware import Hardware, find_hardware
-from profiler.roofline import step_time
 from profiler.schema import (
     InputError,
     Memory,
@@ -27,7 +28,6 @@ from profiler.schema import (
     Training,
     provenance,
 )
-from profiler.simulate import Setting
 
 __all__ = [
     "DEFAULT_TRAINING",

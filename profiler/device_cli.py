@@ -10,9 +10,9 @@ import click
 from profiler.schema import InputError, write
 
 if TYPE_CHECKING:
-    from profiler.microbench_file import Benchmark
-    from profiler.network_file import Network
-    from profiler.transfer import Transfer
+    from profiler.microbench.file import Benchmark
+    from profiler.microbench.transfer import Transfer
+    from profiler.network.file import Network
 
 __all__ = ["device_options", "device_task"]
 
@@ -99,7 +99,7 @@ def _check(
 def _benchmark(
     model: str, output: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> None:
-    from profiler.microbench import run_benchmark
+    from profiler.microbench.run import run_benchmark
 
     if options["processor"] != "cpu":
         raise InputError("--benchmark times CPUs; for a GPU use --derive --hardware")
@@ -148,8 +148,8 @@ def _benchmark_lines(made: "Benchmark") -> list[str]:
 def _transfer(
     model: str, output: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> None:
+    from profiler.microbench.transfer import transfer_files
     from profiler.show import key_figures, show_profile
-    from profiler.transfer import transfer_files
 
     made = transfer_files(options["transfer"], options["here"], options["there"], model)
     _write(output, made.profile)
@@ -174,7 +174,7 @@ def _ratio_line(made: "Transfer") -> str:
 def _network(
     model: str, output: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> None:
-    from profiler.network import measure_network
+    from profiler.network.client import measure_network
 
     if not as_json:
         click.echo("measuring the link; slow ones take half a minute", err=True)
@@ -210,8 +210,8 @@ def _network_lines(made: "Network", output: Path | None) -> list[str]:
 
 
 def _serve(model: str, output: Path | None, options: dict[str, Any], *, as_json: bool) -> None:
-    from profiler.network_protocol import parse_address
-    from profiler.network_server import Limits, serve
+    from profiler.network.protocol import parse_address
+    from profiler.network.server import Limits, serve
 
     if output is not None:
         raise InputError("--serve writes nothing; leave out -o (--network takes it)")

@@ -76,7 +76,7 @@ def count(request: ExactRequest) -> ExactAnswer:
     InputError
         If there is no such model, or a configuration does not fit it.
     """
-    from profiler.memory import Peaks
+    from profiler.memory.count import Peaks
     from profiler.survey import survey
 
     found = survey(request.model, request.training, request.targets, "cpu")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from profiler.closed_form.families import READERS
+from profiler.closed_form.roofline import full_depth_step_s, step_time
 from profiler.configs import DEFAULT_MODEL, Config, load_config
 from profiler.derive import (
     DEFAULT_TRAINING,
@@ -21,10 +23,8 @@ from profiler.derive import (
     same_model,
     setting_for,
 )
-from profiler.families import READERS
 from profiler.fleet_devices import DOWNLINK_RATIO, UPLINK_MBIT_PER_S, draw_devices
 from profiler.hardware import Hardware, find_hardware, read_catalogue
-from profiler.roofline import full_depth_step_s, step_time
 from profiler.schema import (
     DeviceClass,
     Fleet,

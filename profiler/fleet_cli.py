@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.trace_cli import (
+from profiler.trace.cli import (
     fleet_from_trace,
     take_trace_options,
     trace_options,
@@ -168,7 +168,7 @@ def _given(options: dict[str, Any]) -> dict[str, str]:
 
 
 def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
-    from profiler.roofline import full_depth_step_s
+    from profiler.closed_form.roofline import full_depth_step_s
 
     return {
         "output": str(output),

@@ -111,10 +111,10 @@ class Process:
 
 
 class TimeProcess(Process):
-    """Times steps; see `profiler.worker`."""
+    """Times steps; see `profiler.timing.worker`."""
 
     def __init__(self, threads: int) -> None:
-        super().__init__("profiler.worker", TIME_ENVIRONMENT, threads)
+        super().__init__("profiler.timing.worker", TIME_ENVIRONMENT, threads)
 
     def submit(self, request: Request) -> None:
         """Say what to time; the model is built while the caller goes on."""
@@ -135,10 +135,10 @@ class TimeProcess(Process):
 
 
 class MemoryProcess(Process):
-    """Trains one configuration and says what that took; see `profiler.memory_worker`."""
+    """Trains one configuration and says what that took; see `profiler.memory.worker`."""
 
     def __init__(self, threads: int) -> None:
-        super().__init__("profiler.memory_worker", MEMORY_ENVIRONMENT, threads)
+        super().__init__("profiler.memory.worker", MEMORY_ENVIRONMENT, threads)
 
     def submit(self, request: MemoryRequest) -> None:
         """Say what to train."""

@@ -19,9 +19,9 @@ from profiler.probes import (
 from profiler.schema import Memory, Profile, Training
 
 if TYPE_CHECKING:
-    from profiler.excess import Excess
-    from profiler.fit import TimeFit
+    from profiler.memory.excess import Excess
     from profiler.survey import Survey
+    from profiler.timing.fit import TimeFit
 
 # Above this, a person should know that the figures are shaky, and what to do.
 ERROR_FRACTION = 0.05
@@ -91,9 +91,9 @@ def measure_profile(
     listener = listener or Silence()
     with TimeProcess(threads) as timer, MemoryProcess(threads) as trainer:
         # Imported here: all processes load their libraries at the same time.
-        from profiler.fit import fit_time
         from profiler.record import make_profile
         from profiler.survey import survey
+        from profiler.timing.fit import fit_time
 
         found = survey(model, training, targets, processor)
         for note in found.notes:
@@ -120,7 +120,7 @@ def _measure_memory(
     process: MemoryProcess, setup: Setup, found: "Survey", listener: Listener
 ) -> tuple[Memory, "Excess"]:
     """Count the tensors of a step here while the process trains one configuration."""
-    from profiler.excess import Excess
+    from profiler.memory.excess import Excess
 
     ranks = calibration_ranks(found.anatomy.model.layers)
     process.submit(MemoryRequest(setup=setup, ranks=ranks))

@@ -8,13 +8,13 @@ import torch
 from msgspec.structs import replace
 
 from profiler.checkpoint import Checkpoint
-from profiler.excess import Excess
-from profiler.fit import TimeFit
-from profiler.gain import default_gain
+from profiler.gain.default import default_gain
 from profiler.launch import TIME_ENVIRONMENT
+from profiler.memory.excess import Excess
 from profiler.probes import Probe, Processor, Ready, Setup
 from profiler.schema import Device, Memory, Origin, Profile, provenance
 from profiler.survey import Survey
+from profiler.timing.fit import TimeFit
 
 
 def make_profile(

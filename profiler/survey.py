@@ -7,8 +7,8 @@ import torch
 
 from profiler.anatomy import Anatomy, examine
 from profiler.checkpoint import Checkpoint, open_checkpoint, settle
-from profiler.memory import Peaks, probe
-from profiler.memory_model import memory_model, probe_count
+from profiler.memory.count import Peaks, probe
+from profiler.memory.model import memory_model, probe_count
 from profiler.probes import Processor
 from profiler.schema import InputError, Memory, Training
 
@@ -36,11 +36,11 @@ class Survey:
         return probe_count(self.anatomy)
 
     def count_memory(self, advance: Callable[[], None]) -> Memory:
-        """Count the memory of a step; see `profiler.memory`."""
+        """Count the memory of a step; see `profiler.memory.count`."""
         return memory_model(self.checkpoint, self.anatomy, self.training, advance)
 
     def count_peaks(self, ranks: Sequence[int]) -> Peaks:
-        """Count one configuration exactly; see `profiler.memory`."""
+        """Count one configuration exactly; see `profiler.memory.count`."""
         return probe(self.checkpoint, self.anatomy, self.training, ranks)
 
 

@@ -27,7 +27,7 @@ PROTOCOL = f"""
 Every value is a fresh process. 'legend profile --derive' is the whole command for {LARGE} on
 an H100 in bfloat16, batch 1, 512 tokens, wall clock from start to file; the call alone is
 `profiler.derive.derive_profile`, imports done. The count on fake tensors is
-`profiler.memory_model.memory_model` for {MEDIUM} in the same setup, from its config; imports
+`profiler.memory.model.memory_model` for {MEDIUM} in the same setup, from its config; imports
 of torch and transformers are included in its seconds and in its peak resident set. For the
 bare environment a process that refuses to import {", ".join(BLOCKED)} derives the paper-80
 fleet, solves it and checks the plan; its figure is how many of these were loaded or missed.
@@ -90,7 +90,7 @@ def count_on_fake_tensors(model: str) -> dict[str, float]:
     began = time.perf_counter()
     from profiler.anatomy import examine
     from profiler.checkpoint import open_checkpoint, settle
-    from profiler.memory_model import memory_model
+    from profiler.memory.model import memory_model
     from profiler.schema import Training
 
     training = Training(

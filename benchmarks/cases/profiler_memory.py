@@ -30,9 +30,9 @@ configurations ({QUICK_CONFIGURATIONS} in the quick form) are drawn: depth 1 to 
 {", ".join(map(str, RANKS))}, none of which a probe has. Real: a step with optimizer state under
 torch.profiler, which hears of every block from the allocator; the peak is what lives between
 steps plus the largest running sum of blocks, the saved bytes are the sum after the forward
-pass. Count on fake tensors: `profiler.memory.probe`. Affine: `profiler.memory_model`, closed
-form: `profiler.footprint`, each against the count on fake tensors of the same configuration,
-peaks with weights. All differences are absolute. One process a model.
+pass. Count on fake tensors: `profiler.memory.count`. Affine: `profiler.memory.model`, closed
+form: `profiler.closed_form.footprint`, each against the count on fake tensors of the same
+configuration, peaks with weights. All differences are absolute. One process a model.
 """
 
 
@@ -87,7 +87,7 @@ def _figures(name: str, runs: Sequence[dict[str, float]]) -> list[Figure]:
 def compare(model: str, count: int, seeds: int) -> list[dict[str, float]]:
     """Absolute differences of every configuration; runs in a process of its own."""
     from benchmarks.allocator import prepare, real_peak_bytes, real_saved_bytes
-    from profiler.footprint import memory_by_closed_form
+    from profiler.closed_form.footprint import memory_by_closed_form
     from profiler.predict import peak_bytes
     from profiler.schema import Training
     from profiler.survey import survey
@@ -123,9 +123,9 @@ def draw(layers: int, count: int, seed: int) -> list[list[int]]:
 
 
 def _setting(model: str, found: Any) -> Any:
-    from profiler.architectures import read_architecture
+    from profiler.closed_form.architectures import read_architecture
+    from profiler.closed_form.simulate import Setting
     from profiler.configs import load_config
-    from profiler.simulate import Setting
 
     return Setting(
         architecture=read_architecture(load_config(model)[1]),

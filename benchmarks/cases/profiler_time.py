@@ -48,10 +48,10 @@ SUBJECTS = (
 PROTOCOL = f"""
 Models: the pretrained 6-layer {REAL}, and a 12-layer {BASE} with random weights (full form
 only); batch 16, 64 tokens, fp32, AdamW, dropout, sdpa, CPU. Same session: the profiler's probes
-and {HELD_OUT} held-out configurations (`profiler.held_out`: all depths; rising, mixed, even and
-falling ranks) are timed interleaved in one process; the fit sees the probes alone. Fresh
-process: `profiler.measure.measure_profile`, then `profiler.check.check_profile` in processes of
-its own; raw, and after one scalar fitted on the other half of the configurations. Growth: peak
+and {HELD_OUT} held-out configurations (`profiler.check.held_out`: all depths; rising, mixed,
+even and falling ranks) are timed interleaved in one process; the fit sees the probes alone.
+Fresh process: `profiler.measure.measure_profile`, then `profiler.check.run` in processes of its
+own; raw, and after one scalar fitted on the other half of the configurations. Growth: peak
 resident set of a training process above its libraries. Times are those the profiler states
 (main thread's CPU seconds as wall seconds when idle), so other load on the machine counts only
 as far as it disturbs them. MAPE and worst over the held-out configurations; one value a seed.
@@ -96,16 +96,16 @@ def _run(path: str, seed: int, job: Job) -> dict[str, float]:
 
 def same_session(model: str, seed: int, quick: bool) -> dict[str, float]:
     """Errors where probes and held-out configurations share a process."""
-    from profiler.fit import fit_time
-    from profiler.held_out import held_out
+    from profiler.check.held_out import held_out
     from profiler.launch import TimeProcess
     from profiler.listener import Silence
     from profiler.measure import FULL, QUICK, time_request, time_steps
     from profiler.predict import step_s
     from profiler.probes import Setup, choose_probes
     from profiler.schema import Training
-    from profiler.spans import summarise
     from profiler.survey import survey
+    from profiler.timing.fit import fit_time
+    from profiler.timing.spans import summarise
 
     training = Training(batch_size=16, sequence_length=64)
     with TimeProcess(0) as process:
@@ -129,7 +129,7 @@ def fresh_process(model: str, seed: int, quick: bool) -> dict[str, float]:
     """Seconds to profile, and errors of the profile in processes that come later."""
     from dataclasses import replace
 
-    from profiler.check import FULL_CHECK, QUICK_CHECK, check_profile
+    from profiler.check.run import FULL_CHECK, QUICK_CHECK, check_profile
     from profiler.measure import FULL, QUICK, measure_profile
     from profiler.schema import Training
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.child import TimedOut, in_child
 from benchmarks.instances import paper_80
 from benchmarks.models import BASE, MEDIUM, TINY, write_config
-from profiler.architectures import read_architecture
+from profiler.closed_form.architectures import read_architecture
 from profiler.configs import load_config
 from profiler.schema import InputError
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from profiler.check_picture import draw_check
-from profiler.check_result import QUANTITIES, Case, CheckReport
-from profiler.check_show import ranks_text, show_check
+from profiler.check.picture import draw_check
+from profiler.check.result import QUANTITIES, Case, CheckReport
+from profiler.check.show import ranks_text, show_check
 from profiler.cli import profile as command
 from profiler.derive import derive_profile
 from profiler.measure import QUICK, measure_profile

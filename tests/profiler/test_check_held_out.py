@@ -2,8 +2,8 @@
 
 import pytest
 
-from profiler.held_out import fold_of, held_out
-from profiler.memory_model import HIGH_RANK, LOW_RANK
+from profiler.check.held_out import fold_of, held_out
+from profiler.memory.model import HIGH_RANK, LOW_RANK
 from profiler.probes import calibration_ranks, choose_probes, ranks_at
 
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from profiler.closed_form.roofline import full_depth_step_s
 from profiler.derive import DEFAULT_TRAINING, derive_profile
 from profiler.hardware import read_catalogue
-from profiler.roofline import full_depth_step_s
 from profiler.schema import InputError, Profile, Training
 
 

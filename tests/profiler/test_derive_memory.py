@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from profiler.anatomy import examine
-from profiler.architectures import read_architecture
 from profiler.checkpoint import open_checkpoint, settle
-from profiler.footprint import memory_by_closed_form
-from profiler.memory import Peaks, probe
+from profiler.closed_form.architectures import read_architecture
+from profiler.closed_form.footprint import memory_by_closed_form
+from profiler.closed_form.simulate import Setting, simulate_step
+from profiler.memory.count import Peaks, probe
 from profiler.probes import ranks_at
 from profiler.schema import Training
-from profiler.simulate import Setting, simulate_step
 from tests.profiler.test_derive_models import tiny
 
 BYTES = 256

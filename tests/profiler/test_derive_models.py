@@ -15,7 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from profiler.architectures import (
+from profiler.closed_form.architectures import (
     config_digest,
     describe_lora,
     describe_model,

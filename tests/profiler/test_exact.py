@@ -11,7 +11,7 @@ import pytest
 from profiler.anatomy import examine
 from profiler.checkpoint import open_checkpoint
 from profiler.exact import ExactAnswer, answer
-from profiler.memory import probe
+from profiler.memory.count import probe
 from profiler.schema import Training
 from tests.profiler.tiny_models import model_folder
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_counted_is_said(
 
 
 def test_a_missing_library_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "profiler.memory", None)
+    monkeypatch.setitem(sys.modules, "profiler.memory.count", None)
     found = answer(ask("absent"))
     assert found.status == "refused"
     assert "pip install 'legend-planner[run]'" in found.message

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from profiler.closed_form.roofline import full_depth_step_s
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_cli import fleet as command
-from profiler.roofline import full_depth_step_s
 from profiler.schema import (
     Device,
     Fleet,

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from profiler.gain import DEPTH_EXPONENT, RANK_EXPONENT, default_gain
+from profiler.gain.default import DEPTH_EXPONENT, RANK_EXPONENT, default_gain
 
 
 def exponent(x: list[float], y: list[float]) -> float:

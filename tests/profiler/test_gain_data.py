@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from profiler.checkpoint import Checkpoint, open_checkpoint
-from profiler.gain_data import IGNORED_LABEL, Source, Text, load_text
+from profiler.gain.data import IGNORED_LABEL, Source, Text, load_text
 from profiler.schema import InputError, Training
 from tests.finetune.runs import save_model, write_reviews
 from tests.profiler.tiny_models import model_folder

@@ -8,12 +8,12 @@ import torch
 
 from profiler.anatomy import examine
 from profiler.checkpoint import open_checkpoint
-from profiler.gain import RANKS
-from profiler.gain_data import Source, Text, load_text
-from profiler.gain_energy import captured_energy
-from profiler.gain_gradients import collect_gradients
-from profiler.gain_head import warm_head
-from profiler.gain_train import Bench, open_bench
+from profiler.gain.data import Source, Text, load_text
+from profiler.gain.default import RANKS
+from profiler.gain.energy import captured_energy
+from profiler.gain.gradients import collect_gradients
+from profiler.gain.head import warm_head
+from profiler.gain.training import Bench, open_bench
 from profiler.schema import InputError, Training
 from tests.finetune.runs import Family, save_model, write_reviews
 from tests.profiler.tiny_models import model_folder

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from profiler import gain_probe
 from profiler.cli import profile as command
 from profiler.derive import derive_profile
-from profiler.gain_data import Source
-from profiler.gain_measure import METHODS, measure_gain
+from profiler.gain import probe
+from profiler.gain.data import Source
+from profiler.gain.measure import METHODS, measure_gain
 from profiler.schema import InputError, Profile, Training, read_profile, write
 from tests.finetune.runs import save_model, write_reviews
 
@@ -22,8 +22,8 @@ CAUSAL = Training(batch_size=8, sequence_length=8, task="causal-lm", labels=0)
 @pytest.fixture(autouse=True)
 def fast_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     # Tiny random layers have next to nothing to say: let what is trained move far.
-    monkeypatch.setattr(gain_probe, "LEAST_STEPS", 40)
-    monkeypatch.setattr(gain_probe, "LEARNING_RATE", 3e-2)
+    monkeypatch.setattr(probe, "LEAST_STEPS", 40)
+    monkeypatch.setattr(probe, "LEARNING_RATE", 3e-2)
 
 
 @pytest.fixture

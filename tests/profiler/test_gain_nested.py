@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from profiler.gain import default_gain
-from profiler.gain_nested import gain_table, power_of_rank, saturate
-from profiler.gain_probe import concave_marginals, plan_probes, rank_exponent
+from profiler.gain.default import default_gain
+from profiler.gain.nested import gain_table, power_of_rank, saturate
+from profiler.gain.probe import concave_marginals, plan_probes, rank_exponent
 from profiler.schema import InputError
 
 

@@ -15,7 +15,7 @@ from profiler.listener import Silence
 from profiler.measure import QUICK, measure_profile
 from profiler.probes import ranks_at
 from profiler.schema import InputError, Profile, Training, read_profile, write
-from profiler.timing import Rig
+from profiler.timing.steps import Rig
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
 
 TRAINING = Training(batch_size=2, sequence_length=8)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from profiler.fit import REPEAT_FRACTION, TimeFit, fit_time
 from profiler.probes import Probe, Sample, Seconds, choose_probes
-from profiler.spans import low_mean
+from profiler.timing.fit import REPEAT_FRACTION, TimeFit, fit_time
+from profiler.timing.spans import low_mean
 
 LAYERS = 6
 EMBEDDING_S, FORWARD_S, HEAD_S = 0.003, 0.03, 0.002

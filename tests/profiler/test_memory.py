@@ -13,8 +13,8 @@ from torch import Tensor
 from profiler.adapters import Step, adapt, make_batch
 from profiler.anatomy import Anatomy, examine
 from profiler.checkpoint import Checkpoint, build, open_checkpoint, settle
-from profiler.memory import measure, probe
-from profiler.memory_model import memory_model, probe_count
+from profiler.memory.count import measure, probe
+from profiler.memory.model import memory_model, probe_count
 from profiler.probes import ranks_at
 from profiler.schema import InputError, Memory, Training
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from profiler.adapters import Step, adapt, make_batch, trainable
 from profiler.anatomy import examine
 from profiler.checkpoint import build, open_checkpoint, settle
-from profiler.memory import probe
+from profiler.memory.count import probe
 from profiler.schema import Training
 from tests.profiler.tiny_models import FAMILIES, model_folder
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from profiler.cli import profile
-from profiler.microbench import run_benchmark
-from profiler.microbench_file import Benchmark, Kernel, read_benchmark
-from profiler.microbench_kernels import Team
+from profiler.microbench.file import Benchmark, Kernel, read_benchmark
+from profiler.microbench.kernels import Team
+from profiler.microbench.run import run_benchmark
 from profiler.quota import quota_cores
 from profiler.schema import InputError, write
 

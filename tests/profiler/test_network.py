@@ -12,12 +12,13 @@ from queue import SimpleQueue
 import pytest
 from click.testing import CliRunner
 
-from profiler import network, network_server
 from profiler.cli import profile
-from profiler.network import Effort, measure_network
-from profiler.network_file import read_network
-from profiler.network_protocol import HELLO, MOST_BYTES, REQUEST, parse_address, receive_exactly
-from profiler.network_server import Limits, Served, serve
+from profiler.network import client
+from profiler.network import server as far_end
+from profiler.network.client import Effort, measure_network
+from profiler.network.file import read_network
+from profiler.network.protocol import HELLO, MOST_BYTES, REQUEST, parse_address, receive_exactly
+from profiler.network.server import Limits, Served, serve
 from profiler.schema import InputError
 
 BRIEF = Effort(pings=3, transfers=2, transfer_s=0.01)
@@ -104,7 +105,7 @@ def test_many_transfers_together_are_limited_too() -> None:
 
 
 def test_a_silent_client_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_server, "GREETING_S", 0.05)
+    monkeypatch.setattr(far_end, "GREETING_S", 0.05)
     server = Server(Limits())
     with server.connect() as silent:
         assert receive_exactly(silent, len(HELLO)) == HELLO
@@ -161,7 +162,7 @@ def test_a_server_that_hangs_up_is_one_line() -> None:
 
 
 def test_a_silent_peer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "IDLE_S", 0.05)
+    monkeypatch.setattr(client, "IDLE_S", 0.05)
     with (
         peer(b"", hang_up=False) as address,
         pytest.raises(InputError, match="no answer within"),
@@ -204,7 +205,7 @@ def test_requests_have_one_size_everywhere() -> None:
 
 
 def test_the_commands_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "FULL", BRIEF)
+    monkeypatch.setattr(client, "FULL", BRIEF)
     server, path = Server(Limits()), tmp_path / "net.json"
     arguments = ["--network", server.address, "--json", "-o", str(path)]
     result = CliRunner().invoke(profile, arguments)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.network_file import read_network
+from profiler.network.file import read_network
 
 ROOT = Path(__file__).resolve().parents[2]
 # Payload of a full frame: 1500 bytes without IP and TCP headers (time stamps among them);
@@ -21,14 +21,14 @@ PAYLOAD_FRACTION = 1448 / 1514
 TOLERANCE = 0.03
 
 SERVER = """
-from profiler.network_server import Limits, serve
+from profiler.network.server import Limits, serve
 served = serve("10.99.0.2", 7433, Limits(lifetime_s=60), lambda *at: print("ready", flush=True))
 assert served.measured
 """
 CLIENT = """
 import sys
 from pathlib import Path
-from profiler.network import Effort, measure_network
+from profiler.network.client import Effort, measure_network
 from profiler.schema import write
 effort = Effort(pings=5, transfers=3, transfer_s=0.4)
 write(Path(sys.argv[1]), measure_network("10.99.0.2:7433", effort))

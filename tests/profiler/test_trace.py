@@ -23,8 +23,8 @@ from profiler.schema import (
     read_trace,
     write,
 )
-from profiler.trace import fleet_at
-from profiler.trace_generate import TraceRequest, generate_trace
+from profiler.trace.generate import TraceRequest, generate_trace
+from profiler.trace.moment import fleet_at
 
 ORIGIN = Provenance(version="0", created="2026-01-01", host="test")
 FLEET = preset_fleet(FleetRequest(devices=12, all_modes=True, options={}))

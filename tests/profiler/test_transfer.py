@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from profiler.cli import profile as command
 from profiler.derive import DEFAULT_TRAINING, derive_profile
-from profiler.microbench_file import Backend, Benchmark, Kernel
-from profiler.microbench_kernels import numpy_operations
+from profiler.microbench.file import Backend, Benchmark, Kernel
+from profiler.microbench.kernels import numpy_operations
+from profiler.microbench.transfer import TRANSFER_FRACTION, transfer_profile
 from profiler.schema import InputError, Profile, provenance, read_profile, write
-from profiler.transfer import TRANSFER_FRACTION, transfer_profile
 
 SPEEDS = {"product": 1e11, "copy": 5e10, "function": 2e9, "random": 3e8}
 HERE = derive_profile("roberta-base", "laptop-cpu")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from profiler.gain import default_gain
+from profiler.gain.default import default_gain
 from profiler.schema import Fleet
 from solver.allocation import utility
 from solver.capped import answer, best_ranks

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 import legend
 from profiler.derive import derive_profile
-from profiler.memory_model import memory_model
+from profiler.memory.model import memory_model
 from profiler.schema import (
     DeviceClass,
     Fleet,

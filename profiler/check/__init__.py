@@ -1,0 +1,1 @@
+"""Hold a profile against configurations that were never used in its fit."""

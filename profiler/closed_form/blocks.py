@@ -1,0 +1,261 @@
+"""Transformer layers of the Hugging Face families, written on a symbolic tape.
+
+Nested as the originals are, because what a caller still refers to stays alive while the
+callee runs. Shapes: B examples, S tokens, T = B * S, H hidden size, h heads, d head size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from profiler.closed_form import operations as op
+from profiler.closed_form.architectures import Architecture
+from profiler.closed_form.disentangled import disentangled_attention
+from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
+from profiler.schema import Training
+
+__all__ = ["Block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One layer of a model in training.
+
+    Attributes
+    ----------
+    tape : Tape
+        Where the layer is recorded.
+    architecture : Architecture
+        The model.
+    training : Training
+        The step.
+    adapted : frozenset of str
+        Names of the modules that carry LoRA.
+    """
+
+    tape: Tape
+    architecture: Architecture
+    training: Training
+    adapted: frozenset[str]
+    returned: list[Tensor] = field(default_factory=list, repr=False)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a batch, T."""
+        return self.training.batch_size * self.training.sequence_length
+
+    @property
+    def scores(self) -> int:
+        """Attention scores of a layer, B * h * S * S."""
+        return self.tokens * self.training.sequence_length * self.architecture.heads
+
+    @property
+    def hidden_dropout(self) -> bool:
+        """Whether dropout after linear modules is active."""
+        return self.training.dropout and self.architecture.hidden_dropout
+
+    @property
+    def attention_dropout(self) -> bool:
+        """Whether dropout on attention weights is active."""
+        return self.training.dropout and self.architecture.attention_dropout
+
+    def forward(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        """Record the layer.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, S, H)
+            Hidden states.
+        rank : int
+            LoRA rank of the adapted modules; 0 for a bare layer.
+        shared : mapping of str to Tensor
+            What all layers use: mask, rotary tables, position bias.
+        """
+        layers = {"rotary": self._llama, "fused": self._gpt2}
+        layer = layers.get(self.architecture.attention, self._encoder)
+        out = layer(x, rank, shared)
+        self.returned.clear()
+        return out
+
+    def _keep_weights(self, weights: Tensor) -> None:
+        """Attention weights are returned to the layer, which holds them until it ends."""
+        self.returned.append(weights)
+
+    def linear(self, x: Tensor, index: int, rank: int, *, tied: bool = False) -> Tensor:
+        """Apply linear module number `index` of the layer."""
+        module = self.architecture.linears[index]
+        own_rank = rank if module.name in self.adapted else 0
+        return op.linear(self.tape, x, module, own_rank, tied=tied)
+
+    # Post-norm encoders: BERT, RoBERTa, DistilBERT, MPNet, DeBERTa.
+
+    def _encoder(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        attended = self._encoder_attention(x, rank, shared)
+        return self._encoder_mlp(attended, rank)
+
+    def _encoder_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        context = self._encoder_context(x, rank, shared)
+        attended = self.linear(context, 3, rank)
+        if self.architecture.family == "distilbert":
+            del context
+            return self._norm_sum(attended, x)
+        attended = self._dropped(attended)
+        return self._norm_sum(attended, x)
+
+    def _encoder_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        if self.architecture.attention == "disentangled":
+            return disentangled_attention(self, x, rank, shared)
+        query, key, value = (self.linear(x, i, rank) for i in range(3))
+        return self._attend(query, key, value, shared)
+
+    def _encoder_mlp(self, x: Tensor, rank: int) -> Tensor:
+        if self.architecture.family == "distilbert":
+            return self._norm_sum(self._feed_forward(x, rank), x)
+        inner = self._intermediate(x, rank)
+        out = self._dropped(self.linear(inner, 5, rank))
+        return self._norm_sum(out, x)
+
+    def _feed_forward(self, x: Tensor, rank: int) -> Tensor:
+        x = self._intermediate(x, rank)
+        x = self.linear(x, 5, rank)
+        return self._dropped(x)
+
+    def _norm_sum(self, x: Tensor, residual: Tensor) -> Tensor:
+        total = op.add(self.tape, x, residual)
+        return op.layer_norm(self.tape, total, self.architecture.hidden_size)
+
+    def _intermediate(self, x: Tensor, rank: int) -> Tensor:
+        return op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
+
+    # Pre-norm decoders.
+
+    def _llama(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        width = self.architecture.hidden_size
+        normed = op.rms_norm(self.tape, x, width)
+        attended = self.linear(self._llama_context(normed, rank, shared), 3, rank)
+        del normed
+        x = op.add(self.tape, x, attended)
+        del attended
+        return op.add(self.tape, x, self._gated(op.rms_norm(self.tape, x, width), rank))
+
+    def _llama_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        query, key, value = (self.linear(x, i, rank) for i in range(3))
+        if self.architecture.family == "qwen3":
+            query = op.rms_norm(self.tape, query, self.architecture.head_size)
+            key = op.rms_norm(self.tape, key, self.architecture.head_size)
+        query, key = self._rotate(query, shared), self._rotate(key, shared)
+        return self._attend(query, key, value, shared)
+
+    def _rotate(self, x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
+        """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
+        cosine = op.multiply(self.tape, x, shared["cosine"])
+        return op.add(self.tape, cosine, op.multiply(self.tape, self._turn(x), shared["sine"]))
+
+    def _turn(self, x: Tensor) -> Tensor:
+        negated = op.elementwise(self.tape, (x,), x.elements // 2)
+        return op.elementwise(self.tape, (x, negated), x.elements)
+
+    def _gated(self, x: Tensor, rank: int) -> Tensor:
+        gate = op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
+        return self.linear(op.multiply(self.tape, gate, self.linear(x, 5, rank)), 6, rank)
+
+    def _gpt2(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        width = self.architecture.hidden_size
+        normed = op.layer_norm(self.tape, x, width)
+        attended = self._gpt2_attention(normed, rank, shared)
+        x = op.add(self.tape, attended, x)
+        normed = op.layer_norm(self.tape, x, width)
+        return op.add(self.tape, x, self._gpt2_mlp(normed, rank))
+
+    def _gpt2_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        context = self._gpt2_context(x, rank, shared)
+        return self._dropped(self.linear(context, 1, rank))
+
+    def _gpt2_mlp(self, x: Tensor, rank: int) -> Tensor:
+        x = self.linear(x, 2, rank)
+        x = op.activate(self.tape, x, self.architecture.activation)
+        x = self.linear(x, 3, rank)
+        return self._dropped(x)
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return op.dropout(self.tape, x, self.hidden_dropout)
+
+    def _gpt2_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+        joint = self.linear(x, 0, rank)
+        query, key, value = self.tape.split(joint, 3)
+        return self._attend(query, key, value, shared)
+
+    # Attention, from query, key and value of shapes (B, h, S, d), (B, g, S, d) twice.
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
+    ) -> Tensor:
+        if self.architecture.heads != self.architecture.key_value_heads:
+            key, value = self._repeat(key), self._repeat(value)
+        if self.fused_attention:
+            mask = op.elementwise(self.tape, (shared["mask"],), itemsize=self.tape.itemsize)
+            context = self.tokens * self.architecture.heads * self.architecture.head_size
+            return op.fused_attention(
+                self.tape,
+                (query, key, value),
+                mask,
+                scores=self.scores,
+                head_size=self.architecture.head_size,
+                elements=context,
+            )
+        if self.training.attention == "sdpa" and self.architecture.has_sdpa:
+            return self._math_attention(query, key, value, shared)
+        return self._plain_attention(query, key, value, shared)
+
+    @property
+    def fused_attention(self) -> bool:
+        """Whether scores never reach memory; on a CPU, dropout on them prevents that."""
+        kernel = self.tape.fused or not self.attention_dropout
+        return self.training.attention == "sdpa" and self.architecture.has_sdpa and kernel
+
+    def _repeat(self, x: Tensor) -> Tensor:
+        """Repeat the heads of grouped keys and values."""
+        groups = self.architecture.heads // self.architecture.key_value_heads
+        return op.elementwise(self.tape, (x,), x.elements * groups)
+
+    def _plain_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
+    ) -> Tensor:
+        scores = self._scores(query, key, shared)
+        weights = op.softmax(self.tape, scores, wide=self.architecture.attention == "rotary")
+        if self.architecture.attention != "position-bias":
+            del scores
+        weights = op.dropout(self.tape, weights, self.attention_dropout)
+        if self.architecture.attention != "position-bias":
+            self._keep_weights(weights)
+        return op.copy(self.tape, self._weighted(weights, op.copy(self.tape, value)))
+
+    def _weighted(self, weights: Tensor, value: Tensor) -> Tensor:
+        elements = self.tokens * self.architecture.heads * self.architecture.head_size
+        length = self.training.sequence_length
+        return op.matmul(self.tape, weights, value, elements, length)
+
+    def _scores(self, query: Tensor, key: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
+        scores = op.copy(self.tape, self._products(query, key))
+        return op.add(self.tape, scores, shared["mask"])
+
+    def _products(self, query: Tensor, key: Tensor) -> Tensor:
+        tape, size = self.tape, self.architecture.head_size
+        left, right = op.copy(tape, query), op.copy(tape, key)
+        return op.matmul(tape, left, right, self.scores, size)
+
+    def _math_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
+    ) -> Tensor:
+        """What a CPU runs for sdpa with dropout: in 32 bits, both factors scaled."""
+        tape = self.tape
+        mask = op.elementwise(tape, (shared["mask"],), itemsize=tape.itemsize)
+        query, key, value = (op.cast(tape, x, FP32_BYTES) for x in (query, key, value))
+        scaled = op.copy(tape, query)
+        weights = op.add(tape, self._products(scaled, op.copy(tape, key)), mask)
+        weights = op.saves_output(tape, weights)
+        weights = op.dropout(tape, weights, self.attention_dropout)
+        narrow = tape.source(self.scores) if tape.itemsize < FP32_BYTES else None
+        context = self._weighted(weights, op.copy(tape, value))
+        context = op.cast(tape, context, tape.itemsize)
+        del weights, narrow, scaled, query, key, value, mask
+        return op.copy(tape, context)

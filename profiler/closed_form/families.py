@@ -1,0 +1,315 @@
+"""One reader a model family: from ``config.json`` to `Architecture`.
+
+Counted from the modules that Hugging Face transformers builds; the tests compare every
+family with its own parameter count.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from profiler.closed_form.architectures import Architecture, Linear
+from profiler.configs import Config, fraction, whole
+from profiler.schema import InputError
+
+__all__ = ["READERS"]
+
+
+def _bert(config: Config) -> Architecture:
+    hidden = whole(config, "hidden_size")
+    inner = whole(config, "intermediate_size")
+    heads = whole(config, "num_attention_heads")
+    norm = 2 * hidden
+    rows = whole(config, "vocab_size") + whole(config, "max_position_embeddings")
+    rows += _token_types(config, default=2)
+    return Architecture(
+        family=str(config["model_type"]),
+        layers=whole(config, "num_hidden_layers"),
+        hidden_size=hidden,
+        heads=heads,
+        key_value_heads=heads,
+        head_size=max(1, hidden // heads),
+        intermediate_size=inner,
+        vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "max_position_embeddings", default=512),
+        linears=_encoder_linears(
+            hidden,
+            inner,
+            attention=("attention.self.query", "attention.self.key", "attention.self.value"),
+            output="attention.output.dense",
+            mlp=("intermediate.dense", "output.dense"),
+        ),
+        attention="standard",
+        activation=str(config.get("hidden_act", "gelu")),
+        adapted=("attention.self.query", "attention.self.value"),
+        layers_path="encoder.layer",
+        layer_norm_parameters=2 * norm,
+        embedding_parameters=rows * hidden + norm,
+        pooler_parameters=hidden * (hidden + 1),
+        frozen_pooler=True,
+        head_linears=(Linear(name="classifier", in_features=hidden, out_features=1),),
+        hidden_dropout=fraction(config, "hidden_dropout_prob", 0.1) > 0,
+        attention_dropout=fraction(config, "attention_probs_dropout_prob", 0.1) > 0,
+    )
+
+
+def _token_types(config: Config, default: int) -> int:
+    absent = config.get("type_vocab_size") == 0
+    return 0 if absent else whole(config, "type_vocab_size", default=default)
+
+
+def _encoder_linears(
+    hidden: int,
+    inner: int,
+    *,
+    attention: tuple[str, str, str],
+    output: str,
+    mlp: tuple[str, str],
+) -> tuple[Linear, ...]:
+    square = [Linear(name=n, in_features=hidden, out_features=hidden) for n in attention]
+    return (
+        *square,
+        Linear(name=output, in_features=hidden, out_features=hidden),
+        Linear(name=mlp[0], in_features=hidden, out_features=inner),
+        Linear(name=mlp[1], in_features=inner, out_features=hidden),
+    )
+
+
+def _dense_head(hidden: int, inner: str, outer: str) -> tuple[Linear, Linear]:
+    return (
+        Linear(name=inner, in_features=hidden, out_features=hidden),
+        Linear(name=outer, in_features=hidden, out_features=1),
+    )
+
+
+def _roberta(config: Config) -> Architecture:
+    bert = _bert(config)
+    head = _dense_head(bert.hidden_size, "classifier.dense", "classifier.out_proj")
+    return replace(
+        bert,
+        # Positions count from behind the padding index.
+        positions=max(1, bert.positions - int(config.get("pad_token_id") or 0) - 1),
+        frozen_pooler=False,
+        head_linears=head,
+        head_input_dropout=True,
+    )
+
+
+def _mpnet(config: Config) -> Architecture:
+    bert = _roberta(config)
+    hidden = bert.hidden_size
+    types = _token_types(config, default=2)
+    return replace(
+        bert,
+        linears=_encoder_linears(
+            hidden,
+            bert.intermediate_size,
+            attention=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+            output="attention.attn.o",
+            mlp=("intermediate.dense", "output.dense"),
+        ),
+        attention="position-bias",
+        adapted=("attention.attn.q", "attention.attn.v"),
+        embedding_parameters=bert.embedding_parameters - types * hidden,
+        outside_parameters=bert.heads
+        * whole(config, "relative_attention_num_buckets", default=32),
+    )
+
+
+def _distilbert(config: Config) -> Architecture:
+    hidden = whole(config, "dim", "hidden_size")
+    inner = whole(config, "hidden_dim", "intermediate_size")
+    heads = whole(config, "n_heads", "num_attention_heads")
+    rows = whole(config, "vocab_size") + whole(config, "max_position_embeddings", default=512)
+    return Architecture(
+        family="distilbert",
+        layers=whole(config, "n_layers", "num_hidden_layers"),
+        hidden_size=hidden,
+        heads=heads,
+        key_value_heads=heads,
+        head_size=max(1, hidden // heads),
+        intermediate_size=inner,
+        vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "max_position_embeddings", default=512),
+        linears=_encoder_linears(
+            hidden,
+            inner,
+            attention=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+            output="attention.out_lin",
+            mlp=("ffn.lin1", "ffn.lin2"),
+        ),
+        attention="standard",
+        activation=str(config.get("activation", "gelu")),
+        adapted=("attention.q_lin", "attention.v_lin"),
+        layers_path="transformer.layer",
+        layer_norm_parameters=4 * hidden,
+        embedding_parameters=rows * hidden + 2 * hidden,
+        head_linears=_dense_head(hidden, "pre_classifier", "classifier"),
+        hidden_dropout=fraction(config, "dropout", 0.1) > 0,
+        attention_dropout=fraction(config, "attention_dropout", 0.1) > 0,
+    )
+
+
+def _deberta_v2(config: Config) -> Architecture:
+    _refuse(config, "conv_kernel_size", "a convolution layer")
+    bert = _bert(config)
+    hidden = bert.hidden_size
+    if whole(config, "embedding_size", default=hidden) != hidden:
+        raise InputError("config: embedding_size differs from hidden_size; not supported")
+    relative = bool(config.get("relative_attention", False))
+    span = _deberta_span(config) if relative else 0
+    names = [f"attention.self.{n}_proj" for n in ("query", "key", "value")]
+    linears = _encoder_linears(
+        hidden,
+        bert.intermediate_size,
+        attention=(names[0], names[1], names[2]),
+        output="attention.output.dense",
+        mlp=("intermediate.dense", "output.dense"),
+    )
+    if relative and not config.get("share_att_key", False):
+        linears += tuple(
+            Linear(name=f"attention.self.{n}", in_features=hidden, out_features=hidden)
+            for kind, n in (("c2p", "pos_key_proj"), ("p2c", "pos_query_proj"))
+            if kind in (config.get("pos_att_type") or ())
+        )
+    norm = 2 * hidden if relative and "layer_norm" in str(config.get("norm_rel_ebd")) else 0
+    return replace(
+        bert,
+        linears=linears,
+        attention="disentangled" if relative else "standard",
+        adapted=(names[0], names[2]),
+        embedding_parameters=_deberta_rows(config) * hidden + 2 * hidden,
+        outside_parameters=2 * span * hidden + norm,
+        pooler_parameters=0,
+        frozen_pooler=False,
+        head_linears=_dense_head(hidden, "pooler.dense", "classifier"),
+        relative_positions=2 * span,
+    )
+
+
+def _deberta_rows(config: Config) -> int:
+    rows = whole(config, "vocab_size")
+    if config.get("position_biased_input", True):
+        rows += whole(config, "max_position_embeddings", default=512)
+    return rows + (_token_types(config, default=1) if "type_vocab_size" in config else 0)
+
+
+def _deberta_span(config: Config) -> int:
+    """Relative positions on one side: buckets where there are any, else the largest."""
+    if config.get("position_buckets", -1) > 0:
+        return whole(config, "position_buckets")
+    if config.get("max_relative_positions", -1) > 0:
+        return whole(config, "max_relative_positions")
+    return whole(config, "max_position_embeddings", default=512)
+
+
+def _gpt2(config: Config) -> Architecture:
+    _refuse(config, "add_cross_attention", "cross attention")
+    hidden = whole(config, "n_embd", "hidden_size")
+    inner = whole(config, "n_inner", default=4 * hidden)
+    heads = whole(config, "n_head", "num_attention_heads")
+    rows = whole(config, "vocab_size") + whole(config, "n_positions", "n_ctx", default=1024)
+    return Architecture(
+        family="gpt2",
+        layers=whole(config, "n_layer", "num_hidden_layers"),
+        hidden_size=hidden,
+        heads=heads,
+        key_value_heads=heads,
+        head_size=max(1, hidden // heads),
+        intermediate_size=inner,
+        vocabulary=whole(config, "vocab_size"),
+        positions=whole(config, "n_positions", "n_ctx", default=1024),
+        linears=(
+            Linear(name="attn.c_attn", in_features=hidden, out_features=3 * hidden),
+            Linear(name="attn.c_proj", in_features=hidden, out_features=hidden),
+            Linear(name="mlp.c_fc", in_features=hidden, out_features=inner),
+            Linear(name="mlp.c_proj", in_features=inner, out_features=hidden),
+        ),
+        attention="fused",
+        activation=str(config.get("activation_function", "gelu_new")),
+        adapted=("attn.c_attn",),
+        layers_path="h",
+        layer_norm_parameters=4 * hidden,
+        embedding_parameters=rows * hidden,
+        outside_parameters=2 * hidden,
+        decoder=True,
+        tied_embeddings=bool(config.get("tie_word_embeddings", True)),
+        head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
+        hidden_dropout=fraction(config, "resid_pdrop", 0.1) > 0,
+        attention_dropout=fraction(config, "attn_pdrop", 0.1) > 0,
+    )
+
+
+def _llama(config: Config) -> Architecture:
+    """Llama, Mistral, Qwen2 and Qwen3: RMS norms, rotary positions, gated MLP."""
+    family = str(config["model_type"])
+    hidden = whole(config, "hidden_size")
+    heads = whole(config, "num_attention_heads")
+    groups = whole(config, "num_key_value_heads", default=heads)
+    size = whole(
+        config, "head_dim", default=128 if family == "qwen3" else max(1, hidden // heads)
+    )
+    head_norms = 2 * size if family == "qwen3" else 0
+    vocabulary = whole(config, "vocab_size")
+    return Architecture(
+        family=family,
+        layers=whole(config, "num_hidden_layers"),
+        hidden_size=hidden,
+        heads=heads,
+        key_value_heads=groups,
+        head_size=size,
+        intermediate_size=whole(config, "intermediate_size"),
+        vocabulary=vocabulary,
+        positions=whole(config, "max_position_embeddings", default=2048),
+        linears=_llama_linears(config, hidden, heads * size, groups * size),
+        attention="rotary",
+        activation=str(config.get("hidden_act", "silu")),
+        adapted=("self_attn.q_proj", "self_attn.v_proj"),
+        layers_path="layers",
+        layer_norm_parameters=2 * hidden + head_norms,
+        embedding_parameters=vocabulary * hidden,
+        outside_parameters=hidden,
+        decoder=True,
+        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
+        head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
+        hidden_dropout=False,
+        attention_dropout=fraction(config, "attention_dropout", 0.0) > 0,
+    )
+
+
+def _llama_linears(config: Config, hidden: int, queries: int, keys: int) -> tuple[Linear, ...]:
+    family = config["model_type"]
+    output_bias = family in ("llama", "qwen3") and bool(config.get("attention_bias", False))
+    input_bias = family == "qwen2" or output_bias
+    mlp_bias = family == "llama" and bool(config.get("mlp_bias", False))
+    inner = whole(config, "intermediate_size")
+    table = (
+        ("self_attn.q_proj", hidden, queries, input_bias),
+        ("self_attn.k_proj", hidden, keys, input_bias),
+        ("self_attn.v_proj", hidden, keys, input_bias),
+        ("self_attn.o_proj", queries, hidden, output_bias),
+        ("mlp.gate_proj", hidden, inner, mlp_bias),
+        ("mlp.up_proj", hidden, inner, mlp_bias),
+        ("mlp.down_proj", inner, hidden, mlp_bias),
+    )
+    return tuple(Linear(name=n, in_features=i, out_features=o, bias=b) for n, i, o, b in table)
+
+
+def _refuse(config: Config, key: str, what: str) -> None:
+    if config.get(key):
+        raise InputError(f"config: {key} asks for {what}, which closed forms do not cover")
+
+
+READERS: dict[str, Callable[[Config], Architecture]] = {
+    "bert": _bert,
+    "roberta": _roberta,
+    "xlm-roberta": _roberta,
+    "camembert": _roberta,
+    "distilbert": _distilbert,
+    "deberta-v2": _deberta_v2,
+    "mpnet": _mpnet,
+    "gpt2": _gpt2,
+    "llama": _llama,
+    "mistral": _llama,
+    "qwen2": _llama,
+    "qwen3": _llama,
+}

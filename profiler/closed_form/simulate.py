@@ -1,0 +1,296 @@
+"""A whole training step on a symbolic tape: embeddings, layers, head, loss, optimizer.
+
+Gives the peak of each phase and the work of each part for one depth and rank, without
+torch. `footprint` and `roofline` beside this file turn a few such steps into a profile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from profiler.closed_form import operations as op
+from profiler.closed_form.architectures import Architecture, Linear, head_linears
+from profiler.closed_form.blocks import Block
+from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
+from profiler.schema import Training
+
+__all__ = ["ITEM_BYTES", "Setting", "SimulatedStep", "simulate_step"]
+
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+INDEX_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is trained, how, and on which kind of processor."""
+
+    architecture: Architecture
+    training: Training
+    adapted: tuple[str, ...]
+    fused: bool
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number in the compute type."""
+        return ITEM_BYTES[self.training.dtype]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a batch."""
+        return self.training.batch_size * self.training.sequence_length
+
+    @property
+    def lora_parameters_per_rank(self) -> int:
+        """LoRA parameters that one rank adds to a layer."""
+        modules = [self.architecture.target(name) for name in self.adapted]
+        return sum(m.in_features + m.out_features for m in modules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedStep:
+    """Work and memory of one step.
+
+    Attributes
+    ----------
+    embedding, head, backward, optimizer : tuple of Cost
+        Kernels of these parts.
+    layers : tuple of tuple of Cost
+        Forward kernels by layer, input first.
+    saved_bytes : int
+        Activations alive between forward and backward pass.
+    forward_bytes, backward_bytes, optimizer_bytes : int
+        Peak of each phase, without the frozen weights.
+    """
+
+    embedding: tuple[Cost, ...]
+    layers: tuple[tuple[Cost, ...], ...]
+    head: tuple[Cost, ...]
+    backward: tuple[Cost, ...]
+    optimizer: tuple[Cost, ...]
+    saved_bytes: int
+    forward_bytes: int
+    backward_bytes: int
+    optimizer_bytes: int
+
+
+def simulate_step(setting: Setting, ranks: Sequence[int]) -> SimulatedStep:
+    """Record one training step.
+
+    Parameters
+    ----------
+    setting : Setting
+        Model, training and processor.
+    ranks : sequence of int
+        Rank by simulated layer, input first. There may be fewer layers than the model has:
+        bare layers all cost the same.
+    """
+    tape = Tape(itemsize=setting.itemsize, fused=setting.fused)
+    trained = _Trained(setting, ranks)
+    held = [Storage(tape, trained.resident_bytes)]
+    recorder = _Recorder(setting, tape)
+    loss = recorder.forward(ranks)
+    forward_peak, saved = tape.peak_bytes, tape.live_bytes - trained.resident_bytes
+    tape.peak_bytes = tape.live_bytes
+    tape.run_backward(loss)
+    backward_peak = tape.peak_bytes
+    del loss
+    temporaries = trained.temporary_bytes(setting.fused)
+    optimizer_peak = tape.live_bytes + temporaries
+    del held
+    return SimulatedStep(
+        embedding=tuple(recorder.embedding),
+        layers=tuple(tuple(part) for part in recorder.layers),
+        head=tuple(recorder.head),
+        backward=tuple(tape.backward),
+        optimizer=trained.optimizer_work(),
+        saved_bytes=saved,
+        forward_bytes=forward_peak,
+        backward_bytes=backward_peak,
+        optimizer_bytes=optimizer_peak,
+    )
+
+
+class _Trained:
+    """Trained parameters and what the optimizer keeps beside them."""
+
+    def __init__(self, setting: Setting, ranks: Sequence[int]) -> None:
+        self.setting = setting
+        head = head_linears(setting.architecture, setting.training)
+        self.head_sizes = [
+            size * setting.itemsize
+            for m in head
+            for size in (m.in_features * m.out_features, m.bias * m.out_features)
+            if size
+        ]
+        modules = [setting.architecture.target(name) for name in setting.adapted]
+        self.lora_sizes = [
+            rank * width * FP32_BYTES
+            for rank in ranks
+            if rank
+            for m in modules
+            for width in (m.in_features, m.out_features)
+        ]
+
+    @property
+    def parameter_bytes(self) -> int:
+        return sum(self.head_sizes) + sum(self.lora_sizes)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Parameters, optimizer state, batch."""
+        copies = 3 if self.setting.training.optimizer == "adamw" else 1
+        causal = self.setting.training.task == "causal-lm"
+        labels = self.setting.tokens if causal else self.setting.training.batch_size
+        batch = INDEX_BYTES * (2 * self.setting.tokens + labels)
+        counters = FP32_BYTES * len((*self.head_sizes, *self.lora_sizes)) * (copies > 1)
+        return copies * self.parameter_bytes + batch + counters
+
+    def temporary_bytes(self, fused: bool) -> int:
+        """Temporaries of an optimizer step: of all parameters at once, or one by one."""
+        if self.setting.training.optimizer == "sgd":
+            return 0
+        if fused:
+            return self.parameter_bytes
+        sizes = (*self.lora_sizes, *self.head_sizes)
+        # Two for the parameter at hand; one of the parameter before it is still referred to.
+        return max((2 * n + before for before, n in pairwise((0, *sizes))), default=0)
+
+    def optimizer_work(self) -> tuple[Cost, ...]:
+        """Read and write parameters, gradients and moments."""
+        passes = 7.0 if self.setting.training.optimizer == "adamw" else 3.0
+        return tuple(Cost(0.0, passes * n) for n in (*self.head_sizes, *self.lora_sizes))
+
+
+class _Recorder:
+    """Forward pass of a model on a tape, its work sorted by part."""
+
+    def __init__(self, setting: Setting, tape: Tape) -> None:
+        self.setting = setting
+        self.tape = tape
+        self.embedding: list[Cost] = []
+        self.layers: list[list[Cost]] = []
+        self.head: list[Cost] = []
+        self.block = Block(
+            tape=tape,
+            architecture=setting.architecture,
+            training=setting.training,
+            adapted=frozenset(setting.adapted),
+        )
+
+    def forward(self, ranks: Sequence[int]) -> Tensor:
+        """Run the model; returns the loss."""
+        states = self._base(ranks)
+        loss = self._loss(states)
+        self.head = self._take()
+        return loss
+
+    def _take(self) -> list[Cost]:
+        done, self.tape.forward = self.tape.forward, []
+        return done
+
+    def _base(self, ranks: Sequence[int]) -> Tensor:
+        embedded = self._embed()
+        shared = self._shared()
+        self.embedding = self._take()
+        states = embedded
+        kept = [states]
+        for rank in ranks:
+            states = self._layer(states, rank, shared)
+            self.layers.append(self._take())
+            if self.setting.architecture.family == "deberta-v2":
+                kept.append(states)  # its encoder returns the outputs of all layers
+        return self._final_norm(states)
+
+    def _layer(self, x: Tensor, rank: int, shared: dict[str, Tensor]) -> Tensor:
+        if not self.setting.training.gradient_checkpointing:
+            return self.block.forward(x, rank, shared)
+        return self.tape.checkpoint(lambda inner: self.block.forward(inner, rank, shared), x)
+
+    def _final_norm(self, x: Tensor) -> Tensor:
+        architecture = self.setting.architecture
+        if architecture.attention == "rotary":
+            return op.rms_norm(self.tape, x, architecture.hidden_size)
+        if architecture.attention == "fused":
+            return op.layer_norm(self.tape, x, architecture.hidden_size)
+        return x
+
+    def _embed(self) -> Tensor:
+        architecture, tape = self.setting.architecture, self.tape
+        words = tape.source(self.setting.tokens * architecture.hidden_size)
+        tape.forward.append(Cost(0.0, 2.0 * words.nbytes))
+        if architecture.attention == "rotary":
+            return words
+        summed = op.add(tape, words, words)
+        dropped = self.setting.training.dropout and architecture.hidden_dropout
+        if not architecture.decoder:
+            summed = op.layer_norm(tape, summed, architecture.hidden_size)
+        return op.dropout(tape, summed, dropped)
+
+    def _shared(self) -> dict[str, Tensor]:
+        """Mask and tables that all layers use."""
+        architecture, training = self.setting.architecture, self.setting.training
+        length = training.sequence_length
+        cells = training.batch_size * length * length
+        shared = {"mask": self.tape.source(cells, self._mask_itemsize())}
+        if architecture.attention == "position-bias":
+            shared["bias"] = self.tape.source(cells * architecture.heads)
+        if architecture.attention == "disentangled":
+            shared["distances"] = self.tape.source(length * length, INDEX_BYTES)
+            positions = architecture.relative_positions * architecture.hidden_size
+            shared["positions"] = self.tape.source(positions)
+        if architecture.attention == "rotary":
+            table = length * architecture.head_size
+            shared["cosine"] = self.tape.source(table)
+            shared["sine"] = self.tape.source(table)
+        return shared
+
+    def _mask_itemsize(self) -> int:
+        """Boolean for sdpa; numbers to add for eager; integers in DeBERTa."""
+        if self.setting.architecture.family == "deberta-v2":
+            return INDEX_BYTES
+        return 1 if self.setting.training.attention == "sdpa" else self.tape.itemsize
+
+    def _loss(self, states: Tensor) -> Tensor:
+        if self.setting.training.task == "causal-lm":
+            return self._token_loss(states)
+        if self.setting.architecture.decoder:
+            return self._scored_loss(states)
+        return self._pooled_loss(states)
+
+    def _token_loss(self, states: Tensor) -> Tensor:
+        architecture = self.setting.architecture
+        head = Linear(
+            name="lm_head",
+            in_features=architecture.hidden_size,
+            out_features=architecture.vocabulary,
+            bias=False,
+        )
+        logits = op.linear(self.tape, states, head)
+        return self._cross_entropy(op.cast(self.tape, logits, FP32_BYTES))
+
+    def _scored_loss(self, states: Tensor) -> Tensor:
+        (head,) = head_linears(self.setting.architecture, self.setting.training)
+        logits = op.trained_linear(self.tape, states, head)
+        size = self.setting.training.batch_size * head.out_features
+        return self._cross_entropy(op.elementwise(self.tape, (logits,), size))
+
+    def _pooled_loss(self, states: Tensor) -> Tensor:
+        tape, training = self.tape, self.setting.training
+        architecture = self.setting.architecture
+        width = architecture.hidden_size
+        first = op.view(tape, states, training.batch_size * width)
+        active = training.dropout and architecture.hidden_dropout
+        *hidden, last = head_linears(architecture, training)
+        if architecture.frozen_pooler:
+            pooler = Linear(name="pooler", in_features=width, out_features=width)
+            first = op.saves_output(tape, op.linear(tape, first, pooler))
+        for module in hidden:
+            first = op.dropout(tape, first, active and architecture.head_input_dropout)
+            first = op.trained_linear(tape, first, module)
+            gelu = architecture.family == "deberta-v2"
+            first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
+        logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
+        return self._cross_entropy(logits)
+
+    def _cross_entropy(self, logits: Tensor) -> Tensor:
+        return op.elementwise(self.tape, (op.saves_output(self.tape, logits),), 1)

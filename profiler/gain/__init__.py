@@ -1,0 +1,1 @@
+"""What a layer and a rank are worth: an analytic default, and measurements on data."""

@@ -1,0 +1,1 @@
+"""Uplink, downlink and latency between two ends, measured."""
