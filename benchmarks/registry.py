@@ -24,6 +24,7 @@ NAMES = (
     "profiler-memory",
     "profiler-time",
     "derive",
+    "time-to-accuracy",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

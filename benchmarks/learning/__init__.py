@@ -1,0 +1,1 @@
+"""Real federated fine-tuning under one virtual clock, policy beside policy."""

@@ -1,0 +1,70 @@
+"""Accuracy against virtual time and bytes, and when a target is reached."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Curve", "read_curve"]
+
+# Evaluations averaged: one alone jumps by a point or two.
+WINDOW = 3
+# Evaluations whose mean is the final accuracy.
+FINAL = 5
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One run, evaluation by evaluation.
+
+    Attributes
+    ----------
+    time_s, upload_bytes, accuracy : arrays, shape (E,)
+        Virtual clock and bytes so far, and the accuracy averaged over the last `WINDOW`
+        evaluations (fewer at the start).
+    final_accuracy, final_loss : float
+        Mean of the last `FINAL` evaluations.
+    mean_wait_s, mean_round_s : float
+        Over the rounds.
+    """
+
+    time_s: Floats
+    upload_bytes: Floats
+    accuracy: Floats
+    final_accuracy: float
+    final_loss: float
+    mean_wait_s: float
+    mean_round_s: float
+
+    def reaches(self, target: float) -> bool:
+        """Whether the accuracy reaches the target at all."""
+        return bool((self.accuracy >= target).any())
+
+    def at(self, target: float) -> tuple[float, float]:
+        """Seconds and bytes until the target; those of the whole run if it is not reached."""
+        reached = np.flatnonzero(self.accuracy >= target)
+        index = int(reached[0]) if len(reached) else -1
+        return float(self.time_s[index]), float(self.upload_bytes[index])
+
+
+def read_curve(run: Path) -> Curve:
+    """Read the metrics of a finished run."""
+    lines = (run / "metrics.jsonl").read_bytes().splitlines()
+    rows = [msgspec.json.decode(line) for line in lines]
+    scored = [row for row in rows if row["test_accuracy"] is not None]
+    raw = np.array([row["test_accuracy"] for row in scored])
+    return Curve(
+        time_s=np.array([row["virtual_time_s"] for row in scored]),
+        upload_bytes=np.array([row["upload_bytes"] for row in scored]),
+        accuracy=np.array(
+            [raw[max(0, i - WINDOW + 1) : i + 1].mean() for i in range(len(raw))]
+        ),
+        final_accuracy=float(raw[-FINAL:].mean()),
+        final_loss=float(np.mean([row["test_loss"] for row in scored[-FINAL:]])),
+        mean_wait_s=float(np.mean([row["mean_wait_s"] for row in rows])),
+        mean_round_s=float(np.mean([row["round_time_s"] for row in rows])),
+    )

@@ -1,0 +1,105 @@
+"""Runs of arms, kept by what they depend on, so that a stopped benchmark goes on."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from benchmarks.learning.arms import Arm, write_plan
+from benchmarks.learning.command import legend
+from benchmarks.learning.curves import Curve, read_curve
+from benchmarks.learning.setting import Setting
+from benchmarks.machine import ROOT
+
+__all__ = ["Length", "Trial", "play_all"]
+
+REPLAN_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How long runs are.
+
+    Attributes
+    ----------
+    rounds, sample : int
+        Rounds, and devices asked in each.
+    eval_every, max_test : int
+        Rounds between evaluations, and most test texts.
+    """
+
+    rounds: int
+    sample: int
+    eval_every: int
+    max_test: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One run that is wanted.
+
+    Attributes
+    ----------
+    arm : Arm
+    setting : Setting
+    length : Length
+    alpha : float
+        Dirichlet concentration of the labels.
+    learning_rate : float
+    on_validation : bool
+        Whether it is scored on the validation texts, to choose a learning rate.
+    """
+
+    arm: Arm
+    setting: Setting
+    length: Length
+    alpha: float
+    learning_rate: float
+    on_validation: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return f"{self.arm.name}, seed {self.setting.seed}, alpha {self.alpha:g}"
+
+
+def play_all(trials: Sequence[Trial], say: Callable[[str], None]) -> list[Curve]:
+    """Run all trials, as many at once as there are cores; returns their curves in order."""
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(lambda trial: _play(trial, say), trials))
+
+
+def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
+    setting, length, arm = trial.setting, trial.length, trial.arm
+    plan = setting.folder / f"{arm.name}-{_solver()}.plan.json"
+    if not plan.exists():
+        write_plan(arm, setting.fleet, plan)
+    words: list[object] = [
+        "run", plan, "--model", setting.model, "--data", setting.train,
+        "--test-data", setting.valid if trial.on_validation else setting.test,
+        "--fleet", setting.fleet, "--trace", setting.trace, "--seed", setting.seed,
+        "--rounds", length.rounds, "--sample", length.sample, "--alpha", trial.alpha,
+        "--learning-rate", trial.learning_rate, "--eval-every", length.eval_every,
+        "--max-test", length.max_test,
+    ]  # fmt: skip
+    if arm.replans:
+        words += ["--replan-every", REPLAN_EVERY]
+    digest = hashlib.sha256(plan.read_bytes() + setting.trace.read_bytes())
+    digest.update(" ".join(map(str, words)).encode())
+    out = setting.folder / "runs" / f"{arm.name}-{digest.hexdigest()[:12]}"
+    if not (out / "summary.json").exists():
+        say(trial.label)
+        out.mkdir(parents=True, exist_ok=True)
+        legend(*words, "-o", out, "--resume")
+    return read_curve(out)
+
+
+@functools.cache
+def _solver() -> str:
+    """Fingerprint of the planner's code, so that its plans are made anew when it changes."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "solver").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
