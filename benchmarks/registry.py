@@ -25,6 +25,7 @@ NAMES = (
     "profiler-time",
     "derive",
     "time-to-accuracy",
+    "utility-truth",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

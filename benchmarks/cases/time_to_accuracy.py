@@ -126,8 +126,8 @@ def _to_target(
     own, mine = ([c.at(target) for c in some] for some in (curves, ours))
     figures = [
         figure(
-            f"seeds that reach {label}", [float(sum(c.reaches(target) for c in curves))], "seeds",
-            setting=setting, better="high",
+            f"seeds that reach {label}", [float(sum(c.reaches(target) for c in curves))],
+            "seeds", setting=setting, better="high",
         ),
         figure(f"time to {label}", [at[0] for at in own], "s", setting=setting),
         figure(f"upload to {label}", [at[1] / 1e6 for at in own], "MB", setting=setting),

@@ -33,8 +33,8 @@ class Arm:
     policy : str
     question : mapping
         Further arguments of `Problem.of`.
-    ours : bool
-        Whether it is planned by objective, not over the grid of round times.
+    over_grid : bool
+        Whether its round time is the best of a grid, or whatever the question says.
     replans : bool
         Whether it plans anew while devices change.
     """
@@ -42,31 +42,37 @@ class Arm:
     name: str
     policy: str
     question: Mapping[str, Any] = field(default_factory=dict)
-    ours: bool = False
+    over_grid: bool = False
     replans: bool = False
 
 
-_CACHED = {"cache": "auto", "upload_codec": "int8"}
+def _exact(name: str, *, replans: bool = False, **question: Any) -> Arm:
+    """Arm of ours: the most utility a second, proven."""
+    question = {"objective": "efficiency", "min_utility": FLOOR, **question}
+    return Arm(name=name, policy="exact", question=question, replans=replans)
+
+
+def _peer(name: str, policy: str, **question: Any) -> Arm:
+    return Arm(name=name, policy=policy, question=question, over_grid=True)
+
+
+# A least depth of all layers; how many that is, the fleet says.
+ALL_LAYERS = -1
 ARMS = (
-    Arm(name="exact", policy="exact", ours=True),
-    Arm(name="exact-cache", policy="exact", question={"cache": "auto"}, ours=True),
-    Arm(name="exact-cache-int8", policy="exact", question=_CACHED, ours=True),
-    Arm(name="exact-replan", policy="exact", question=_CACHED, ours=True, replans=True),
-    Arm(
-        name="own-cache-int8",
-        policy="exact",
-        question={"structure": "own", **_CACHED},
-        ours=True,
-    ),
-    Arm(name="legend", policy="legend"),
-    Arm(name="legend-depth-only", policy="legend", question={"ranks": (8,)}),
-    Arm(name="legend-ranks-only", policy="legend", question={"min_depth": -1}),
-    Arm(name="fedlora", policy="fedlora-straggler"),
-    Arm(name="hetlora", policy="hetlora"),
-    Arm(name="flexlora", policy="flexlora"),
-    Arm(name="fedadapter", policy="fedadapter"),
-    Arm(name="fedhello", policy="fedhello"),
-    Arm(name="hralora", policy="hralora"),
+    _exact("exact"),
+    _exact("exact-cache", cache="auto"),
+    _exact("exact-cache-int8", cache="auto", upload_codec="int8"),
+    _exact("exact-replan", cache="auto", upload_codec="int8", replans=True),
+    _exact("own-cache-int8", cache="auto", upload_codec="int8", structure="own"),
+    _peer("legend", "legend"),
+    _peer("legend-depth-only", "legend", ranks=(8,)),
+    _peer("legend-ranks-only", "legend", min_depth=ALL_LAYERS),
+    _peer("fedlora", "fedlora-straggler"),
+    _peer("hetlora", "hetlora"),
+    _peer("flexlora", "flexlora"),
+    _peer("fedadapter", "fedadapter"),
+    _peer("fedhello", "fedhello"),
+    _peer("hralora", "hralora"),
 )
 
 
@@ -74,13 +80,10 @@ def write_plan(arm: Arm, fleet_path: Path, path: Path) -> Plan:
     """Plan an arm and keep the plan; raises `InputError` where it has none."""
     fleet = read_fleet(fleet_path)
     question = dict(arm.question)
-    if question.get("min_depth") == -1:
+    if question.get("min_depth") == ALL_LAYERS:
         question["min_depth"] = fleet.model.layers
-    if arm.ours:
-        problem = Problem.of(fleet, objective="efficiency", min_utility=FLOOR, **question)
-        plan = solve(problem)
-    else:
-        plan = _best(Problem.of(fleet, policy=arm.policy, **question), arm)
+    problem = Problem.of(fleet, policy=arm.policy, **question)
+    plan = _best(problem, arm) if arm.over_grid else solve(problem)
     write(path, plan)
     return plan
 

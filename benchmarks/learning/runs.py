@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.learning.arms import Arm, write_plan
 from benchmarks.learning.command import legend
@@ -13,7 +14,7 @@ from benchmarks.learning.curves import Curve, read_curve
 from benchmarks.learning.setting import Setting
 from benchmarks.machine import ROOT
 
-__all__ = ["Length", "Trial", "play_all"]
+__all__ = ["Length", "Trial", "plan_of", "play_all"]
 
 REPLAN_EVERY = 10
 
@@ -50,6 +51,8 @@ class Trial:
     learning_rate : float
     on_validation : bool
         Whether it is scored on the validation texts, to choose a learning rate.
+    traced : bool
+        Whether devices change from round to round.
     """
 
     arm: Arm
@@ -58,6 +61,7 @@ class Trial:
     alpha: float
     learning_rate: float
     on_validation: bool = False
+    traced: bool = True
 
     @property
     def label(self) -> str:
@@ -71,19 +75,27 @@ def play_all(trials: Sequence[Trial], say: Callable[[str], None]) -> list[Curve]
         return list(pool.map(lambda trial: _play(trial, say), trials))
 
 
+def plan_of(trial: Trial) -> Path:
+    """Plan of a trial's arm, made if it is not there yet."""
+    plan = trial.setting.folder / f"{trial.arm.name}-{_solver()}.plan.json"
+    if not plan.exists():
+        write_plan(trial.arm, trial.setting.fleet, plan)
+    return plan
+
+
 def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
     setting, length, arm = trial.setting, trial.length, trial.arm
-    plan = setting.folder / f"{arm.name}-{_solver()}.plan.json"
-    if not plan.exists():
-        write_plan(arm, setting.fleet, plan)
+    plan = plan_of(trial)
     words: list[object] = [
         "run", plan, "--model", setting.model, "--data", setting.train,
         "--test-data", setting.valid if trial.on_validation else setting.test,
-        "--fleet", setting.fleet, "--trace", setting.trace, "--seed", setting.seed,
+        "--seed", setting.seed,
         "--rounds", length.rounds, "--sample", length.sample, "--alpha", trial.alpha,
         "--learning-rate", trial.learning_rate, "--eval-every", length.eval_every,
         "--max-test", length.max_test,
     ]  # fmt: skip
+    if trial.traced:
+        words += ["--fleet", setting.fleet, "--trace", setting.trace]
     if arm.replans:
         words += ["--replan-every", REPLAN_EVERY]
     digest = hashlib.sha256(plan.read_bytes() + setting.trace.read_bytes())
