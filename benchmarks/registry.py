@@ -22,6 +22,7 @@ NAMES = (
     "frontier",
     "startup",
     "profiler-memory",
+    "memory-peers",
     "profiler-time",
     "derive",
     "time-to-accuracy",
