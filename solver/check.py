@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from profiler.schema import Fleet
+from solver.check_caches import cache_checks
 from solver.check_costs import Recomputed, recompute
 from solver.check_shape import shape_checks
 from solver.check_types import TOLERANCE, Check, close, reaches, within
@@ -21,8 +22,9 @@ from solver.plan import Certificate, Plan, PredictedRound
 __all__ = ["Check", "Verdict", "check"]
 
 LARGEST_TOLERANCE = 1e-6
-FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s")
-FIGURES = (*FIGURES_S, "memory_bytes", "upload_bytes", "download_bytes", "energy_j")
+FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s", "cache_build_s")
+FIGURES_BYTES = ("memory_bytes", "upload_bytes", "download_bytes", "storage_bytes")
+FIGURES = (*FIGURES_S, *FIGURES_BYTES, "energy_j")
 ROUND_FIGURES = (
     "utility",
     "round_time_s",
@@ -78,6 +80,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
     if plan.model.layers == fleet.model.layers:
         try:
             truth = recompute(plan, fleet)
+            checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
             checks += _certificate(plan, truth.round)
         except OverflowError:

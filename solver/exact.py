@@ -59,7 +59,7 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     if reason is not None:
         raise reason
     upper = _solve(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1])
+    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _solve(problem, optimistic=False)
     # Where no plan is safe by the conservative table, the least configuration still is one.
     allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
@@ -129,7 +129,7 @@ def _own(problem: Problem) -> Outcome:
             "a rank budget needs shared ranks; drop --rank-budget or --structure own"
         )
     upper = _own_gains(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1])
+    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _own_gains(problem, optimistic=False)
     allocation = lower[1]
     if (allocation.depth < problem.question.min_depth).any():

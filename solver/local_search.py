@@ -117,6 +117,8 @@ def _largest_rank(problem: Problem, ranks: Ints, layer: int, k: int) -> Ints:
         left = q.limit * (1 + TOLERANCE) - cost(costs, q, without, row, at)
         if layer < k:
             slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
+            if q.flat is not None:
+                slope += q.flat
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 left = np.where(slope > 0, left / slope, np.where(left >= 0, top, -1.0))
         else:

@@ -74,7 +74,7 @@ def _check(problem: Problem) -> None:
         question.structure == "shared"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
-        and exact(problem.costs, question.rank_choices[-1])
+        and exact(problem.costs, question.rank_choices[-1], question.min_depth)
     )
     if not fits:
         raise InputError(
@@ -128,7 +128,7 @@ def _carried(problem: Problem, step: int) -> tuple[Floats, Any]:
         for k in range(layers + 1):
             holds = np.ones((len(block), len(prefix)), dtype=np.bool_)
             for q in costs.resources:
-                fixed = q.scale[block] * q.by_depth[c, k] + q.offset[block]
+                fixed = q[block].fixed(c, k) + q.offset[block]
                 slope = q.scale[block] * q.per_rank[c, 0] / costs.sizes[0] + q.wire[block]
                 spent = fixed[:, None] + slope[:, None] * prefix
                 holds &= spent <= q.limit[block, None] * (1 + TOLERANCE)

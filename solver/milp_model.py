@@ -226,14 +226,16 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     """Cost of device i as an expression, in `unit`."""
     costs = build.problem.costs
     c = int(costs.devices.class_index[i])
-    scale = float(q.scale[i])
-    deeper = scale * np.diff(q.by_depth[c]) / unit
-    per_rank = (scale * q.per_rank[c] + float(q.wire[i]) * costs.sizes) / unit
+    by_depth = q.scale[i] * q.by_depth[c]
+    if q.spare is not None and q.saving is not None:
+        by_depth = by_depth - q.saving[i] * q.spare[c]
+    deeper = np.diff(by_depth) / unit
+    per_rank = q.slopes(i, c, costs.sizes) / unit
     terms = list(zip(build.x[i], deeper.tolist(), strict=True))
     for choices, slope in zip(build.u[i], per_rank.tolist(), strict=True):
         ranks = build.problem.ranks.tolist()
         terms += [(taken, slope * r) for taken, r in zip(choices, ranks, strict=True)]
-    fixed = (scale * float(q.by_depth[c, 0]) + float(q.offset[i])) / unit
+    fixed = float(by_depth[0] + q.offset[i]) / unit
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 

@@ -83,5 +83,4 @@ def _proven(outcome: Outcome) -> bool:
 def _with_memory(problem: Problem, more_bytes: float) -> Problem:
     devices = problem.costs.devices
     roomier = replace(devices, memory_bytes=devices.memory_bytes + more_bytes)
-    budgets = problem.question.budgets
-    return replace(problem, costs=build_costs(problem.fleet, budgets, roomier))
+    return replace(problem, costs=build_costs(problem.fleet, problem.question, roomier))

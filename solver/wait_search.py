@@ -192,12 +192,15 @@ class _Times:
         fixed_s, per_rank_s = np.zeros((2, problem.layers, top + 1))
         for k in range(1, problem.layers + 1):
             able = units[k] >= 0
-            deeper_s = q.scale * (q.by_depth[c, k] - q.by_depth[c, k - 1]) * counts
+            # With a cache the first layer may save time: whoever adapts none would wait less.
+            deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, k - 1), 0.0) * counts
             slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
+            if q.flat is not None:
+                slope_s += q.flat * counts
             for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
                 held = np.bincount(units[k][able], weights=added_s[able], minlength=top + 1)
                 into[k - 1] = held[::-1].cumsum()[::-1]
-        bare_s = float(np.dot(q.scale * q.by_depth[c, 0] + q.offset, counts))
+        bare_s = float(np.dot(q.fixed(c, 0) + q.offset, counts))
         return cls(bare_s=bare_s, fixed_s=fixed_s, per_rank_s=per_rank_s)
 
     def prices(self, price: float) -> Prices:

@@ -21,6 +21,7 @@ class Need:
     time_s: float
     memory_bytes: float
     sent_bytes: float
+    received_bytes: float
     energy_j: float
 
 
@@ -31,11 +32,17 @@ class Best:
     value: float | None
 
 
-def need(fleet: Fleet, device: FleetDevice, ranks: tuple[int, ...], depth: int) -> Need:
+def need(
+    fleet: Fleet,
+    device: FleetDevice,
+    ranks: tuple[int, ...],
+    depth: int,
+    question: Question | None = None,
+) -> Need:
     owner = next(c for c in fleet.classes if c.name == device.device_class)
     time, memory, lora = owner.time, owner.memory, fleet.lora
     step_s = time.embedding_s + math.fsum(time.forward_s) + time.head_s
-    parameters = float(fleet.model.head_parameters)
+    parameters = head = float(fleet.model.head_parameters)
     phases = [memory.forward_bytes, memory.backward_bytes, memory.optimizer_bytes]
     peaks = [phase.by_depth[depth] for phase in phases]
     for j in range(depth):
@@ -44,18 +51,50 @@ def need(fleet: Fleet, device: FleetDevice, ranks: tuple[int, ...], depth: int) 
         parameters += lora.parameters_per_rank[layer] * ranks[j]
         for p, phase in enumerate(phases):
             peaks[p] += phase.per_rank[layer] * ranks[j]
-    compute_s = device.time_scale * device.local_steps * step_s
-    sent = parameters * lora.bytes_per_parameter
+    compute_s = device.time_scale * (
+        device.local_steps * step_s - spared_s(fleet, device, depth, question)
+    )
+    received = sent = parameters * lora.bytes_per_parameter
+    if question is not None and question.upload_codec == "float16":
+        sent = 2 * parameters
+    elif question is not None and question.upload_codec == "int8":
+        scales = 8 * len(fleet.model.targets) * sum(ranks[:depth])
+        sent = 2 * head + (parameters - head) + scales
     machine = owner.device
     return Need(
         time_s=compute_s
         + sent / device.uplink_bytes_per_s
-        + sent / device.downlink_bytes_per_s
+        + received / device.downlink_bytes_per_s
         + device.latency_s,
         memory_bytes=memory.weights_bytes + memory.framework_bytes + max(peaks),
         sent_bytes=sent,
-        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * 2 * sent,
+        received_bytes=received,
+        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * (sent + received),
     )
+
+
+def spared_s(fleet: Fleet, device: FleetDevice, depth: int, question: Question | None) -> float:
+    """Seconds of a round that the best cache spares, before the device's scale."""
+    asked = "off" if question is None else question.cache
+    if depth == 0 or asked == "off":
+        return 0.0
+    time = next(c.time for c in fleet.classes if c.name == device.device_class)
+    prefix = time.embedding_s + math.fsum(time.forward_s[: fleet.model.layers - depth])
+    training = fleet.training
+    one = training.sequence_length * fleet.model.hidden_size
+    one *= 4 if training.dtype == "float32" else 2
+    met = device.local_steps * training.batch_size
+    fresh = min(device.examples, met)
+    steps = {
+        "round": (device.local_steps - fresh / training.batch_size, fresh),
+        "always": (float(device.local_steps), device.examples),
+    }
+    spared = [
+        saved
+        for kind, (saved, stored) in steps.items()
+        if asked in (kind, "auto") and stored * one <= device.storage_bytes
+    ]
+    return prefix * max(spared, default=0.0)
 
 
 def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
@@ -63,7 +102,7 @@ def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
     pairs = [
         (needs.time_s, budgets.round_time_s),
         (needs.sent_bytes, budgets.upload_bytes),
-        (needs.sent_bytes, budgets.download_bytes),
+        (needs.received_bytes, budgets.download_bytes),
         (needs.energy_j, budgets.energy_j),
         (needs.memory_bytes, device.memory_bytes or None),
     ]
@@ -91,8 +130,17 @@ def rank_vectors(layers: int, question: Question) -> Iterator[tuple[int, ...]]:
     budget = question.budgets.rank_budget
     for k in range(layers + 1):
         for ranks in product(question.rank_choices, repeat=k):
-            if budget is None or sum(ranks) <= budget:
+            if (budget is None or sum(ranks) <= budget) and in_shape(ranks, question):
                 yield ranks
+
+
+def in_shape(ranks: tuple[int, ...], question: Question) -> bool:
+    """Whether ranks, from the output, keep the shape that is asked for."""
+    steps = [near - far for near, far in pairwise(ranks)]
+    if question.rank_shape == "free":
+        return True
+    constant = question.rank_shape == "rising" or len(set(steps)) <= 1
+    return constant and all(step >= 0 for step in steps)
 
 
 def options(
@@ -100,8 +148,9 @@ def options(
 ) -> list[tuple[float, float]]:
     """(gain, time) of every depth that a device may take under given ranks."""
     found = []
-    for depth in range(question.min_depth, len(ranks) + 1):
-        needs = need(fleet, device, ranks, depth)
+    most = len(ranks) if question.max_depth is None else min(question.max_depth, len(ranks))
+    for depth in range(question.min_depth, most + 1):
+        needs = need(fleet, device, ranks, depth, question)
         if fits(device, question, needs):
             gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
             found.append((gain, needs.time_s))
