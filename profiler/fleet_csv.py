@@ -12,6 +12,8 @@ One row a device, or several alike. Columns, in any order:
 ``examples``               optional: local training examples (1)
 ``local_steps``            optional: training steps a round (the command's option)
 ``memory_gib``             optional: memory it may use (the device's own, if known)
+``storage_gb``             optional: storage for cached layer outputs (the command's
+                           option)
 ``count``                  optional: devices alike (1)
 ``time_scale``             optional: observed over profiled compute time (1)
 =========================  =============================================================
@@ -28,7 +30,7 @@ from profiler.schema import DeviceClass, FleetDevice, InputError, read_bytes
 __all__ = ["COLUMNS", "by_label", "class_names", "read_devices"]
 
 REQUIRED = ("name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s")
-OPTIONAL = ("latency_s", "examples", "local_steps", "memory_gib", "count", "time_scale")
+OPTIONAL = ("latency_s", "examples", "local_steps", "memory_gib", "storage_gb", "count", "time_scale")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
 BYTES_PER_S_PER_MBIT = 125_000.0

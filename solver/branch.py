@@ -22,9 +22,10 @@ from solver.allocation import shared, utility
 from solver.capacity import TOLERANCE, Capacity, grid
 from solver.costs import Costs, Resource
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks
+from solver.dp import SharedRanks
 from solver.local_search import improve
 from solver.problem import Problem
+from solver.shapes import shaped_ranks
 
 GAP = 1e-3
 # Boxes bounded in one search, by work and not by the clock: the plan is the same everywhere.
@@ -114,7 +115,8 @@ def _bound(problem: Problem, box: Box) -> SharedRanks | None:
     )
     if table.least[question.min_depth] < 0:
         return None
-    found = shared_ranks(
+    found = shaped_ranks(
+        question.rank_shape,
         table,
         np.where(allowed, problem.gains, FORBIDDEN),
         choices,

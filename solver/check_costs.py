@@ -28,10 +28,13 @@ class Recomputed:
         By device name; those that do not take part are left out.
     round : PredictedRound
         Of everybody together.
+    mean_depth : float
+        Adapted layers, weighted as the utility is.
     """
 
     devices: dict[str, PredictedDevice]
     round: PredictedRound
+    mean_depth: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,11 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)
     devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
     return Recomputed(
-        devices=devices, round=_round(plan, fleet, chosen, devices, slowest_s, classes)
+        devices=devices,
+        round=_round(plan, fleet, chosen, devices, slowest_s, classes),
+        mean_depth=_weighted(
+            plan, fleet, chosen, [float(c.depth) for c in plan.configurations]
+        ),
     )
 
 
@@ -235,9 +242,15 @@ def _round(
 
 
 def _utility(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
+    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
+    return _weighted(plan, fleet, chosen, gains)
+
+
+def _weighted(
+    plan: Plan, fleet: Fleet, chosen: dict[str, int], gains: Sequence[float]
+) -> float:
     """Weighted mean of the devices' gains over the whole fleet; absent ones gain nothing."""
     by_examples = plan.question.weights == "examples"
-    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
     total, terms = 0, []
     for device in fleet.devices:
         weight = device.count * (device.examples if by_examples else 1)

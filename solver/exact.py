@@ -17,10 +17,12 @@ from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.capped import plan_capped
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks, tables
+from solver.dp import SharedRanks, tables
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.progression import candidates, optimistic_values, plan_progressions
+from solver.shapes import shaped_ranks
 from solver.wait_search import GAP as WAIT_GAP
 from solver.wait_search import search
 from solver.waits import limit_wait
@@ -58,6 +60,8 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     reason = without_plan(problem)
     if reason is not None:
         raise reason
+    if problem.question.rank_shape == "progression":
+        return plan_progressions(problem)
     upper = _solve(problem, optimistic=True)
     same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _solve(problem, optimistic=False)
@@ -97,7 +101,11 @@ def utility_bound(problem: Problem) -> float:
         free = replace(problem, question=replace_fields(question, min_depth=0))
         return _own_gains(free, optimistic=True)[0]
     top = question.rank_choices[-1]
-    best = shared_ranks(
+    if question.rank_shape == "progression":
+        every = optimistic_values(problem, candidates(problem))
+        return float(every.max(initial=0.0))
+    best = shaped_ranks(
+        question.rank_shape,
         capacity(problem.costs, problem.weights, top, optimistic=True),
         problem.gains,
         problem.ranks,
@@ -114,7 +122,8 @@ def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
     )
     if table.least[question.min_depth] < 0:
         return None
-    return shared_ranks(
+    return shaped_ranks(
+        question.rank_shape,
         table,
         problem.gains,
         problem.ranks,

@@ -51,7 +51,8 @@ def arcs(problem: Problem) -> Model:
     Raises
     ------
     InputError
-        If costs are not proportional, ranks are not shared, or a mean wait is limited.
+        If costs are not proportional, ranks are not shared or not free in shape, or a mean
+        wait is limited.
     """
     _check(problem)
     program = pulp.LpProblem("legend-arcs", pulp.LpMaximize)
@@ -72,14 +73,15 @@ def _check(problem: Problem) -> None:
     question = problem.question
     fits = (
         question.structure == "shared"
+        and question.rank_shape == "free"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
         and exact(problem.costs, question.rank_choices[-1], question.min_depth)
     )
     if not fits:
         raise InputError(
-            "the arc form takes shared ranks, the largest utility, no mean wait and costs per "
-            "rank in proportion to the layers' sizes; use the disaggregated form"
+            "the arc form takes shared ranks of free shape, the largest utility, no mean wait "
+            "and costs per rank in proportion to the layers' sizes; use the disaggregated form"
         )
 
 

@@ -123,6 +123,11 @@ class Problem:
                 f"min depth is {min_depth}; the model has {layers} layers, so expected 0 to "
                 f"{layers}"
             )
+        if rank_shape != "free" and structure != "shared":
+            raise InputError(
+                f"rank shape '{rank_shape}' is for shared ranks; use structure 'shared' or "
+                "rank shape 'free'"
+            )
         if max_depth is not None and not min_depth <= max_depth <= layers:
             raise InputError(
                 f"max depth is {max_depth}; the least depth is {min_depth} and the model has "

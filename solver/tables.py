@@ -108,14 +108,31 @@ def _heading(plan: Plan) -> Text:
     total = sum(d.count for d in plan.devices)
     return Text(
         f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
-        f"{asked.structure} ranks · {_aim(asked)}{budget_text(asked.budgets)}",
+        f"{_ranks_asked(asked)} · {_aim(asked)}{budget_text(asked.budgets)}{_choices(asked)}",
         style="bold",
     )
 
 
+def _ranks_asked(asked: Question) -> str:
+    shapes = {"free": "", "rising": ", rising", "progression": ", a progression"}
+    deepest = "" if asked.max_depth is None else f", {asked.max_depth} layers at most"
+    return f"{asked.structure} ranks{shapes[asked.rank_shape]}{deepest}"
+
+
+def _choices(asked: Question) -> str:
+    """Cache and codec, where they are asked for."""
+    cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
+    codec = "" if asked.upload_codec == "none" else f" · {asked.upload_codec} uploads"
+    return cache + codec
+
+
 def _aim(asked: Question) -> str:
     """The objective where it is not the usual one, and its floor."""
-    names = {"time": "least round time", "efficiency": "most utility a second"}
+    names = {
+        "time": "least round time",
+        "efficiency": "most utility a second",
+        "legend": "as deep as possible",
+    }
     if asked.objective not in names:
         return ""
     floor = "" if asked.min_utility is None else f" with utility {asked.min_utility:g} or more"

@@ -23,9 +23,10 @@ import numpy as np
 from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import Capacity, capacity, units_by_depth
 from solver.devices import Floats
-from solver.dp import Prices, SharedRanks, shared_ranks
+from solver.dp import Prices, SharedRanks
 from solver.explain import least_round_time_s
 from solver.problem import Problem
+from solver.shapes import shaped_ranks
 from solver.waits import limit_wait
 
 GAP = 1e-4
@@ -128,7 +129,8 @@ def _interval_bound(
     needed_s = float(counts.sum()) * (low - epsilon_s) - times.bare_s
     least, price, cheap, dear = np.inf, 0.0, 0.0, np.inf
     for _ in range(PRICE_STEPS):
-        found = shared_ranks(
+        found = shaped_ranks(
+            question.rank_shape,
             table,
             problem.gains,
             problem.ranks,

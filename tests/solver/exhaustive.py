@@ -27,9 +27,13 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best plan for an objective; `value` is None where there is no plan."""
+    """The best plan for an objective; `value` is None where there is no plan.
+
+    `utility` breaks the ties of objective 'legend'.
+    """
 
     value: float | None
+    utility: float = 0.0
 
 
 def need(
@@ -147,13 +151,20 @@ def options(
     fleet: Fleet, question: Question, device: FleetDevice, ranks: tuple[int, ...]
 ) -> list[tuple[float, float]]:
     """(gain, time) of every depth that a device may take under given ranks."""
+    return [(gain, time_s) for gain, time_s, _ in depths(fleet, question, device, ranks)]
+
+
+def depths(
+    fleet: Fleet, question: Question, device: FleetDevice, ranks: tuple[int, ...]
+) -> list[tuple[float, float, int]]:
+    """(gain, time, depth) of every depth that a device may take under given ranks."""
     found = []
     most = len(ranks) if question.max_depth is None else min(question.max_depth, len(ranks))
     for depth in range(question.min_depth, most + 1):
         needs = need(fleet, device, ranks, depth, question)
         if fits(device, question, needs):
             gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
-            found.append((gain, needs.time_s))
+            found.append((gain, needs.time_s, depth))
     return found
 
 
@@ -182,39 +193,52 @@ def best_own(fleet: Fleet, question: Question) -> Best:
     return Best(total)
 
 
-def _rounds(
-    fleet: Fleet, question: Question, ranks: tuple[int, ...]
-) -> Iterator[tuple[float, float, float]]:
-    """(utility, round time, mean wait) of the combinations of depths worth looking at."""
-    every = [options(fleet, question, d, ranks) for d in fleet.devices]
-    simple = (
-        question.objective in ("utility", "legend") and question.budgets.mean_wait_s is None
-    )
-    if simple and all(every):
-        every = [[max(e)] for e in every]
+@dataclass(frozen=True, slots=True)
+class Round:
+    utility: float
+    depth: float
+    slowest_s: float
+    wait_s: float
+
+
+def _rounds(fleet: Fleet, question: Question, ranks: tuple[int, ...]) -> Iterator[Round]:
+    """The combinations of depths worth looking at."""
+    every = [depths(fleet, question, d, ranks) for d in fleet.devices]
+    simple = question.objective in ("utility", "legend")
+    if simple and question.budgets.mean_wait_s is None and all(every):
+        key = 2 if question.objective == "legend" else 0
+        every = [[max(e, key=lambda o: o[key])] for e in every]
     share = weights(fleet, question)
     counts = [d.count for d in fleet.devices]
     for chosen in product(*every):
-        slowest = max(t for _, t in chosen)
-        wait = sum(n * (slowest - t) for n, (_, t) in zip(counts, chosen, strict=True))
-        utility = math.fsum(w * g for w, (g, _) in zip(share, chosen, strict=True))
-        yield utility, slowest, wait / sum(counts)
+        slowest = max(t for _, t, _ in chosen)
+        wait = sum(n * (slowest - t) for n, (_, t, _) in zip(counts, chosen, strict=True))
+        yield Round(
+            utility=math.fsum(w * o[0] for w, o in zip(share, chosen, strict=True)),
+            depth=math.fsum(w * o[2] for w, o in zip(share, chosen, strict=True)),
+            slowest_s=slowest,
+            wait_s=wait / sum(counts),
+        )
 
 
-def _best(question: Question, rounds: Iterator[Iterator[tuple[float, float, float]]]) -> Best:
+def _best(question: Question, rounds: Iterator[Iterator[Round]]) -> Best:
     epsilon = question.budgets.mean_wait_s
     floor = question.min_utility or 0.0
     found = [
-        (utility, slowest)
+        r
         for each in rounds
-        for utility, slowest, wait in each
-        if (epsilon is None or wait <= epsilon * (1 + SLACK))
-        and (question.objective in ("utility", "legend") or utility >= floor)
+        for r in each
+        if (epsilon is None or r.wait_s <= epsilon * (1 + SLACK))
+        and (question.objective in ("utility", "legend") or r.utility >= floor)
     ]
     if not found:
         return Best(None)
     if question.objective == "time":
-        return Best(min(t for _, t in found))
+        return Best(min(r.slowest_s for r in found))
     if question.objective == "efficiency":
-        return Best(max(u / t for u, t in found))
-    return Best(max(u for u, _ in found))
+        return Best(max(r.utility / r.slowest_s for r in found))
+    if question.objective == "legend":
+        most = max(r.depth for r in found)
+        deep = [r.utility for r in found if r.depth >= most * (1 - SLACK)]
+        return Best(most, max(deep))
+    return Best(max(r.utility for r in found))
