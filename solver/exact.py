@@ -19,7 +19,7 @@ from solver.capped import plan_capped
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, tables
 from solver.explain import infeasible, least_allocation, without_plan
-from solver.outcome import Outcome
+from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
 from solver.progression import candidates, optimistic_values, plan_progressions
 from solver.shapes import shaped_ranks
@@ -76,7 +76,7 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
         if kept is None:
             raise infeasible(problem, waiting=allocation)
         allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
-    elif branching and not same and upper is not None:
+    elif branching and not same and bound > utility(problem, allocation) * (1 + OPTIMAL_GAP):
         ranks, bound = branch(problem, allocation.rows[0], bound)
         allocation, target = shared(problem, ranks), BRANCH_GAP
         method = "branch and bound on rank boxes"
