@@ -7,9 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from profiler.schema import Fleet
+from solver.check import check
+from solver.errors import Infeasible
+from solver.exact import maximise_utility
+from solver.milp import solve_milp
+from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.exhaustive import best_own, best_shared
+from tests.solver.instances import random_fleet
 from tests.solver.questions import more_options, random_case, with_drop
+from tests.solver.test_capped import best_capped
 from tests.solver.test_exact import answer, assert_brackets
 
 
@@ -43,6 +50,44 @@ def test_general_costs_are_bracketed(batch: int) -> None:
         fleet = with_drop(fleet, 0.4) if seed % 2 else fleet
         problem = Problem.of(fleet, **options)
         assert_brackets(answer(fleet, problem), best_shared(fleet, problem.question).value)
+
+
+def test_capped_ranks_are_bracketed() -> None:
+    for seed in range(24_000, 24_020):
+        fleet, options = case(seed)
+        problem = Problem.of(fleet, structure="capped", **options)
+        assert_brackets(answer(fleet, problem), best_capped(fleet, problem.question))
+
+
+def test_who_is_unable_is_left_out() -> None:
+    absent = 0
+    for seed in range(25_000, 25_040):
+        fleet, options = case(seed)
+        options["round_time_s"] = 0.4 * (options["round_time_s"] or 20.0)
+        try:
+            plan = solve(Problem.of(fleet, leave_out="unable", **options))
+        except Infeasible:
+            continue
+        assert check(plan, fleet).ok, check(plan, fleet).failed
+        absent += any(d.configuration is None for d in plan.devices)
+    assert absent > 3
+
+
+@pytest.mark.parametrize("cache", ["off", "auto"])
+@pytest.mark.parametrize("codec", ["none", "int8"])
+def test_the_arc_form_agrees(cache: Any, codec: Any) -> None:
+    fleet = random_fleet(1, layers=6, classes=3, devices=20, max_rank=6)
+    problem = Problem.of(
+        fleet,
+        ranks=range(1, 7),
+        round_time_s=20.0,
+        cache=cache,
+        upload_codec=codec,
+        max_depth=5,
+    )
+    exact = maximise_utility(problem)
+    assert exact.method == "dynamic program"
+    assert solve_milp(problem, form="arcs").value == pytest.approx(exact.value, rel=1e-9)
 
 
 def test_own_ranks_are_bracketed() -> None:

@@ -59,6 +59,19 @@ def test_general_costs_and_a_mean_wait_are_bracketed(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_least_time_is_optimal(shape: RankShape) -> None:
+    for seed in range(33_000, 33_030):
+        fleet, options = case(seed)
+        options |= {"rank_shape": shape, "min_utility": 0.4}
+        problem = Problem.of(fleet, objective="time", **options)
+        best = best_shared(fleet, problem.question).value
+        found = answer(fleet, problem)
+        assert (found is None) == (best is None)
+        if found is not None and best is not None and found.bound is not None:
+            assert found.bound * (1 - 1e-9) <= best <= found.value * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_mixed_integer_program_agrees(shape: str) -> None:
     for seed in range(32_000, 32_008):
         fleet, options = case(seed, devices=3, slope_noise=0.2 * (seed % 2))
