@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from profiler.schema import Fleet, InputError
+from solver import dp_rising
 from solver.errors import Infeasible
 from solver.exact import maximise_utility, utility_bound
 from solver.milp import solve_milp, violations
@@ -121,7 +122,8 @@ def test_depths_out_of_order_are_refused() -> None:
             Problem.of(random_fleet(0, layers=3), min_depth=least, max_depth=most)
 
 
-def test_a_table_too_large_is_refused() -> None:
-    fleet = random_fleet(0, layers=24, sizes=tuple(range(1001, 1025)))
+def test_a_table_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dp_rising, "MOST_CELLS", 1000)
+    problem = Problem.of(random_fleet(0), ranks=range(1, 5), rank_shape="rising")
     with pytest.raises(InputError, match="fewer --ranks"):
-        maximise_utility(Problem.of(fleet, rank_shape="rising"))
+        maximise_utility(problem)
