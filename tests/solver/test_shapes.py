@@ -123,7 +123,7 @@ def test_depths_out_of_order_are_refused() -> None:
 
 
 def test_a_table_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dp_rising, "MOST_CELLS", 1000)
+    monkeypatch.setattr(dp_rising, "MOST_CELLS", 100)
     problem = Problem.of(random_fleet(0), ranks=range(1, 5), rank_shape="rising")
     with pytest.raises(InputError, match="fewer --ranks"):
         maximise_utility(problem)
