@@ -17,13 +17,13 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, deepest, shared, utility
-from solver.capacity import capacity, exact, units_by_depth
+from solver.capacity import Capacity, capacity, exact, units_by_depth
 from solver.devices import Ints
 from solver.exact import maximise_utility
 from solver.explain import without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.progression import best_progression
+from solver.progression import best_progression, candidates, within
 from solver.shapes import shaped_ranks
 
 # Weight of the largest utility against one layer everywhere.
@@ -90,7 +90,9 @@ def _most_useful(problem: Problem, goal: Allocation) -> tuple[Allocation, bool]:
         return found if np.array_equal(found.depth, goal.depth) else None
 
     if problem.question.rank_shape == "progression":
-        best, bound = best_progression(problem, keep)
+        table = _within_depths(problem, goal.depth, optimistic=True)
+        usable = within(candidates(problem), table, int(goal.depth.max()))
+        best, bound = best_progression(problem, table, usable, keep)
         return (goal, False) if best is None else (best, bound <= utility(problem, best))
     ranks = _dynamic_program(problem, goal.depth)
     found = goal if ranks is None else keep(_at(problem, ranks))
@@ -105,17 +107,25 @@ def _at(problem: Problem, ranks: Ints) -> Allocation:
     return Allocation(rows=rows, row=row, depth=deepest(problem.costs, rows, row))
 
 
-def _dynamic_program(problem: Problem, depth: Ints) -> Ints | None:
-    """Best ranks whose prefix sums everybody carries at his depth, by safe capacities."""
-    question, costs = problem.question, problem.costs
-    table = capacity(costs, problem.weights, question.rank_choices[-1], optimistic=False)
+def _within_depths(problem: Problem, depth: Ints, *, optimistic: bool) -> Capacity:
+    """Capacities with the smallest of those who stop at a depth as the least there."""
+    costs, top_rank = problem.costs, problem.question.rank_choices[-1]
+    table = capacity(costs, problem.weights, top_rank, optimistic=optimistic)
     top = table.reach.shape[1] - 1
     least = np.full(problem.layers + 1, top)
-    for k, units in enumerate(units_by_depth(costs, table.unit, top, optimistic=False)):
-        least[k] = units[depth == k].min(initial=top)
+    for where, block in costs.blocks():
+        every = units_by_depth(block, table.unit, top, optimistic=optimistic)
+        for k, units in enumerate(every):
+            least[k] = units[depth[where] == k].min(initial=least[k])
+    return replace(table, least=least)
+
+
+def _dynamic_program(problem: Problem, depth: Ints) -> Ints | None:
+    """Best ranks whose prefix sums everybody carries at his depth, by safe capacities."""
+    question = problem.question
     found = shaped_ranks(
         question.rank_shape,
-        replace(table, least=least),
+        _within_depths(problem, depth, optimistic=False),
         problem.gains,
         problem.ranks,
         min_depth=int(depth.max()),

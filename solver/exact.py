@@ -21,7 +21,7 @@ from solver.dp import SharedRanks, tables
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
-from solver.progression import candidates, optimistic_values, plan_progressions
+from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
 from solver.wait_search import GAP as WAIT_GAP
 from solver.wait_search import search
@@ -102,8 +102,7 @@ def utility_bound(problem: Problem) -> float:
         return _own_gains(free, optimistic=True)[0]
     top = question.rank_choices[-1]
     if question.rank_shape == "progression":
-        every = optimistic_values(problem, candidates(problem))
-        return float(every.max(initial=0.0))
+        return most_utility(problem)
     best = shaped_ranks(
         question.rank_shape,
         capacity(problem.costs, problem.weights, top, optimistic=True),

@@ -12,14 +12,14 @@ import numpy as np
 from solver.allocation import Allocation, shared, utility
 from solver.capacity import Capacity, capacity
 from solver.devices import Floats, Ints
-from solver.explain import infeasible
+from solver.explain import infeasible, least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.waits import limit_wait
 
 # Devices times layers priced in one search: by work, not by the clock.
 WORK = 4e9
-FEWEST = 100
+FEWEST = 10
 
 
 def plan_progressions(problem: Problem) -> Outcome:
@@ -39,7 +39,12 @@ def plan_progressions(problem: Problem) -> Outcome:
             return None
         return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
 
-    best, bound = best_progression(problem, keep)
+    table = _optimistic(problem)
+    usable = within(candidates(problem), table, problem.question.min_depth)
+    best, bound = best_progression(problem, table, usable, keep)
+    if best is None:
+        # The least rank on every layer is a progression too.
+        best = keep(least_allocation(problem))
     if best is None:
         raise infeasible(problem)
     return Outcome(
@@ -51,19 +56,25 @@ def plan_progressions(problem: Problem) -> Outcome:
 
 
 def best_progression(
-    problem: Problem, keep: Callable[[Allocation], Allocation | None]
+    problem: Problem,
+    table: Capacity,
+    ranks: Ints,
+    keep: Callable[[Allocation], Allocation | None],
 ) -> tuple[Allocation | None, float]:
-    """Best progression by what `keep` makes of it, and a bound on the utility of all.
+    """Best rank sequence by what `keep` makes of it, and a bound on the utility of all.
 
     Parameters
     ----------
     problem : Problem
+    table : Capacity
+        Optimistic.
+    ranks : array of int, shape (A, L)
+        What is tried.
     keep : callable
         Takes the deepest allocation at some ranks and returns it, one with less utility, or
         None where the ranks are of no use.
     """
-    ranks = candidates(problem)
-    most = optimistic_values(problem, ranks)
+    most = values(table, problem.gains, problem.ranks, ranks)
     order = np.argsort(-most, kind="stable")
     tries = max(FEWEST, int(WORK / (len(problem.costs.devices) * problem.layers**2)))
     best, best_value = None, -np.inf
@@ -82,11 +93,23 @@ def best_progression(
     return best, best_value
 
 
-def optimistic_values(problem: Problem, ranks: Ints) -> Floats:
-    """Utility that many rank sequences have at most, shape (A,)."""
+def most_utility(problem: Problem) -> float:
+    """Utility that no progression exceeds, whoever it leaves out."""
+    every = candidates(problem)
+    most = values(_optimistic(problem), problem.gains, problem.ranks, every)
+    return float(most.max(initial=0.0))
+
+
+def within(ranks: Ints, table: Capacity, depth: int) -> Ints:
+    """Those of shape (A, L) that reach a depth within the least capacity of each depth."""
+    prefix = np.cumsum(ranks * table.steps, axis=1)[:, :depth]
+    held = (ranks[:, :depth] > 0) & (prefix <= table.least[1 : depth + 1])
+    return ranks[held.all(axis=1)]
+
+
+def _optimistic(problem: Problem) -> Capacity:
     top = problem.question.rank_choices[-1]
-    table = capacity(problem.costs, problem.weights, top, optimistic=True)
-    return values(table, problem.gains, problem.ranks, ranks)
+    return capacity(problem.costs, problem.weights, top, optimistic=True)
 
 
 def candidates(problem: Problem) -> Ints:
