@@ -50,7 +50,12 @@ def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Float
     c, k = costs.devices.class_index, np.maximum(depth, 0)
     slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
     size = _prefix(rows * costs.sizes)
-    return q.scale * (q.by_depth[c, k] + slope[c, row, k]) + q.offset + q.wire * size[row, k]
+    spent = q.scale * (q.by_depth[c, k] + slope[c, row, k]) + q.offset + q.wire * size[row, k]
+    if q.spare is not None and q.saving is not None:
+        spent -= q.saving * q.spare[c, k]
+    if q.flat is not None:
+        spent += q.flat * _prefix(rows)[row, k]
+    return spent
 
 
 def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
@@ -90,10 +95,15 @@ def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
     holds = (rows[:, :k] > 0).all(axis=1).take(row)
     sizes = np.dot(rows[:, :k], costs.sizes[:k]).astype(np.float64)
     size = sizes[0] if len(rows) == 1 else sizes.take(row)
-    at = costs.devices.class_index * len(rows) + row
+    c = costs.devices.class_index
+    at = c * len(rows) + row
     for q in costs.resources:
         table = q.by_depth[:, k, None] + np.dot(q.per_rank[:, :k], rows[:, :k].T)
         spent = q.scale * table.ravel().take(at) + q.offset + q.wire * size
+        if q.spare is not None and q.saving is not None:
+            spent -= q.saving * q.spare[:, k].take(c)
+        if q.flat is not None:
+            spent += q.flat * rows[:, :k].sum(axis=1)[row]
         holds &= spent <= q.limit * (1 + TOLERANCE)
     return holds
 

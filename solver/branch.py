@@ -22,9 +22,10 @@ from solver.allocation import shared, utility
 from solver.capacity import TOLERANCE, Capacity, grid
 from solver.costs import Costs, Resource
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks
+from solver.dp import SharedRanks
 from solver.local_search import improve
 from solver.problem import Problem
+from solver.shapes import shaped_ranks
 
 GAP = 1e-3
 # Boxes bounded in one search, by work and not by the clock: the plan is the same everywhere.
@@ -114,7 +115,8 @@ def _bound(problem: Problem, box: Box) -> SharedRanks | None:
     )
     if table.least[question.min_depth] < 0:
         return None
-    found = shared_ranks(
+    found = shaped_ranks(
+        question.rank_shape,
         table,
         np.where(allowed, problem.gains, FORBIDDEN),
         choices,
@@ -143,22 +145,45 @@ def _capacity(problem: Problem, box: Box) -> Capacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Duals:
-    """Fixed cost (C, L + 1), rest by price (C, L + 1, L), and the prices (C, L)."""
+    """Fixed cost and what a cache saves of it (C, L + 1), rest by price (C, L + 1, L), prices.
+
+    The prices are (C, L). What every rank costs alike has its own rest, of shape (L + 1, L),
+    at one rank per size of a layer.
+    """
 
     fixed: Floats
+    saved: Floats
     rest: Floats
     price: Floats
+    flat_rest: Floats
 
 
 def _duals(q: Resource, sizes: Ints, low: Ints, high: Ints) -> _Duals:
-    price = q.per_rank / sizes
+    price, alike = q.per_rank / sizes, 1 / sizes
+    fixed = _from_depth_on(q.by_depth)
+    warm = fixed if q.spare is None else _from_depth_on(q.by_depth - q.spare)
+    ones = np.ones((1, len(sizes)))
+    return _Duals(
+        fixed=fixed,
+        saved=fixed - warm,
+        rest=_rest(q.per_rank, price, sizes, low, high),
+        price=price,
+        flat_rest=_rest(ones, alike[None, :], sizes, low, high)[0],
+    )
+
+
+def _rest(per_rank: Floats, price: Floats, sizes: Ints, low: Ints, high: Ints) -> Floats:
+    """Least cost beyond the price of the parameters, by class, depth and price."""
     # (C, layer j, price m)
-    excess = q.per_rank[:, :, None] - price[:, None, :] * sizes[:, None]
+    excess = per_rank[:, :, None] - price[:, None, :] * sizes[:, None]
     least = np.maximum(excess, 0) * low[:, None] + np.minimum(excess, 0) * high[:, None]
     rest = np.zeros((len(price), len(sizes) + 1, price.shape[1]))
     np.cumsum(least, axis=1, out=rest[:, 1:])
-    fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
-    return _Duals(fixed=fixed, rest=rest, price=price)
+    return rest
+
+
+def _from_depth_on(by_depth: Floats) -> Floats:
+    return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
 
 
 def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
@@ -168,9 +193,14 @@ def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
         room = np.full(len(c), most)
         for q, dual in zip(costs.resources, tables, strict=True):
             free = q.limit * (1 + TOLERANCE) - q.offset - q.scale * dual.fixed[c, k]
+            if q.saving is not None:
+                free += q.saving * dual.saved[c, k]
             for m in range(max(k, 1)):
                 left = free - q.scale * dual.rest[c, k, m]
                 slope = q.scale * dual.price[c, m] + q.wire
+                if q.flat is not None:
+                    left -= q.flat * dual.flat_rest[k, m]
+                    slope += q.flat / costs.sizes[m]
                 with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                     np.fmin(room, left / slope, out=room)
             room[free < 0] = -1.0

@@ -14,6 +14,7 @@ that gets the same value from both has solved the problem exactly.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -62,18 +63,29 @@ def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
     return unit, sizes // unit if optimistic else -(-sizes // unit)
 
 
-def exact(costs: Costs, max_rank: int) -> bool:
-    """Whether the conservative and the optimistic capacities are the same."""
+def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
+    """Whether the conservative and the optimistic capacities are the same.
+
+    From the least depth on, that is: with a cache, one layer may take less time than none.
+    """
     low, high = (grid(costs.sizes, max_rank, optimistic=side)[1] for side in (True, False))
-    return np.array_equal(low, high) and proportional(costs)
+    return np.array_equal(low, high) and proportional(costs, min_depth)
 
 
-def proportional(costs: Costs) -> bool:
+def proportional(costs: Costs, min_depth: int = 0) -> bool:
     """Whether costs per rank are in proportion to the sizes, and depth never gets cheaper."""
+    first = min(min_depth, 1)
     return all(
-        np.array_equal(low[0], high[0]) and np.allclose(low[1], high[1], rtol=1e-12, atol=0)
-        for low, high in (
-            (_tables(q, costs.sizes, True), _tables(q, costs.sizes, False))
+        q.flat is None
+        and np.array_equal(low.fixed[:, first:], high.fixed[:, first:])
+        and np.allclose(low.ratio, high.ratio, rtol=1e-12, atol=0)
+        and np.allclose(low.saved[:, first:], high.saved[:, first:], rtol=1e-12, atol=0)
+        for q, low, high in (
+            (
+                q,
+                _Table.of(q, costs.sizes, optimistic=True),
+                _Table.of(q, costs.sizes, optimistic=False),
+            )
             for q in costs.resources
         )
     )
@@ -97,7 +109,7 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     """
     unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
     top = int(steps.sum()) * max_rank
-    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
+    tables = [_Table.of(q, costs.sizes, optimistic=optimistic) for q in costs.resources]
     held = np.zeros((len(steps) + 1, top + 2))
     for where, block in costs.blocks():
         for k, units in enumerate(_units(block, tables, unit, top)):
@@ -110,33 +122,75 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
 
 def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
-    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
+    tables = [_Table.of(q, costs.sizes, optimistic=optimistic) for q in costs.resources]
     blocks = [list(_units(block, tables, unit, top)) for _, block in costs.blocks()]
     return [np.concatenate(each) for each in zip(*blocks, strict=True)]
 
 
-def _units(
-    costs: Costs, tables: list[tuple[Floats, Floats]], unit: int, top: int
-) -> Iterator[Ints]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Costs of a resource by depth, erring on one side, shapes (C, L + 1) or (L + 1,).
+
+    Parameters
+    ----------
+    fixed, saved : array, shape (C, L + 1)
+        Fixed cost without a cache, and what a cache that spares everything saves of it. What
+        spares a part of it lies between, and so does its cost from the true one.
+    ratio : array, shape (C, L + 1)
+        Slope per LoRA parameter.
+    flat : array, shape (L + 1,)
+        Ranks per LoRA parameter.
+    """
+
+    fixed: Floats
+    saved: Floats
+    ratio: Floats
+    flat: Floats
+
+    @classmethod
+    def of(cls, q: Resource, sizes: Ints, *, optimistic: bool) -> Self:
+        """Err on one side."""
+        ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
+        flat = 1 / np.concatenate([sizes[:1], sizes])
+        extreme = np.minimum if optimistic else np.maximum
+        fixed = _fixed(q.by_depth, optimistic=optimistic)
+        saved = np.zeros_like(fixed)
+        if q.spare is not None:
+            saved = fixed - _fixed(q.by_depth - q.spare, optimistic=optimistic)
+        return cls(
+            fixed=fixed,
+            saved=saved,
+            ratio=extreme.accumulate(ratio, axis=1),
+            flat=extreme.accumulate(flat),
+        )
+
+
+def _fixed(by_depth: Floats, *, optimistic: bool) -> Floats:
+    """Least fixed cost from each depth on, or largest of 1 up to it.
+
+    Depth 0 earns nothing, so no layer hangs on whether a device could stay there.
+    """
+    if optimistic:
+        return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
+    below, deeper = by_depth[:, :1], by_depth[:, 1:]
+    return np.concatenate([below, np.maximum.accumulate(deeper, axis=1)], axis=1)
+
+
+def _units(costs: Costs, tables: list[_Table], unit: int, top: int) -> Iterator[Ints]:
     """Capacities of one block of devices, depth by depth."""
     c = costs.devices.class_index
     free = [q.limit * (1 + TOLERANCE) - q.offset for q in costs.resources]
     for k in range(len(costs.sizes) + 1):
         room = np.full(len(c), float(top))
-        for q, (fixed, ratio), most in zip(costs.resources, tables, free, strict=True):
-            left = most - q.scale * fixed[:, k].take(c)
-            slope = q.scale * ratio[:, k].take(c) + q.wire
+        for q, table, most in zip(costs.resources, tables, free, strict=True):
+            left = most - q.scale * table.fixed[:, k].take(c)
+            if q.saving is not None:
+                left += q.saving * table.saved[:, k].take(c)
+            slope = q.scale * table.ratio[:, k].take(c) + q.wire
+            if q.flat is not None:
+                slope += q.flat * table.flat[k]
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 left /= slope * unit
             # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
             np.fmin(room, left, out=room)
         yield np.floor(room, out=room).clip(-1, top).astype(np.int64)
-
-
-def _tables(q: Resource, sizes: Ints, optimistic: bool) -> tuple[Floats, Floats]:
-    """Fixed cost and slope per LoRA parameter, both (C, L + 1), erring on one side."""
-    ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
-    if optimistic:
-        fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
-        return fixed, np.minimum.accumulate(ratio, axis=1)
-    return np.maximum.accumulate(q.by_depth, axis=1), np.maximum.accumulate(ratio, axis=1)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     "--objective",
     type=click.Choice(["utility", "time", "efficiency", "legend"]),
     default="utility",
-    help="Most utility, least time, most utility a second; 'legend' is --policy legend.",
+    help="Most utility, least time, most utility a second; 'legend': everybody as deep as "
+    "possible, ties by utility.",
 )
 @click.option(
     "--structure",
@@ -90,14 +91,13 @@ def solve(
     legend solve fleet.json --round-time 30 -o plan.json
     legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
     legend solve fleet.json --objective time --min-utility 0.8
+    legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
     """
     from profiler.schema import read_fleet, write
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
     from solver.whatif import changed
 
-    if options["objective"] == "legend":
-        options["policy"] = "legend"
     using = _method(options) if options["policy"] == "exact" else None
     problem = Problem.of(
         changed(read_fleet(fleet_path), changes),

@@ -52,6 +52,8 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
         kicked = best.copy()
         layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
         kicked[layers] = rng.choice(problem.ranks, size=len(layers))
+        if problem.question.rank_shape != "free":
+            kicked[:depth] = np.sort(kicked[:depth])[::-1]
         found = _ascend(problem, kicked)
         value = _value(problem, found)
         if value > best_value:
@@ -90,6 +92,10 @@ def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
     depth = int((ranks > 0).sum())
     value = np.zeros(len(choices))
     allowed = choices <= _budget_left(problem, ranks, layer)
+    if question.rank_shape != "free":
+        # From the output on ranks never rise.
+        allowed &= choices >= (ranks[layer + 1] if layer + 1 < depth else 0)
+        allowed &= choices <= (ranks[layer - 1] if layer > 0 else top)
     for k in range(1, depth + 1):
         most = _largest_rank(problem, ranks, layer, k)
         held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)
@@ -117,6 +123,8 @@ def _largest_rank(problem: Problem, ranks: Ints, layer: int, k: int) -> Ints:
         left = q.limit * (1 + TOLERANCE) - cost(costs, q, without, row, at)
         if layer < k:
             slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
+            if q.flat is not None:
+                slope += q.flat
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 left = np.where(slope > 0, left / slope, np.where(left >= 0, top, -1.0))
         else:

@@ -7,13 +7,17 @@ allocation is priced again by `solver.costs`, and what breaks a limit is no answ
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
+from solver.deepest import as_depth, depth_first
+from solver.devices import Ints
 from solver.errors import Stopped
 from solver.explain import infeasible, too_low, without_plan
 from solver.milp_arcs import arcs
@@ -21,6 +25,7 @@ from solver.milp_model import Model, disaggregated
 from solver.milp_run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.shapes import keeps_shape
 
 Form = Literal["disaggregated", "arcs"]
 
@@ -66,6 +71,11 @@ def solve_milp(
         If this question has no such program or the backend is not installed.
     """
     _check(backend, form, time_limit_s)
+    if problem.question.objective == "legend":
+        asked = replace_fields(problem.question, objective="utility")
+        deepest = replace(depth_first(problem), question=asked)
+        found = solve_milp(deepest, backend=backend, form=form, time_limit_s=time_limit_s)
+        return as_depth(problem, found)
     reason = without_plan(problem)
     if reason is not None:
         raise reason
@@ -132,6 +142,9 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     adapted = np.arange(problem.layers) < allocation.depth[:, None]
     if not (allocation.rows[allocation.row][adapted] > 0).all():
         broken.append("the ranks of adapted layers")
+    shared = question.structure == "shared"
+    if shared and not keeps_shape(question.rank_shape, _server_ranks(allocation)):
+        broken.append("the shape of the ranks")
     budgets = question.budgets
     if budgets.rank_budget is not None and _rank_sum(allocation) > budgets.rank_budget:
         broken.append("the rank budget")
@@ -149,6 +162,12 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
 
 def _rank_sum(allocation: Allocation) -> int:
     """Sum over layers of the largest rank in use."""
+    return int(_server_ranks(allocation).sum())
+
+
+def _server_ranks(allocation: Allocation) -> Ints:
+    """Largest rank in use by layer, from the output, shape (L,)."""
     layer = np.arange(allocation.rows.shape[1])
     held = np.where(layer < allocation.depth[:, None], allocation.rows[allocation.row], 0)
-    return int(held.max(axis=0, initial=0).sum())
+    ranks: Ints = held.max(axis=0, initial=0)
+    return ranks

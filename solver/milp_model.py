@@ -13,6 +13,7 @@ y[j,r]   1 if layer j has rank r (shared and capped ranks)       L R, binary
 z[i,r]   1 if device i has cap r (capped ranks only)             N R, binary
 x[i,k]   1 if device i adapts at least k layers                  N L, binary
 u[i,j,r] 1 if device i adapts layer j at rank r                  N L R, in [0, 1]
+d        step of an arithmetic progression of ranks             1, if asked for
 T        time of the slowest device, as a share of the longest   1, if needed
          that any device could take
 ======== ======================================================= ============
@@ -23,6 +24,7 @@ solver's absolute tolerances are relative ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -123,6 +125,10 @@ def disaggregated(problem: Problem) -> Model:
         _cap_ranks(build)
     elif build.y:
         _share_ranks(build)
+        if question.rank_shape != "free":
+            _rise(build)
+        if question.rank_shape == "progression":
+            _rise_evenly(build)
     for q in problem.costs.resources:
         _limit(build, q)
     if question.budgets.rank_budget is not None:
@@ -187,6 +193,36 @@ def _share_ranks(build: _Build) -> None:
                 build.hold(mine <= ours, f"shared_rank[{name},{j},{rank}]")
 
 
+def _rise(build: _Build) -> None:
+    """Ranks never fall towards the output: ``r_{j+1} <= r_j`` where layer j + 1 has a rank.
+
+    By tails over the rank choices: ``sum_{r' >= r} y[j+1,r'] <= sum_{r' >= r} y[j,r']``.
+    """
+    ranks = build.problem.ranks.tolist()
+    for j, (near, far) in enumerate(pairwise(build.y), start=1):
+        for m, rank in enumerate(ranks):
+            build.hold(pulp.lpSum(far[m:]) <= pulp.lpSum(near[m:]), f"rising[{j + 1},{rank}]")
+
+
+def _rise_evenly(build: _Build) -> None:
+    """By one step d: ``r_j - r_{j+1} = d`` where layer j + 1 has a rank.
+
+    With ``r_j = sum_r r y[j,r]`` and r_max the largest choice, ``|r_j - r_{j+1} - d| <= r_max
+    (1 - sum_r y[j+1,r])``.
+    """
+    ranks = build.problem.ranks.tolist()
+    most = ranks[-1]
+    step = build.program.add_variable("d", 0, most, pulp.LpInteger)
+    taken = [
+        pulp.LpAffineExpression([(y, r) for y, r in zip(row, ranks, strict=True)])
+        for row in build.y
+    ]
+    for j, (near, far) in enumerate(pairwise(taken), start=1):
+        slack = most * (1 - pulp.lpSum(build.y[j]))
+        build.hold(near - far - step <= slack, f"step_at_most[{j + 1}]")
+        build.hold(step - near + far <= slack, f"step_at_least[{j + 1}]")
+
+
 def _cap_ranks(build: _Build) -> None:
     """A device's rank ``min(r_j, cap_i)``, as products of tails over the rank choices.
 
@@ -226,14 +262,16 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     """Cost of device i as an expression, in `unit`."""
     costs = build.problem.costs
     c = int(costs.devices.class_index[i])
-    scale = float(q.scale[i])
-    deeper = scale * np.diff(q.by_depth[c]) / unit
-    per_rank = (scale * q.per_rank[c] + float(q.wire[i]) * costs.sizes) / unit
+    by_depth = q.scale[i] * q.by_depth[c]
+    if q.spare is not None and q.saving is not None:
+        by_depth = by_depth - q.saving[i] * q.spare[c]
+    deeper = np.diff(by_depth) / unit
+    per_rank = q.slopes(i, c, costs.sizes) / unit
     terms = list(zip(build.x[i], deeper.tolist(), strict=True))
     for choices, slope in zip(build.u[i], per_rank.tolist(), strict=True):
         ranks = build.problem.ranks.tolist()
         terms += [(taken, slope * r) for taken, r in zip(choices, ranks, strict=True)]
-    fixed = (scale * float(q.by_depth[c, 0]) + float(q.offset[i])) / unit
+    fixed = float(by_depth[0] + q.offset[i]) / unit
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 

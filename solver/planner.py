@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.exact import utility_bound
 from solver.leave_out import without_unable
 from solver.outcome import Outcome
-from solver.plan import Plan
+from solver.plan import Plan, Question
 from solver.policies import policy
 from solver.problem import Problem
 from solver.stacking import stacked
@@ -61,7 +63,7 @@ def solve(
     outcome = without_unable(problem, plan) if unable_out else plan(problem)
     answered = problem
     if outcome.question is not None:
-        answered = problem.asking(outcome.question)
+        answered = problem.asking(_without_shape(outcome.question))
     if outcome.bound is None:
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
@@ -71,6 +73,13 @@ def solve(
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
     )
+
+
+def _without_shape(question: Question) -> Question:
+    """Drop the shape of shared ranks where a policy gives devices ranks of their own."""
+    if question.structure == "shared":
+        return question
+    return replace_fields(question, rank_shape="free")
 
 
 def _check(problem: Problem) -> None:
@@ -85,7 +94,7 @@ def _check(problem: Problem) -> None:
             f"policy '{question.policy}' decides itself whom it leaves out; --leave-out is for "
             "--policy exact"
         )
-    if question.policy != "exact" and question.objective in ("time", "efficiency"):
+    if question.policy != "exact" and question.objective != "utility":
         raise InputError(
             f"policy '{question.policy}' plans for utility and knows no objective "
             f"'{question.objective}'; use --policy exact or --objective utility"

@@ -23,9 +23,10 @@ import numpy as np
 from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import Capacity, capacity, units_by_depth
 from solver.devices import Floats
-from solver.dp import Prices, SharedRanks, shared_ranks
+from solver.dp import Prices, SharedRanks
 from solver.explain import least_round_time_s
 from solver.problem import Problem
+from solver.shapes import shaped_ranks
 from solver.waits import limit_wait
 
 GAP = 1e-4
@@ -128,7 +129,8 @@ def _interval_bound(
     needed_s = float(counts.sum()) * (low - epsilon_s) - times.bare_s
     least, price, cheap, dear = np.inf, 0.0, 0.0, np.inf
     for _ in range(PRICE_STEPS):
-        found = shared_ranks(
+        found = shaped_ranks(
+            question.rank_shape,
             table,
             problem.gains,
             problem.ranks,
@@ -169,7 +171,7 @@ class _Times:
     Parameters
     ----------
     bare_s : float
-        Sum over devices at depth 0.
+        Sum over devices at depth 0, or 1 where nobody may stay at 0.
     fixed_s, per_rank_s : arrays, shape (L, S + 1)
         What layer k adds at prefix sum S, beside and per rank.
     """
@@ -189,15 +191,20 @@ class _Times:
         )
         units = units_by_depth(costs, table.unit, top, optimistic=True)
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
+        # Everybody is this deep at least: its time is no reward of a layer.
+        first = min(problem.question.min_depth, 1)
         fixed_s, per_rank_s = np.zeros((2, problem.layers, top + 1))
         for k in range(1, problem.layers + 1):
             able = units[k] >= 0
-            deeper_s = q.scale * (q.by_depth[c, k] - q.by_depth[c, k - 1]) * counts
+            # With a cache the first layer may save time, and whoever adapts none wait less.
+            deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, max(k - 1, first)), 0.0) * counts
             slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
+            if q.flat is not None:
+                slope_s += q.flat * counts
             for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
                 held = np.bincount(units[k][able], weights=added_s[able], minlength=top + 1)
                 into[k - 1] = held[::-1].cumsum()[::-1]
-        bare_s = float(np.dot(q.scale * q.by_depth[c, 0] + q.offset, counts))
+        bare_s = float(np.dot(q.fixed(c, first) + q.offset, counts))
         return cls(bare_s=bare_s, fixed_s=fixed_s, per_rank_s=per_rank_s)
 
     def prices(self, price: float) -> Prices:

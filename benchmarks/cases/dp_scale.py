@@ -125,6 +125,7 @@ def instance(devices: int, seed: int) -> tuple[Any, Any, float]:
         examples=rng.integers(100, 1000, devices),
         local_steps=rng.integers(5, 20, devices),
         memory_bytes=rng.uniform(least, most, devices),
+        storage_bytes=np.zeros(devices),
         time_scale=rng.uniform(0.7, 2.0, devices),
     )
     least_s = least_round_time_s(Problem.of(fleet, ranks=RANKS, devices=rows))
