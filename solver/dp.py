@@ -262,35 +262,36 @@ class _Window:
 
     Parameters
     ----------
-    nearest, farthest, spacing : int
-        How far the smallest and the largest rank lead, and one choice beyond another, if
-        choices are evenly spaced; else `spacing` is 0.
+    nearest, farthest : int
+        How far the smallest and the largest rank lead.
+    spacing : int or None
+        How far one choice leads beyond another, where they are evenly spaced.
     places : array of int, shape (R, W)
         Where they are not: nodes relative to the farthest.
     """
 
     nearest: int
     farthest: int
-    spacing: int
+    spacing: int | None
     places: Ints
 
     @classmethod
     def of(cls, axes: _Axes, step: int, choices: Ints, length: int) -> Self:
         back = choices * (step * axes.width + (axes.margin > 0))
-        apart = np.diff(back)
-        even = len(set(apart.tolist())) <= 1
+        apart = {0} if len(back) == 1 else set(np.diff(back).tolist())
+        even = len(apart) == 1
         nodes = np.arange(0 if even else length * axes.width)
         return cls(
             nearest=int(back[0]),
             farthest=int(back[-1]),
-            spacing=int(apart[0]) if even and len(apart) else int(even),
+            spacing=apart.pop() if even else None,
             places=nodes + (back[-1] - back)[:, None],
         )
 
     def before(self, flat: Floats, k: int, first: int, last: int) -> Floats:
         """Values of layer k by rank and node, for nodes from `first` to before `last`."""
         length, item = last - first, flat.itemsize
-        if not self.spacing:
+        if self.spacing is None:
             return flat[k, first - self.farthest :].take(self.places[:, :length])
         # Evenly spaced ranks are a view: each row is the one above, shifted.
         return np.ndarray(
