@@ -12,6 +12,8 @@ from solver.devices import Floats, Ints
 from solver.problem import Problem
 
 LEFT_OUT = -1
+# Devices whose depths are all looked at, at once.
+FEW = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +55,51 @@ def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Float
     return q.scale * (q.by_depth[c, k] + slope[c, row, k]) + q.offset + q.wire * size[row, k]
 
 
+def cost_by_depth(costs: Costs, q: Resource, rows: Ints, row: Ints) -> Floats:
+    """Cost of resource `q` at every depth, shape (L + 1, N)."""
+    slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
+    table = (q.by_depth[:, None, :] + slope).reshape(-1, slope.shape[2]).T
+    size = _prefix(rows * costs.sizes).T
+    spent = q.scale * table.take(costs.devices.class_index * len(rows) + row, axis=1)
+    spent += q.offset
+    spent += q.wire * size.take(row, axis=1)
+    return spent
+
+
 def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     """Largest depth at which every limit holds, shape (N,); -1 where none does.
 
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
     depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
+    nested = all((np.diff(q.by_depth, axis=1) >= 0).all() for q in costs.resources)
     for where, block in costs.blocks():
-        for k in range(len(costs.sizes) + 1):
-            depth[where][fits(block, rows, row[where], k)] = k
+        search = _bisect if nested and len(block.devices) > FEW else _scan
+        depth[where] = search(block, rows, row[where])
     return depth
+
+
+def _scan(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Look at every depth, for all devices at once."""
+    holds = (_prefix(rows == 0) == 0).T.take(row, axis=1)
+    for q in costs.resources:
+        holds &= cost_by_depth(costs, q, rows, row) <= q.limit * (1 + TOLERANCE)
+    deepest_first = holds[::-1]
+    return np.where(holds.any(axis=0), len(holds) - 1 - deepest_first.argmax(axis=0), LEFT_OUT)
+
+
+def _bisect(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Halve the depths in question: what holds at one depth holds at all below it."""
+    most = (_prefix(rows == 0) == 0).sum(axis=1)[row] - 1
+    low, high = np.full(len(row), LEFT_OUT), most
+    for _ in range(int(most.max(initial=0) + 1).bit_length()):
+        middle = (low + high + 1) >> 1
+        holds = low < high
+        for q in costs.resources:
+            holds &= cost(costs, q, rows, row, middle) <= q.limit * (1 + TOLERANCE)
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle - 1)
+        np.maximum(low, high, out=high)
+    return low
 
 
 def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocation:
