@@ -100,6 +100,9 @@ class Costs:
 
     def blocks(self) -> Iterator[tuple[slice, Self]]:
         """Cut the devices into blocks that stay in cache, as views, in order."""
+        if len(self.devices) <= BLOCK:
+            yield slice(None), self
+            return
         for start in range(0, len(self.devices), BLOCK):
             where = slice(start, start + BLOCK)
             yield (
