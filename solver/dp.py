@@ -12,7 +12,8 @@ Only the values are kept. The rank taken at a node is found again on the way bac
 nodes that lie on the way; filling a table of choices would cost more than the maxima do.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -53,6 +54,14 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Prefix sums worth a look at each depth, ``low[k] <= S <= high[k]``, shape (L + 1,)."""
+
+    low: Ints
+    high: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
     """The recursion, filled.
 
@@ -70,6 +79,8 @@ class Tables:
         W, see `solver.capacity.Capacity`.
     gains : array, shape (L, R)
     prices : Prices or None
+    stretches : list of tuple of int, length K + 1
+        First and last prefix sum that is looked at, by depth.
     """
 
     flat: Floats
@@ -79,6 +90,7 @@ class Tables:
     weight: Floats
     gains: Floats
     prices: Prices | None
+    stretches: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def values(self) -> Floats:
@@ -96,7 +108,6 @@ class Tables:
             before, carried = at - self.strides[k - 1], at // axes.width - axes.room
             earned = self.gains[k - 1] * self.weight[k, carried]
             if self.prices is not None:
-                earned += self.prices.fixed[k - 1, carried]
                 earned += self.choices * self.prices.per_rank[k - 1, carried]
             earned += self.flat[k - 1].take(before)
             best = earned.argmax()
@@ -178,8 +189,9 @@ def tables(
     min_depth: int = 0,
     rank_budget: int | None = None,
     prices: Prices | None = None,
+    band: Band | None = None,
 ) -> Tables:
-    """Fill V_k for every depth; see `shared_ranks` for the parameters."""
+    """Fill V_k for every depth, within a band if there is one; see `shared_ranks`."""
     steps, most = capacity.steps, int(choices[-1])
     top, sums, margin = capacity.reach.shape[1] - 1, 0, 0
     # A budget that no ranks can pass needs no watching.
@@ -199,61 +211,140 @@ def tables(
         prices=prices,
     )
     table.flat[0, axes.place(0)] = 0.0
-    filled = _fill(table, steps.tolist(), _ends(capacity, min_depth, top))
-    return replace(table, flat=table.flat[: filled + 1])
+    stretches = _stretches(table, capacity, min_depth, band)
+    _fill(table, steps.tolist(), stretches)
+    return replace(table, flat=table.flat[: len(stretches)], stretches=stretches)
 
 
-def _ends(capacity: Capacity, min_depth: int, top: int) -> list[int]:
-    """How many prefix sums, from 0 on, are carried at each depth, shape (L + 1,).
+def completions(table: Tables, min_depth: int) -> Floats:
+    """Most that the layers beyond each node can add, in the layout of ``table.flat``.
 
-    By somebody beyond the least depth: without a device nothing is gained. By everybody up
-    to it.
+    Minus infinity where no path ends at `min_depth` or beyond, or none leads through.
     """
-    ends = np.minimum(np.count_nonzero(capacity.reach > 0, axis=1), top + 1)
+    back = np.full_like(table.flat, -np.inf)
+    axes = table.axes
+    steps = (table.strides[:, 0] // table.choices[0] - (axes.margin > 0)) // axes.width
+    for k in range(len(table.stretches) - 1, -1, -1):
+        low, high = table.stretches[k]
+        first, last = (axes.room + low) * axes.width, (axes.room + high + 1) * axes.width
+        here = back[k, first:last]
+        if k >= min_depth:
+            np.maximum(here, 0.0, out=here)
+        here[table.flat[k, first:last] == -np.inf] = -np.inf
+        if k == 0:
+            break
+        below_low, below_high = table.stretches[k - 1]
+        rows = _ranks_between(table, int(steps[k - 1]), low - below_high, high - below_low)
+        if table.prices is not None:
+            here = here + _spread(table, table.prices.fixed[k - 1, low : high + 1])
+        # Room on both sides, so that each row can be shifted by its rank.
+        strides = table.strides[k - 1, rows]
+        if not len(strides):
+            break
+        to, end = (axes.room + below_low) * axes.width, (axes.room + below_high + 1) * axes.width
+        left = max(first - to - int(strides[0]), 0)
+        right = max(end + int(strides[-1]) - last, 0)
+        reward = np.full((len(strides), left + last - first + right), -np.inf)
+        inner = reward[:, left : left + last - first]
+        _earned(table, k, rows, low, high + 1, inner)
+        inner += here
+        apart = np.diff(strides)
+        offset, item = to + int(strides[0]) - first + left, reward.itemsize
+        if len(set(apart.tolist())) <= 1:
+            step = int(apart[0]) if len(apart) else 0
+            shifted = np.ndarray(
+                (len(strides), end - to),
+                reward.dtype,
+                reward,
+                offset * item,
+                (reward.strides[0] + step * item, item),
+            )
+            np.maximum.reduce(shifted, axis=0, out=back[k - 1, to:end])
+        else:
+            before = back[k - 1, to:end]
+            for shift, row in zip((strides - strides[0]).tolist(), reward, strict=True):
+                np.maximum(before, row[offset + shift : offset + shift + end - to], out=before)
+    return back
+
+
+def _stretches(
+    table: Tables, capacity: Capacity, min_depth: int, band: Band | None
+) -> list[tuple[int, int]]:
+    """First and last prefix sum of each depth, as deep as anybody gets.
+
+    Between what the smallest and the largest ranks lead to, and no further than somebody
+    carries, for without a device nothing is gained; up to the least depth, than everybody
+    carries.
+    """
+    steps, top = capacity.steps.tolist(), table.values.shape[1] - 1
+    least, most = int(table.choices[0]), int(table.choices[-1])
+    ends = np.minimum(np.count_nonzero(capacity.reach > 0, axis=1) - 1, top)
     needed = slice(1, min_depth + 1)
-    ends[needed] = np.minimum(ends[needed], capacity.least[needed] + 1)
-    found: list[int] = ends.tolist()
+    ends[needed] = np.minimum(ends[needed], capacity.least[needed])
+    starts = np.zeros_like(ends)
+    if band is not None:
+        starts, ends = band.low, np.minimum(ends, band.high)
+    found = [(0, 0)]
+    for step, start, end in zip(steps, starts[1:].tolist(), ends[1:].tolist(), strict=True):
+        low, high = found[-1]
+        low, high = max(low + step * least, start), min(high + step * most, end)
+        if low > high:
+            break
+        found.append((low, high))
     return found
 
 
-def _fill(table: Tables, steps: list[int], ends: list[int]) -> int:
-    """Fill layer by layer, as far as anybody reaches; returns the last depth.
-
-    Prefix sums that no ranks reach are left out on both sides.
-    """
+def _fill(table: Tables, steps: list[int], stretches: list[tuple[int, int]]) -> None:
+    """Fill layer by layer."""
     axes, choices = table.axes, table.choices
-    least, most = int(choices[0]), int(choices[-1])
     length = max(CELLS // (len(choices) * axes.width), 16)
     windows = {step: _Window.of(axes, step, choices, length) for step in set(steps)}
     cells = np.empty((len(choices), length * axes.width))
-    low = high = 0
-    for k, step in enumerate(steps, start=1):
-        low, high = low + step * least, min(high + step * most, ends[k] - 1)
-        if low > high:
-            return k - 1
+    for k, ((before_low, before_high), (low, high)) in enumerate(pairwise(stretches), start=1):
+        window = windows[steps[k - 1]]
         for start in range(low, high + 1, length):
             end = min(start + length, high + 1)
+            rows = _ranks_between(
+                table, steps[k - 1], start - before_high, end - 1 - before_low
+            )
             first, last = (axes.room + start) * axes.width, (axes.room + end) * axes.width
-            earned = _earned(table, k, start, end, cells[:, : last - first])
-            earned += windows[step].before(table.flat, k - 1, first, last)
-            np.maximum.reduce(earned, axis=0, out=table.flat[k, first:last])
+            earned = _earned(table, k, rows, start, end, cells[rows, : last - first])
+            earned += window.before(table.flat, k - 1, rows, first, last)
+            here = table.flat[k, first:last]
+            np.maximum.reduce(earned, axis=0, out=here, initial=-np.inf)
+            if table.prices is not None:
+                here += _spread(table, table.prices.fixed[k - 1, start:end])
         if axes.margin:
             # What came from the end of the row before.
             table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf
-    return len(steps)
 
 
-def _earned(table: Tables, k: int, start: int, end: int, out: Floats) -> Floats:
-    """What layer k earns by rank and node, for prefix sums from `start` to before `end`."""
+def _ranks_between(table: Tables, step: int, least: int, most: int) -> slice:
+    """Choices that make a step from `least` to `most` long."""
+    if step == 0:
+        return slice(None)
+    choices = table.choices
+    first = int(choices.searchsorted(-(-least // step))) if least > 0 else 0
+    return slice(first, int(choices.searchsorted(most // step, side="right")))
 
-    def spread(values: Floats) -> Floats:
-        return values if table.axes.width == 1 else values.repeat(table.axes.width)
 
-    np.multiply(table.gains[k - 1, :, None], spread(table.weight[k, start:end]), out=out)
-    if table.prices is not None:
-        out += spread(table.prices.fixed[k - 1, start:end])
-        out += table.choices[:, None] * spread(table.prices.per_rank[k - 1, start:end])
-    return out
+def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:
+    """What layer k earns by rank and node, for prefix sums from `start` to before `end`.
+
+    All but what does not hang on the rank.
+    """
+    weight = _spread(table, table.weight[k, start:end])
+    gains = table.gains[k - 1, rows]
+    if table.prices is None:
+        return np.multiply(gains[:, None], weight, out=out)
+    per_rank = _spread(table, table.prices.per_rank[k - 1, start:end])
+    factors = np.stack([gains, table.choices[rows]], axis=1)
+    return np.matmul(factors, np.stack([weight, per_rank]), out=out)
+
+
+def _spread(table: Tables, values: Floats) -> Floats:
+    """Values by prefix sum, for every node."""
+    return values if table.axes.width == 1 else values.repeat(table.axes.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,11 +379,11 @@ class _Window:
             places=nodes + (back[-1] - back)[:, None],
         )
 
-    def before(self, flat: Floats, k: int, first: int, last: int) -> Floats:
+    def before(self, flat: Floats, k: int, rows: slice, first: int, last: int) -> Floats:
         """Values of layer k by rank and node, for nodes from `first` to before `last`."""
         length, item = last - first, flat.itemsize
         if self.spacing is None:
-            return flat[k, first - self.farthest :].take(self.places[:, :length])
+            return flat[k, first - self.farthest :].take(self.places[rows, :length])
         # Evenly spaced ranks are a view: each row is the one above, shifted.
         return np.ndarray(
             (len(self.places), length),
@@ -300,4 +391,4 @@ class _Window:
             flat,
             (k * flat.shape[1] + first - self.nearest) * item,
             (-self.spacing * item, item),
-        )
+        )[rows]
