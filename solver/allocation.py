@@ -79,11 +79,17 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     return depth
 
 
-def _scan(costs: Costs, rows: Ints, row: Ints) -> Ints:
-    """Look at every depth, for all devices at once."""
-    holds = (_prefix(rows == 0) == 0).T.take(row, axis=1)
+def fits_by_depth(costs: Costs, rows: Ints, row: Ints) -> npt.NDArray[np.bool_]:
+    """Whether every limit of a device holds, at every depth, shape (L + 1, N)."""
+    holds: npt.NDArray[np.bool_] = np.equal(_prefix(rows == 0), 0).T.take(row, axis=1)
     for q in costs.resources:
         holds &= cost_by_depth(costs, q, rows, row) <= q.limit * (1 + TOLERANCE)
+    return holds
+
+
+def _scan(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Look at every depth, for all devices at once."""
+    holds = fits_by_depth(costs, rows, row)
     deepest_first = holds[::-1]
     return np.where(holds.any(axis=0), len(holds) - 1 - deepest_first.argmax(axis=0), LEFT_OUT)
 

@@ -111,7 +111,7 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
             # One count for all depths, each in a row of its own.
             units += np.arange(len(held))[:, None] * (top + 2)
             spread = np.broadcast_to(weights, units.shape).ravel()
-            held = np.bincount(units.ravel(), spread, held.size).reshape(held.shape)
+            held += np.bincount(units.ravel(), spread, held.size).reshape(held.shape)
             break
         for row, at_depth in zip(held, units, strict=True):
             row += np.bincount(at_depth, weights[where], top + 2)

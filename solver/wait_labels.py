@@ -2,8 +2,8 @@
 
 A label is a path from the output to a node (depth, prefix sum): its utility G and own times
 H. One with less of both than another at the same node is dropped, and so is one that cannot
-beat the incumbent: with the priced program's completions B (`solver.dp.completions`) no path
-through it is worth more than
+beat the incumbent: with the priced program's completions B (`solver.dp_tables.completions`)
+no path through it is worth more than
 
     G + price (H - needed) + B_k(S),    for its own times must reach `needed` in the end.
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.dp import Tables
+from solver.dp_tables import Tables
 from solver.wait_relax import Relaxed
 
 MOST_LABELS = 4000

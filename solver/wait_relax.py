@@ -18,7 +18,7 @@ import numpy as np
 from solver.capacity import TOLERANCE, Capacity, capacity, units_by_depth
 from solver.costs import Costs
 from solver.devices import Floats, Ints
-from solver.dp import Band, Prices, Tables, tables
+from solver.dp_tables import Band, Prices, Tables, tables
 from solver.problem import Problem
 
 # Sums of own times are rounded; relative to all devices at the deadline.
@@ -61,9 +61,7 @@ class Relaxed:
     def at(cls, problem: Problem, deadline_s: float) -> Self | None:
         """Aggregate the devices; None if not all reach the least depth in time."""
         costs, question = under_deadline(problem.costs, deadline_s), problem.question
-        table = capacity(
-            costs, problem.weights, question.rank_choices[-1], optimistic=True
-        )
+        table = capacity(costs, problem.weights, question.rank_choices[-1], optimistic=True)
         if table.least[question.min_depth] < 0:
             return None
         q, c, counts = costs.seconds, costs.devices.class_index, costs.devices.count
@@ -72,7 +70,7 @@ class Relaxed:
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         fixed_s, per_rank_s = np.zeros((2, problem.layers, top + 1))
         for k in range(1, problem.layers + 1):
-            deeper_s = q.scale * (q.by_depth[c, k] - q.by_depth[c, k - 1]) * counts
+            deeper_s = q.scale * np.maximum(q.by_depth[c, k] - q.by_depth[c, k - 1], 0) * counts
             slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
             for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
                 held = np.bincount(units[k] + 1, weights=added_s, minlength=top + 2)
@@ -112,8 +110,9 @@ class Relaxed:
         )
 
     def reached(self, rows: Ints) -> tuple[Floats, Floats]:
-        """Utility and own times of rank vectors, shape (M, L) each; utility minus infinity
-        where not all reach the least depth.
+        """Utility and own times of rank vectors, shape (M, L): two arrays of shape (M,).
+
+        The utility is minus infinity where not all reach the least depth.
         """
         problem, reach = self.problem, self.capacity.reach
         prefix = np.cumsum(rows * self.capacity.steps, axis=1)

@@ -1,201 +1,164 @@
-"""Most utility under a mean wait, with a bound: branch on the round time.
+"""Most utility under a mean wait, proven: branch on the round time and on prefix sums.
 
 With T the realised round time, c_i the counts, C their sum and epsilon the budget, the wait
 is kept exactly when the devices' own times add up to enough:
 
     sum_i c_i t_i  >=  C (T - epsilon).
+
+For all T in an interval, `solver.wait_relax` makes of this a longest path with one side
+constraint, and `solver.wait_price` bounds it with a price on own times. What the price leaves
+open has two causes. T itself is uncertain: the interval is halved. Or two paths, one of which
+waits too long, are better mixed than any path is: the prefix sums at the depth where they lie
+farthest apart are halved. Nodes that cannot beat the incumbent are cut off, the program
+shrinks to a narrow band, and label setting (`solver.wait_labels`) finishes it. Every path on
+the way is made a plan by `solver.waits.limit_wait`.
 """
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 
-from solver.allocation import Allocation, round_time_s, shared, utility, cost_by_depth
+from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import exact
-from solver.devices import Floats, Ints
-from solver.dp import Band, completions
+from solver.devices import Ints
+from solver.dp_tables import Band, completions
 from solver.explain import least_round_time_s
 from solver.problem import Problem
-from solver.waits import limit_wait
-from solver.wait_relax import Relaxed, under_deadline
 from solver.wait_labels import best_ranks
+from solver.wait_price import Priced, best_price
+from solver.wait_relax import Relaxed, under_deadline
+from solver.waits import limit_wait
 
-GAP = 5e-10
-import os
-STAT={"int":0,"dp":0,"lab":0,"off":0}
+# Gap at which a search that cannot prove more stops, and one that can: rounding.
+GAP, EXACT_GAP = 1e-4, 5e-10
+# Work of one search, in cells of tables: by work, not by the clock, so that the plan is the
+# same on every machine. A device at a depth costs as much as some cells.
+WORK, DEVICE_CELLS = 2e10, 20
+FEWEST, MOST_GENERAL, MOST = 24, 120, 4000
+# Round times this close, relatively, are told apart only where everything else is settled.
+NEAR, SAME = 1e-3, 1e-12
+# Nodes alive at which labels are set.
+FEW_NODES = 600
+# Deadlines whose tables are kept: the parts of an interval share one.
+DEADLINES = 16
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Round times from `start_s` to `end_s`, prefix sums in a band; all there is if None."""
+
+    start_s: float
+    end_s: float
+    band: Band | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class _Search:
+    """Incumbent and what was seen so far.
+
+    Parameters
+    ----------
+    gap : float
+        Relative gap at which to stop.
+    pool : list of array of int
+        Rank vectors that were good last.
+    """
+
     problem: Problem
     epsilon_s: float
+    gap: float
     allocation: Allocation | None = None
     value: float = -1.0
-    seen: set = field(default_factory=set)
-    pool: list = field(default_factory=list)
+    pool: list[Ints] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+    deadlines: dict[float, Relaxed | None] = field(default_factory=dict)
 
-    def offer(self, ranks, b):
-        key = ranks.tobytes()
-        if key in self.seen: return
-        self.seen.add(key)
-        STAT["off"]+=1
-        self.offer_allocation(shared(self.problem, ranks))
-
-    def offer_allocation(self, candidate):
-        if (candidate.depth < self.problem.question.min_depth).any(): return
-        kept = limit_wait(self.problem, candidate, self.epsilon_s)
-        if kept is not None:
-            u = utility(self.problem, kept)
-            if u > self.value:
-                self.allocation, self.value = kept, u
     @property
-    def floor(self): return self.value*(1+GAP)
+    def floor(self) -> float:
+        """Bounds up to here are settled."""
+        return self.value + self.gap * abs(self.value)
+
+    def offer(self, ranks: Ints) -> None:
+        """Try ranks, if they are new."""
+        if ranks.tobytes() not in self.seen:
+            self.seen.add(ranks.tobytes())
+            self.consider(shared(self.problem, ranks))
+
+    def consider(self, candidate: Allocation) -> None:
+        """Keep the best depths under an allocation's ranks, if they are better."""
+        if (candidate.depth < self.problem.question.min_depth).any():
+            return
+        kept = limit_wait(self.problem, candidate, self.epsilon_s)
+        if kept is not None and utility(self.problem, kept) > self.value:
+            self.allocation, self.value = kept, utility(self.problem, kept)
+
+    def relaxed(self, deadline_s: float) -> Relaxed | None:
+        """Return the problem under a deadline."""
+        if deadline_s not in self.deadlines:
+            while len(self.deadlines) >= DEADLINES:
+                self.deadlines.pop(next(iter(self.deadlines)))
+            self.deadlines[deadline_s] = Relaxed.at(self.problem, deadline_s)
+        return self.deadlines[deadline_s]
 
 
-def kelley(s, rel, need, band):
-    lines=[]
-    if s.pool:
-        rows=np.array(s.pool); gg,hh=rel.reached(rows)
-        for r,g1,h1 in zip(s.pool,gg.tolist(),hh.tolist()):
-            if g1>-np.inf and inband(rel,r,band): lines.append((g1,h1-need,r))
-    def envelope():
-        g=np.array([l[0] for l in lines]); h=np.array([l[1] for l in lines])
-        if not (h>=0).any(): return None
-        i=np.lexsort((h,g))[-1]
-        p=0.0; cur=i
-        while h[cur]<0:
-            better=h>h[cur]
-            x=np.where(better,(g[cur]-g)/np.where(better,h-h[cur],1),np.inf)
-            nxt=int(np.argmin(x)); p=max(p,float(x[nxt])); cur=nxt
-        return p, float((g+p*h).max())
-    bound=np.inf; price=0.0; best=None
-    E=None; md=s.problem.question.min_depth
-    for it in range(30):
-        e = envelope() if lines else None
-        if e is None:
-            trial = 0.0 if not lines else (price*8 if price>0 else max(l[0] for l in lines)/max(abs(min(l[1] for l in lines)),1e-9))
-            if it>20: trial=price*1e3
-        else: trial=e[0]
-        table=rel.priced(trial,band); STAT["dp"]+=1
-        v=table.flat[md:]
-        if not v.size: return None
-        d,at=divmod(int(v.argmax()),v.shape[1])
-        if v[d,at]==-np.inf: return None
-        val=float(v[d,at])-trial*need
-        ends=v-trial*need
-        E=ends if E is None else np.minimum(E,ends)
-        eb=float(E.max())
-        if val<bound: bound,best,price_b=val,table,trial
-        price=trial
-        if eb<=s.floor: return eb,bound,price_b,best,lines
-        p_,b_=divmod(at,table.axes.width)
-        r=table.backtrack(md+d,p_-table.axes.room,b_-table.axes.margin)
-        gg,hh=rel.reached(r[None]); x=(float(gg[0]),float(hh[0]))
-        if x[0]==-np.inf: break
-        lines.append((x[0],x[1]-need,r)); s.pool.append(r)
-        if e is not None and val<=e[1]+1e-12*abs(e[1]): break
-        if e is None and x[1]-need<0 and it>8: return None
-    s.pool=s.pool[-24:]
-    return eb,bound,price_b,best,lines
+def search(
+    problem: Problem, unlimited: Allocation, upper: float, epsilon_s: float
+) -> tuple[Allocation | None, float]:
+    """Find shared ranks and depths that keep the mean wait.
 
-def inband(rel,r,band):
-    if band is None: return True
-    K=int((r>0).sum()); S=np.cumsum(r*rel.capacity.steps)[:K]
-    return bool(((S>=band.low[1:K+1])&(S<=band.high[1:K+1])).all())
+    Parameters
+    ----------
+    problem : Problem
+        Shared ranks.
+    unlimited : Allocation
+        Best allocation without the wait.
+    upper : float
+        Its bound.
+    epsilon_s : float
+        Largest mean wait, seconds.
 
-def snap(problem, lines_s, band, m, low, high):
-    """largest candidate <= m, smallest > m, in [low, high]"""
-    return m, m
+    Returns
+    -------
+    tuple of (Allocation or None, float)
+        Best allocation found, and a bound on the utility of every one that keeps the wait.
+    """
+    provable = exact(problem.costs, problem.question.rank_choices[-1])
+    state = _Search(problem=problem, epsilon_s=epsilon_s, gap=EXACT_GAP if provable else GAP)
+    state.consider(unlimited)
+    start_s = least_round_time_s(problem)
+    if start_s is None:
+        return state.allocation, upper
+    order, settled = count(), -np.inf
+    # (minus the bound, a number, the part); parts inherit the bound of their whole.
+    queue = [(-upper, next(order), _Part(start_s=start_s, end_s=_longest_s(problem)))]
+    for _ in range(_parts(problem, provable=provable)):
+        if not queue or -queue[0][0] <= state.floor:
+            break
+        above, _, part = heapq.heappop(queue)
+        bound, parts = _branch(state, part)
+        bound = min(bound, -above)
+        if bound > state.floor and not parts:
+            settled = max(settled, bound)
+        for each in parts:
+            heapq.heappush(queue, (-bound, next(order), each))
+    if state.allocation is None:
+        _try_even_ranks(state)
+    open_bound = -queue[0][0] if queue else -np.inf
+    bound = max(open_bound, settled, state.value)
+    return state.allocation, min(bound, upper) if state.allocation else upper
 
 
-def search(problem: Problem, unlimited: Allocation, upper: float, epsilon_s: float):
-    for k in STAT: STAT[k]=0
-    s=_Search(problem,epsilon_s)
-    s.offer_allocation(unlimited)
-    start=least_round_time_s(problem); end=_longest_s(problem)
-    if start is None: return s.allocation, upper
-    order=count()
-    if os.environ.get("FT"): start=end=float(os.environ["FT"])
-    queue=[(-upper,next(order),start,end,None)]
-    settled=0.0
-    verbose=os.environ.get("WV")
-    tries=int(os.environ.get("WT","400"))
-    import time; t0=time.process_time()
-    for n in range(tries):
-        if not queue or -queue[0][0]<=s.floor: break
-        ub,_,low,high,band=heapq.heappop(queue)
-        STAT["int"]+=1
-        rel=Relaxed.at(problem,high)
-        if rel is None: continue
-        need=rel.needed_s(low,epsilon_s)
-        got=kelley(s,rel,need,band)
-        if got is None: continue
-        eb,lag,price,table,lines=got
-        bound=min(eb,-ub)
-        for g,h,r in lines[-8:]:
-            if g>s.floor: s.offer(r,high)
-        if bound<=s.floor: continue
-        md=problem.question.min_depth
-        back=completions(table,md)
-        alive=table.flat+back-price*need>s.floor
-        alive=alive.reshape(len(alive),-1,table.axes.width).any(axis=2)
-        K=len(alive)
-        lo=np.full(problem.layers+1,1<<40); hi=np.full(problem.layers+1,-1)
-        some=alive.any(axis=1)
-        lo[:K][some]=alive[some].argmax(axis=1)-table.axes.room
-        hi[:K][some]=alive.shape[1]-1-alive[some][:,::-1].argmax(axis=1)-table.axes.room
-        nb=Band(low=lo,high=hi)
-        nalive=int(alive.sum())
-        cut=None
-        labelled=False
-        if nalive< int(os.environ.get("WA","600")):
-            STAT["lab"]+=1; labelled=True
-            found=best_ranks(rel,table,back,price,need,s.floor)
-            bound=min(bound,found.bound)
-            if found.ranks is not None:
-                s.offer(found.ranks,high)
-                cut=found.ranks
-        width=price*problem.costs.devices.count.sum()*(high-low)
-        if verbose: print(f"{time.process_time()-t0:.2f} [{low:.9f},{high:.9f}] {(high-low)/high:.1e} lag {(lag-s.value)/s.value:.2e} eb {(eb-s.value)/s.value:.2e} bound {(bound-s.value)/s.value:.2e} wid {width/s.value:.1e} alive {nalive} S_L {lo[K-1]}-{hi[K-1]} q {len(queue)} {STAT}")
-        if bound<=s.floor: continue
-        if cut is None:
-            pos=[l for l in lines if l[1]>=0]; neg=[l for l in lines if l[1]<0]
-            if pos: r2=max(pos,key=lambda l:l[0]+price*l[1])[2]
-            if neg: r1=max(neg,key=lambda l:l[0]+price*l[1])[2]
-        byT = high>low and (cut is not None or not pos or not neg or (high-low)>float(os.environ.get("TW","7e-4"))*high or width>float(os.environ.get("WW","9"))*(bound-s.value)) if cut is None else True
-        _unused = cut is not None or not pos or not neg or width>0.5*(bound-s.value) 
-        split=None
-        if not byT:
-            S1=np.cumsum(r1*rel.capacity.steps); S2=np.cumsum(r2*rel.capacity.steps)
-            gap=np.abs(S1-S2)*(r1>0)*(r2>0)
-            k=int(gap.argmax())+1
-            if gap[k-1]>0:
-                at=(S1[k-1]+S2[k-1])//2
-                split=(k,int(at))
-        if split is None:
-            if high-low<=1e-12*high: settled=max(settled,bound); continue
-            mid=(low+high)/2
-            if cut is not None:
-                x=[float(v[0]) for v in rel.reached(cut[None])]
-                t_ok=rel.round_time_s(x[1],epsilon_s)
-                t_real=round_time_s(problem, shared_under(problem,cut,high))
-                m=(t_ok+t_real)/2
-                if low<m<high: mid=m
-            heapq.heappush(queue,(-bound,next(order),low,mid,nb))
-            heapq.heappush(queue,(-bound,next(order),mid,high,nb))
-        else:
-            k,at=split
-            h2=hi.copy(); h2[k]=at; l2=lo.copy(); l2[k]=at+1
-            heapq.heappush(queue,(-bound,next(order),low,high,Band(low=lo,high=h2)))
-            heapq.heappush(queue,(-bound,next(order),low,high,Band(low=l2,high=hi)))
-    bound=max(-queue[0][0] if queue else 0.0, settled, s.value)
-    if verbose: print(STAT)
-    return s.allocation, min(bound,upper) if s.allocation else upper
-
-def shared_under(problem,ranks,b):
-    from dataclasses import replace
-    return shared(replace(problem,costs=under_deadline(problem.costs,b)),ranks)
+def _try_even_ranks(state: _Search) -> None:
+    """Look for any plan at all among ranks that are the same in all layers they reach."""
+    budget = state.problem.question.budgets.rank_budget
+    for rank in state.problem.ranks.tolist():
+        ranks = np.full(state.problem.layers, rank, dtype=np.int64)
+        if budget is not None:
+            ranks[budget // rank :] = 0
+        state.offer(ranks)
 
 
 def _longest_s(problem: Problem) -> float:
@@ -209,3 +172,95 @@ def _longest_s(problem: Problem) -> float:
     budget_s = problem.question.budgets.round_time_s
     longest_s = round_time_s(problem, everything)
     return longest_s if budget_s is None else min(longest_s, budget_s)
+
+
+def _parts(problem: Problem, *, provable: bool) -> int:
+    """How many parts to bound; where costs are no lines, halving more soon gains nothing."""
+    layers, ranks = problem.gains.shape
+    cells = layers * ranks * int(problem.ranks[-1]) * layers
+    devices = len(problem.costs.devices) * layers * DEVICE_CELLS
+    most = MOST if provable else MOST_GENERAL
+    return int(np.clip(WORK / (3 * cells + devices), FEWEST, most))
+
+
+def _branch(state: _Search, part: _Part) -> tuple[float, list[_Part]]:
+    """Bound a part; if that does not settle it, cut it in two."""
+    nothing = -np.inf
+    relaxed = state.relaxed(part.end_s)
+    if relaxed is None:
+        return nothing, []
+    needed_s = relaxed.needed_s(part.start_s, state.epsilon_s)
+    priced = best_price(relaxed, needed_s, part.band, state.pool, state.floor)
+    if priced is None:
+        return nothing, []
+    for gain, ranks in zip(priced.lines.gain, priced.lines.ranks, strict=True):
+        if gain > state.floor:
+            state.offer(ranks)
+    if priced.bound <= state.floor:
+        return priced.bound, []
+    table, least = priced.table, state.problem.question.min_depth
+    back = completions(table, least)
+    alive = table.flat + back - priced.price * needed_s > state.floor
+    bound, cut = priced.bound, None
+    if np.count_nonzero(alive) < FEW_NODES:
+        found = best_ranks(relaxed, table, back, priced.price, needed_s, state.floor)
+        bound, cut = min(bound, found.bound), found.ranks
+        if cut is not None:
+            state.offer(cut)
+    if bound <= state.floor:
+        return bound, []
+    within = replace(part, band=_band(table.by_prefix(alive), state.problem.layers))
+    return bound, _cut(state, relaxed, within, priced, cut)
+
+
+def _band(alive: npt.NDArray[np.bool_], layers: int) -> Band:
+    """First and last prefix sum that is alive by depth, from (K + 1, S + 1) flags."""
+    depths, some = len(alive), alive.any(axis=1)
+    low, high = np.ones(layers + 1, dtype=np.int64), np.zeros(layers + 1, dtype=np.int64)
+    low[:depths] = np.where(some, alive.argmax(axis=1), 1)
+    last = alive.shape[1] - 1 - alive[:, ::-1].argmax(axis=1)
+    high[:depths] = np.where(some, last, 0)
+    return Band(low=low, high=high)
+
+
+def _cut(
+    state: _Search, relaxed: Relaxed, part: _Part, priced: Priced, found: Ints | None
+) -> list[_Part]:
+    """Halve the round times or the prefix sums of a depth; nothing if neither is left."""
+    if found is None:
+        wide = part.end_s - part.start_s > NEAR * part.end_s
+        halves = None if wide else _cut_band(relaxed, part, priced)
+        if halves is not None:
+            return halves
+    if part.end_s - part.start_s <= SAME * part.end_s:
+        return []
+    middle_s = (part.start_s + part.end_s) / 2
+    if found is not None:
+        # Longer than these ranks may take, and shorter than they do: they are in neither half.
+        own_s = float(relaxed.reached(found[None])[1][0])
+        most_s = relaxed.round_time_s(own_s, state.epsilon_s)
+        costs = under_deadline(state.problem.costs, part.end_s)
+        problem = replace(state.problem, costs=costs)
+        between_s = (most_s + round_time_s(problem, shared(problem, found))) / 2
+        middle_s = between_s if part.start_s < between_s < part.end_s else middle_s
+    return [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
+
+
+def _cut_band(relaxed: Relaxed, part: _Part, priced: Priced) -> list[_Part] | None:
+    """Part the two paths that the bound mixes, where they lie farthest apart."""
+    lines, band = priced.lines, part.band
+    waits = lines.nearest(priced.price, waits=True)
+    keeps = lines.nearest(priced.price, waits=False)
+    if waits is None or keeps is None or band is None:
+        return None
+    steps = relaxed.capacity.steps
+    one, other = np.cumsum(waits * steps), np.cumsum(keeps * steps)
+    apart = np.abs(one - other) * (waits > 0) * (keeps > 0)
+    at = int(apart.argmax())
+    if apart[at] == 0:
+        return None
+    low, high = band.low.copy(), band.high.copy()
+    high[at + 1] = (one[at] + other[at]) // 2
+    low[at + 1] = high[at + 1] + 1
+    below, above = replace(band, high=high), replace(band, low=low)
+    return [replace(part, band=below), replace(part, band=above)]
