@@ -39,7 +39,7 @@ GAP, EXACT_GAP = 1e-4, 5e-10
 WORK, DEVICE_CELLS = 2e10, 20
 FEWEST, MOST_GENERAL, MOST = 24, 120, 4000
 # Round times this close, relatively, are told apart only where everything else is settled.
-NEAR, SAME = 1e-3, 1e-12
+NEAR, SAME = 2e-4, 1e-12
 # Nodes alive at which labels are set.
 FEW_NODES = 600
 # Deadlines whose tables are kept: the parts of an interval share one.
