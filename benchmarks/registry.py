@@ -19,6 +19,8 @@ __all__ = ["NAMES", "Case", "Job", "find", "result_path", "run", "save"]
 NAMES = (
     "dp-vs-milp",
     "dp-scale",
+    "mean-wait",
+    "general-slopes",
     "frontier",
     "startup",
     "profiler-memory",

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from profiler.schema import InputError
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
-from solver.dp import Prices, SharedRanks
+from solver.dp import SharedRanks
+from solver.dp_tables import Prices
 
 # Cells (layer, rank, prefix sum, rank sum) of the table of choices: half a GB.
 MOST_CELLS = 1 << 28

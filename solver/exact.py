@@ -17,7 +17,8 @@ from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.capped import plan_capped
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, tables
+from solver.dp import SharedRanks
+from solver.dp_tables import tables
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem

@@ -12,6 +12,8 @@ from solver.uploads import Upload
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
+# Relative difference of two costs that is rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,17 @@ class Resource:
             return cold
         return np.asarray(cold - self.saving * self.spare[c, k])
 
+    def grows(self, first: int) -> bool:
+        """Whether no device gets cheaper with depth, from a first depth on.
+
+        With a cache, one layer may take less time than none.
+        """
+        cached = () if self.spare is None else (self.by_depth - self.spare,)
+        return not any(
+            (table[:, first + 1 :] < table[:, first:-1] * (1 - ROUNDING)).any()
+            for table in (self.by_depth, *cached)
+        )
+
     def slopes(self, i: int, c: int, sizes: Ints) -> Floats:
         """Cost of a rank of each layer on device i of class c, shape (L,)."""
         flat = 0.0 if self.flat is None else float(self.flat[i])
@@ -123,6 +136,9 @@ class Costs:
 
     def blocks(self) -> Iterator[tuple[slice, Self]]:
         """Cut the devices into blocks that stay in cache, as views, in order."""
+        if len(self.devices) <= BLOCK:
+            yield slice(None), self
+            return
         for start in range(0, len(self.devices), BLOCK):
             where = slice(start, start + BLOCK)
             yield (

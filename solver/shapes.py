@@ -2,7 +2,8 @@
 
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
-from solver.dp import Prices, SharedRanks, shared_ranks
+from solver.dp import SharedRanks, shared_ranks
+from solver.dp_tables import Prices
 from solver.plan import RankShape
 
 
