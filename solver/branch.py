@@ -21,6 +21,7 @@ import numpy as np
 from solver.allocation import shared, utility
 from solver.capacity import TOLERANCE, Capacity, grid
 from solver.costs import Costs, Resource
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks
 from solver.local_search import improve
@@ -70,7 +71,7 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
     queue = [(-upper, next(order), whole)]
     settled = 0.0
     for _ in range(_boxes(problem)):
-        if not queue or -queue[0][0] <= value * (1 + GAP):
+        if not queue or -queue[0][0] <= value * (1 + GAP) or expired():
             break
         bound, _, box = heapq.heappop(queue)
         found = _bound(problem, box)

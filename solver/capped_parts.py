@@ -68,6 +68,7 @@ class Parts:
 
     @classmethod
     def of(cls, problem: Problem, rooms: Rooms) -> Self:
+        """Take the problem's ranks and gains, and rooms for its groups."""
         ranks, gains = problem.ranks.astype(np.float64), problem.gains.T
         if problem.question.budgets.rank_budget is not None:
             ranks = np.append(0.0, ranks)

@@ -63,14 +63,16 @@ def within(seconds: float | None) -> Iterator[Clock]:
     """
     if seconds is not None and not 0 <= seconds < math.inf:
         raise InputError(f"time limit is {seconds} s; expected 0 or more, and finite")
-    outer = current().end_s
-    end_s = outer if seconds is None else min(outer, time.monotonic() + seconds)
-    clock = Clock(end_s)
+    outer = current()
+    end_s = outer.end_s if seconds is None else time.monotonic() + seconds
+    clock = Clock(min(outer.end_s, end_s))
     token = _CLOCK.set(clock)
     try:
         yield clock
     finally:
         _CLOCK.reset(token)
+        # What was cut short within is cut short for whoever waits outside.
+        outer.cut_short |= clock.cut_short
 
 
 def current() -> Clock:

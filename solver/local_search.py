@@ -14,6 +14,7 @@ import numpy as np
 
 from solver.allocation import cost, shared, utility
 from solver.capacity import TOLERANCE
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.problem import Problem
 
@@ -40,23 +41,32 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
     array of int, shape (L,)
         Feasible, of at least the start's utility.
     """
-    costs = problem.costs
     depth = int((ranks > 0).sum())
-    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
-    if depth == 0 or cells > MOST_CELLS:
+    if depth == 0 or too_large(problem) or problem.question.rank_shape == "progression":
         return ranks
     rng = np.random.default_rng(seed)
     best = _ascend(problem, ranks)
     best_value = _value(problem, best)
     for _ in range(KICKS):
+        if expired():
+            break
         kicked = best.copy()
         layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
         kicked[layers] = rng.choice(problem.ranks, size=len(layers))
+        if problem.question.rank_shape == "rising":
+            kicked = np.sort(kicked)[::-1]
         found = _ascend(problem, kicked)
         value = _value(problem, found)
         if value > best_value:
             best, best_value = found, value
     return best if best_value > _value(problem, ranks) else ranks
+
+
+def too_large(problem: Problem) -> bool:
+    """Whether the search would hold too much at once."""
+    costs = problem.costs
+    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
+    return cells > MOST_CELLS
 
 
 def _value(problem: Problem, ranks: Ints) -> float:
@@ -90,6 +100,9 @@ def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
     depth = int((ranks > 0).sum())
     value = np.zeros(len(choices))
     allowed = choices <= _budget_left(problem, ranks, layer)
+    if question.rank_shape == "rising":
+        deeper = np.append(ranks, 0)[layer + 1]
+        allowed &= (choices >= deeper) & ((layer == 0) | (choices <= ranks[layer - 1]))
     for k in range(1, depth + 1):
         most = _largest_rank(problem, ranks, layer, k)
         held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)

@@ -39,6 +39,7 @@ def solve_milp(
     backend: Backend = "highs",
     form: Form = "disaggregated",
     time_limit_s: float = 60.0,
+    nodes: int | None = None,
 ) -> Outcome:
     """Solve with a general solver, in a process that is killed when its time is up.
 
@@ -50,6 +51,8 @@ def solve_milp(
     form : {'disaggregated', 'arcs'}
     time_limit_s : float
         Wall clock of the solver; writing the program comes on top.
+    nodes : int, optional
+        Most nodes of its search: a bound that does not depend on the machine's speed.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def solve_milp(
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
-    answer = run(model.program, backend, time_limit_s)
+    answer = run(model.program, backend, time_limit_s, nodes)
     return verified(problem, model, answer, f"mixed-integer program, {form}, {backend}")
 
 
@@ -93,7 +96,7 @@ def verified(problem: Problem, model: Model, answer: Answer | None, method: str)
     """Turn an answer into an outcome, or raise; see `solve_milp`."""
     if answer is None or answer.status == "unknown":
         raise Stopped(
-            f"{method}: stopped without a plan; raise --time-limit or use --method dp"
+            f"{method}: stopped without a plan; give --time-limit more or use --method dp"
         )
     if answer.status == "infeasible":
         raise _no_plan(problem, method)
