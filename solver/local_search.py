@@ -24,7 +24,7 @@ KICKS = 60
 KICKED_LAYERS = 2
 
 
-def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
+def improve(problem: Problem, ranks: Ints, seed: int = 0, kicks: int = KICKS) -> Ints:
     """Better shared ranks, or the same.
 
     Parameters
@@ -35,6 +35,8 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
         A feasible start, from the output.
     seed : int
         Seed of the kicks.
+    kicks : int
+        How often the ascent starts again.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
     rng = np.random.default_rng(seed)
     best = _ascend(problem, ranks)
     best_value = _value(problem, best)
-    for _ in range(KICKS):
+    for _ in range(kicks):
         if expired():
             break
         kicked = best.copy()
