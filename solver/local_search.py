@@ -44,7 +44,7 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0, kicks: int = KICKS) ->
         Feasible, of at least the start's utility.
     """
     depth = int((ranks > 0).sum())
-    if depth == 0 or too_large(problem) or problem.question.rank_shape == "progression":
+    if depth == 0 or too_large(problem):
         return ranks
     rng = np.random.default_rng(seed)
     best = _ascend(problem, ranks)
@@ -55,8 +55,6 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0, kicks: int = KICKS) ->
         kicked = best.copy()
         layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
         kicked[layers] = rng.choice(problem.ranks, size=len(layers))
-        if problem.question.rank_shape == "rising":
-            kicked = np.sort(kicked)[::-1]
         found = _ascend(problem, kicked)
         value = _value(problem, found)
         if value > best_value:
@@ -102,9 +100,6 @@ def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
     depth = int((ranks > 0).sum())
     value = np.zeros(len(choices))
     allowed = choices <= _budget_left(problem, ranks, layer)
-    if question.rank_shape == "rising":
-        deeper = np.append(ranks, 0)[layer + 1]
-        allowed &= (choices >= deeper) & ((layer == 0) | (choices <= ranks[layer - 1]))
     for k in range(1, depth + 1):
         most = _largest_rank(problem, ranks, layer, k)
         held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)

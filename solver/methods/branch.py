@@ -10,7 +10,7 @@ from solver.problem import Problem
 def plan(problem: Problem, settings: Settings) -> Outcome:
     """Solve as `solver.branch` describes; shared ranks, no mean wait."""
     question = problem.question
-    shared = question.structure == "shared" and question.objective in ("utility", "legend")
+    shared = question.structure == "shared" and question.objective == "utility"
     if not shared or question.budgets.mean_wait_s is not None:
         raise InputError(
             "method 'branch' takes shared ranks, the largest utility and no mean wait; use "

@@ -15,7 +15,7 @@ from solver.waits import keeps_wait, limit_wait
 def require_shared(problem: Problem, method: str) -> None:
     """Refuse questions that heuristics on shared ranks do not answer, or that have no plan."""
     question = problem.question
-    if question.structure != "shared" or question.objective not in ("utility", "legend"):
+    if question.structure != "shared" or question.objective != "utility":
         raise InputError(
             f"method '{method}' takes shared ranks and the largest utility; use --method auto"
         )

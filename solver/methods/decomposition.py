@@ -10,7 +10,7 @@ from solver.problem import Problem
 def plan(problem: Problem, settings: Settings) -> Outcome:
     """Solve as `solver.capped` and `solver.capped_bound` describe."""
     question = problem.question
-    if question.structure != "capped" or question.objective not in ("utility", "legend"):
+    if question.structure != "capped" or question.objective != "utility":
         raise InputError(
             "method 'decomposition' takes capped ranks and the largest utility; give "
             "--structure capped, or use --method auto"

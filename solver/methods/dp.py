@@ -6,16 +6,13 @@ a gap; 'branch' closes it. Objectives 'time' and 'efficiency' are sequences of i
 
 from solver.exact import maximise_utility
 from solver.methods.settings import Settings
-from solver.objectives import best_efficiency, least_time
 from solver.outcome import Outcome
+from solver.policies.exact import plan as by_objective
 from solver.problem import Problem
 
 
 def plan(problem: Problem, settings: Settings) -> Outcome:
     """Solve without branching; see `solver.exact` and `solver.objectives`."""
-    objective = problem.question.objective
-    if objective == "time":
-        return least_time(problem)
-    if objective == "efficiency":
-        return best_efficiency(problem)
+    if problem.question.objective != "utility":
+        return by_objective(problem)
     return maximise_utility(problem, branching=False)
