@@ -20,6 +20,8 @@ NAMES = (
     "dp-vs-milp",
     "dp-scale",
     "frontier",
+    "capped",
+    "slopes",
     "startup",
     "profiler-memory",
     "memory-peers",
