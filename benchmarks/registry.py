@@ -22,6 +22,8 @@ NAMES = (
     "mean-wait",
     "general-slopes",
     "frontier",
+    "capped",
+    "slopes",
     "startup",
     "profiler-memory",
     "memory-peers",

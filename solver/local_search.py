@@ -14,6 +14,7 @@ import numpy as np
 
 from solver.allocation import cost, shared, utility
 from solver.capacity import TOLERANCE
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.problem import Problem
 
@@ -23,7 +24,7 @@ KICKS = 60
 KICKED_LAYERS = 2
 
 
-def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
+def improve(problem: Problem, ranks: Ints, seed: int = 0, kicks: int = KICKS) -> Ints:
     """Better shared ranks, or the same.
 
     Parameters
@@ -34,21 +35,23 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
         A feasible start, from the output.
     seed : int
         Seed of the kicks.
+    kicks : int
+        How often the ascent starts again.
 
     Returns
     -------
     array of int, shape (L,)
         Feasible, of at least the start's utility.
     """
-    costs = problem.costs
     depth = int((ranks > 0).sum())
-    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
-    if depth == 0 or cells > MOST_CELLS:
+    if depth == 0 or too_large(problem):
         return ranks
     rng = np.random.default_rng(seed)
     best = _ascend(problem, ranks)
     best_value = _value(problem, best)
-    for _ in range(KICKS):
+    for _ in range(kicks):
+        if expired():
+            break
         kicked = best.copy()
         layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
         kicked[layers] = rng.choice(problem.ranks, size=len(layers))
@@ -59,6 +62,13 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
         if value > best_value:
             best, best_value = found, value
     return best if best_value > _value(problem, ranks) else ranks
+
+
+def too_large(problem: Problem) -> bool:
+    """Whether the search would hold too much at once."""
+    costs = problem.costs
+    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
+    return cells > MOST_CELLS
 
 
 def _value(problem: Problem, ranks: Ints) -> float:

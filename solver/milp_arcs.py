@@ -69,16 +69,20 @@ def arcs(problem: Problem) -> Model:
     )
 
 
-def _check(problem: Problem) -> None:
+def arcs_hold(problem: Problem) -> bool:
+    """Whether this form answers the question."""
     question = problem.question
-    fits = (
+    return (
         question.structure == "shared"
         and question.rank_shape == "free"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
         and exact(problem.costs, question.rank_choices[-1], question.min_depth)
     )
-    if not fits:
+
+
+def _check(problem: Problem) -> None:
+    if not arcs_hold(problem):
         raise InputError(
             "the arc form takes shared ranks of free shape, the largest utility, no mean wait "
             "and costs per rank in proportion to the layers' sizes; use the disaggregated form"

@@ -116,6 +116,28 @@ def disaggregated(problem: Problem) -> Model:
     InputError
         If the question is not one of this program: objective 'utility', 'legend' or 'time'.
     """
+    build, _, unit_s, round_time = _written(problem, elastic=False)
+    unit, utility = _utility(build)
+    if problem.question.objective == "time":
+        unit, utility = unit_s, round_time + 0.0
+    build.program.setObjective(utility)
+    return Model(program=build.program, read=lambda v: _read(build, v), unit=unit)
+
+
+def elastic(problem: Problem) -> Model:
+    """Write the problem out with side constraints that give: what breaks them least.
+
+    The limits on devices hold. A side constraint (rank budget, mean wait, least utility) may
+    be passed by a slack, in shares of its limit, and the sum of the slacks is minimised.
+    """
+    build, slacks, _, _ = _written(problem, elastic=True)
+    build.program.sense = pulp.LpMinimize
+    build.program.setObjective(pulp.lpSum(slacks))
+    return Model(program=build.program, read=lambda v: _read(build, v), unit=1.0)
+
+
+def _written(problem: Problem, *, elastic: bool) -> tuple[_Build, list[Any], float, Any]:
+    """Everything but the objective; also the slacks, T, and the seconds of its unit."""
     _check(problem)
     build = _Build.of(problem)
     question = problem.question
@@ -131,18 +153,28 @@ def disaggregated(problem: Problem) -> Model:
             _rise_evenly(build)
     for q in problem.costs.resources:
         _limit(build, q)
+    slacks: list[Any] = []
+
+    def slack(name: str, most: float | None = None) -> Any:
+        if not elastic:
+            return 0
+        slacks.append(build.program.add_variable(f"slack_{name}", 0, most))
+        return slacks[-1]
+
     if question.budgets.rank_budget is not None:
-        _limit_rank_sum(build, question.budgets.rank_budget)
-    unit, utility = _utility(build)
+        _limit_rank_sum(build, question.budgets.rank_budget, slack("rank_budget"))
+    unit_s, round_time = 1.0, None
     if question.objective == "time" or question.budgets.mean_wait_s is not None:
         unit_s, round_time = _round_time(build)
         if question.budgets.mean_wait_s is not None:
-            _limit_wait(build, round_time, unit_s, question.budgets.mean_wait_s)
+            wait = slack("mean_wait")
+            _limit_wait(build, round_time, unit_s, question.budgets.mean_wait_s, wait)
     if question.objective == "time":
-        build.hold(utility >= (question.min_utility or 0.0) / unit, "least_utility")
-        unit, utility = unit_s, round_time + 0.0
-    build.program.setObjective(utility)
-    return Model(program=build.program, read=lambda v: _read(build, v), unit=unit)
+        unit, utility = _utility(build)
+        floor = (question.min_utility or 0.0) / unit
+        given = slack("least_utility", 1.0)
+        build.hold(utility >= floor - floor * given, "least_utility")
+    return build, slacks, unit_s, round_time
 
 
 def _check(problem: Problem) -> None:
@@ -275,13 +307,13 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 
-def _limit_rank_sum(build: _Build, budget: int) -> None:
-    """``sum_j r_j <= budget``: ``sum_j sum_r r y[j,r] <= budget``."""
+def _limit_rank_sum(build: _Build, budget: int, slack: Any = 0) -> None:
+    """``sum_j r_j <= budget (1 + slack)``: ``sum_j sum_r r y[j,r]`` on the left."""
     ranks = build.problem.ranks.tolist()
     total = pulp.LpAffineExpression(
         [(y, r) for row in build.y for y, r in zip(row, ranks, strict=True)]
     )
-    build.hold(total <= budget, "rank_budget")
+    build.hold(total - max(budget, 1) * slack <= budget, "rank_budget")
 
 
 def _round_time(build: _Build) -> tuple[float, Any]:
@@ -298,13 +330,19 @@ def _round_time(build: _Build) -> tuple[float, Any]:
     return longest_s, round_time
 
 
-def _limit_wait(build: _Build, round_time: Any, unit_s: float, epsilon_s: float) -> None:
-    """``mean_i (T - t_i) <= epsilon`` over all devices: linear, since all take part."""
+def _limit_wait(
+    build: _Build, round_time: Any, unit_s: float, epsilon_s: float, slack: Any = 0
+) -> None:
+    """``mean_i (T - t_i) <= epsilon`` over all devices: linear, since all take part.
+
+    The slack is in shares of epsilon, or of the unit where that is 0.
+    """
     costs = build.problem.costs
     share = costs.devices.count / costs.devices.count.sum()
     own = [_cost(build, costs.seconds, i, unit_s) for i in range(len(share))]
     mean = pulp.lpSum(w * t for w, t in zip(share.tolist(), own, strict=True))
-    build.hold(round_time - mean <= epsilon_s / unit_s, "mean_wait")
+    given = (epsilon_s or unit_s) / unit_s * slack
+    build.hold(round_time - mean - given <= epsilon_s / unit_s, "mean_wait")
 
 
 def _utility(build: _Build) -> tuple[float, Any]:

@@ -8,6 +8,7 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.assemble import assemble
+from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.leave_out import without_unable
 from solver.outcome import Outcome
@@ -15,6 +16,9 @@ from solver.plan import Plan, Question
 from solver.policies import policy
 from solver.problem import Problem
 from solver.stacking import stacked
+
+# Policies that have a plan wherever the least configuration is one.
+_LEAST = ("exact", "legend")
 
 
 def solve(
@@ -60,7 +64,10 @@ def solve(
     _check(problem)
     plan = using or policy(problem.question.policy, seed).plan
     unable_out = problem.question.leave_out == "unable"
-    outcome = without_unable(problem, plan) if unable_out else plan(problem)
+    try:
+        outcome = without_unable(problem, plan) if unable_out else plan(problem)
+    except Infeasible as error:
+        raise _with_repair(problem, error) from None
     answered = problem
     if outcome.question is not None:
         answered = problem.asking(_without_shape(outcome.question))
@@ -80,6 +87,13 @@ def _without_shape(question: Question) -> Question:
     if question.structure == "shared":
         return question
     return replace_fields(question, rank_shape="free")
+
+
+def _with_repair(problem: Problem, error: Infeasible) -> Infeasible:
+    """Name the cheapest repair too, for policies that need no more than the exact one."""
+    from solver.repair import explained
+
+    return explained(problem, error) if problem.question.policy in _LEAST else error
 
 
 def _check(problem: Problem) -> None:

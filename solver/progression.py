@@ -11,6 +11,7 @@ import numpy as np
 
 from solver.allocation import Allocation, shared, utility
 from solver.capacity import Capacity, capacity
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.explain import infeasible, least_allocation
 from solver.outcome import Outcome
@@ -81,7 +82,7 @@ def best_progression(
     for tried, index in enumerate(order.tolist()):
         if most[index] <= best_value:
             break
-        if tried == tries:
+        if tried == tries or expired():
             return best, float(most[index])
         found = keep(shared(problem, ranks[index]))
         if found is not None and utility(problem, found) > best_value:

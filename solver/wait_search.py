@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import exact
+from solver.deadline import expired
 from solver.devices import Ints
 from solver.dp_tables import Band, completions
 from solver.explain import least_round_time_s
@@ -145,7 +146,7 @@ def search(
     # (minus the bound, a number, the part); parts inherit the bound of their whole.
     queue = [(-upper, next(order), _Part(start_s=start_s, end_s=_longest_s(problem)))]
     for _ in range(_parts(problem, provable=provable)):
-        if not queue or -queue[0][0] <= state.floor:
+        if not queue or -queue[0][0] <= state.floor or expired():
             break
         above, _, part = heapq.heappop(queue)
         bound, parts = _branch(state, part)
