@@ -19,6 +19,7 @@ import numpy as np
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
 from solver.devices import Devices, Floats, Ints
+from solver.links import Links, Traffic
 from solver.plan import MAX_RANK, Budgets
 
 # Devices handled at once: a few columns of them fit the second-level cache.
@@ -85,6 +86,8 @@ class Costs:
         What each device downloads beside the head, where adapters are stacked; None where it
         receives an adapter of its own shape.
     power_w, radio_j_per_byte : array, shape (C,)
+    links : Links or None
+        Links that devices share, if there are any.
     """
 
     devices: Devices
@@ -97,6 +100,7 @@ class Costs:
     stack_bytes: float | Floats | None
     power_w: Floats
     radio_j_per_byte: Floats
+    links: Links | None = None
 
     def blocks(self) -> Iterator[tuple[slice, Self]]:
         """Cut the devices into blocks that stay in cache, as views, in order."""
@@ -213,6 +217,12 @@ def build_costs(
         stack_bytes=stack_bytes,
         power_w=power_w,
         radio_j_per_byte=radio,
+        links=Links.of(
+            fleet,
+            devices,
+            Traffic(fixed=alike(head_bytes), width=width),
+            Traffic(fixed=alike(received_bytes), width=received_width),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ and the optimum is the largest V_k(S) over all k and S (design section 4). The d
 through W alone, so the cost after one pass over them, O(L R S), does not depend on N.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,7 @@ def shared_ranks(
     min_depth: int,
     rank_budget: int | None,
     prices: Prices | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> SharedRanks | None:
     """Find the ranks of largest utility, or None where `min_depth` is out of reach.
 
@@ -97,6 +99,8 @@ def shared_ranks(
         Largest sum of the ranks.
     prices : Prices, optional
         Added to the value.
+    earned : sequence of arrays, shape (R, S + 1), optional
+        What each layer earns by rank and prefix sum, in place of weight times gain.
 
     Notes
     -----
@@ -104,7 +108,13 @@ def shared_ranks(
     unique.
     """
     table = tables(
-        capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget, prices=prices
+        capacity,
+        gains,
+        choices,
+        min_depth=min_depth,
+        rank_budget=rank_budget,
+        prices=prices,
+        earned=earned,
     )
     peaks = [float(values.max()) for values in table.values]
     if len(peaks) <= min_depth or np.isneginf(peaks[min_depth]):
@@ -124,6 +134,7 @@ def tables(
     min_depth: int = 0,
     rank_budget: int | None = None,
     prices: Prices | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> Tables:
     """Fill V_k for every depth; see `shared_ranks` for the parameters."""
     steps, top = capacity.steps, capacity.reach.shape[1] - 1
@@ -141,11 +152,11 @@ def tables(
         weight = capacity.reach[k, : top + 1].copy()
         if k <= min_depth:
             weight[capacity.least[k] + 1 :] = 0.0
-        earned = weight * gains[k - 1][:, None]
+        reward = weight * gains[k - 1][:, None] if earned is None else earned[k - 1]
         if prices is not None:
-            earned += prices.fixed[k - 1, : top + 1]
-            earned += choices[:, None] * prices.per_rank[k - 1, : top + 1]
-        values = _extend(values, weight > 0, step, earned, choices, choice[k - 1])
+            reward += prices.fixed[k - 1, : top + 1]
+            reward += choices[:, None] * prices.per_rank[k - 1, : top + 1]
+        values = _extend(values, weight > 0, step, reward[:, : top + 1], choices, choice[k - 1])
         if np.isneginf(values).all():
             break
         filled.append(values)
