@@ -7,7 +7,8 @@ from pathlib import Path
 from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
 from profiler.fleet import other_modes
-from profiler.fleet_csv import by_label, class_names, read_devices
+from profiler.fleet_csv import by_label, class_names, read_devices, read_links
+from profiler.fleet_links import check_tree
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
@@ -41,6 +42,8 @@ class TableRequest:
     all_modes : bool
         Whether classes that no device starts in are there too, for traces: those of all
         profiles, or of the other power modes of the catalogue's boards.
+    links_path : Path or None
+        Table of the links that devices share.
     options : mapping of str to str
         Options the person gave, for the record.
     """
@@ -52,6 +55,7 @@ class TableRequest:
     training: Training
     local_steps: int
     all_modes: bool = False
+    links_path: Path | None = None
     options: Mapping[str, str]
 
 
@@ -64,13 +68,19 @@ def table_fleet(request: TableRequest) -> Fleet:
         profiles, classes = _from_catalogue(request)
         known = ", ".join(dict.fromkeys(h.id for h in read_catalogue())) + " (/mode)"
     devices = read_devices(request.path, classes, request.local_steps, known)
+    links = [] if request.links_path is None else read_links(request.links_path)
+    check_tree(request.path, devices, links)
     used = {d.device_class for d in devices}
     unique = {c.name: c for c in classes.values()}
     first = profiles[0]
     return Fleet(
         provenance=provenance(
             options=dict(request.options),
-            inputs=[request.path, *request.profile_paths],
+            inputs=[
+                request.path,
+                *request.profile_paths,
+                *([request.links_path] if request.links_path else []),
+            ],
             origins={
                 **_origins_by_class(profiles),
                 "devices": Origin(kind="catalogue", source=f"listed in {request.path.name}"),
@@ -82,6 +92,7 @@ def table_fleet(request: TableRequest) -> Fleet:
         gain=first.gain,
         classes=[c for c in unique.values() if request.all_modes or c.name in used],
         devices=devices,
+        links=links,
     )
 
 

@@ -1,14 +1,15 @@
-"""The links of a preset, drawn by chance: access points, sites, and the server's own link."""
+"""Links that devices share: drawn for a preset (access points, sites, the server's own)."""
 
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from profiler.schema import FleetDevice, InputError, Link
 
-__all__ = ["ACCESS_MBIT_PER_S", "ABOVE_RATIO", "draw_links"]
+__all__ = ["ABOVE_RATIO", "ACCESS_MBIT_PER_S", "check_tree", "draw_links"]
 
 BYTES_PER_S_PER_MBIT = 125_000.0
 # Of an access point with this many devices; more devices, more capacity.
@@ -97,3 +98,25 @@ def _name(kind: str, number: int, count: int) -> str:
 
 def _uniform(generator: random.Random, low: float, high: float) -> float:
     return low + (high - low) * generator.random()
+
+
+def check_tree(path: Path, devices: Sequence[FleetDevice], links: Sequence[Link]) -> None:
+    """Refuse devices and links that lead nowhere or in a circle; raises `InputError`."""
+    parents = {link.name: link.parent for link in links}
+    known = f"one of {', '.join(parents)}" if parents else "a table of links, --links"
+    for device in devices:
+        if device.link and device.link not in parents:
+            raise InputError(
+                f"{path}: device '{device.name}' is behind link '{device.link}'; expected "
+                f"{known}, or nothing"
+            )
+    for name in parents:
+        seen, at = {name}, parents[name]
+        while at:
+            if at not in parents or at in seen:
+                raise InputError(
+                    f"link '{name}': its parents lead to '{at}'; expected another link of the "
+                    "table and never back, until one leads to the server (empty)"
+                )
+            seen.add(at)
+            at = parents[at]

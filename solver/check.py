@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from profiler.schema import Fleet
 from solver.check_costs import Recomputed, recompute
+from solver.check_links import link_checks
 from solver.check_shape import shape_checks
 from solver.check_types import TOLERANCE, Check, close, reaches, within
 from solver.plan import Certificate, Plan, PredictedRound
@@ -79,6 +80,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
         try:
             truth = recompute(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
+            checks += link_checks(plan, truth.links)
             checks += _certificate(plan, truth.round)
         except OverflowError:
             checks.append(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
+from solver.check_links import LinkTraffic, link_traffic
 from solver.plan import Configuration, Plan, PredictedDevice, PredictedRound
 
 __all__ = ["Recomputed", "recompute"]
@@ -28,10 +29,13 @@ class Recomputed:
         By device name; those that do not take part are left out.
     round : PredictedRound
         Of everybody together.
+    links : dict of str to LinkTraffic
+        By link name; none where no device is behind a link.
     """
 
     devices: dict[str, PredictedDevice]
     round: PredictedRound
+    links: dict[str, LinkTraffic]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,14 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         if key not in shapes:
             shapes[key] = _shape(fleet, owner, plan.configurations[index])
         alone[device.name] = _device(fleet, owner, device, shapes[key], stack)
+    links = link_traffic(fleet, alone)
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)
+    slowest_s = max([slowest_s, *(link.busy_s for link in links.values())])
     devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
     return Recomputed(
-        devices=devices, round=_round(plan, fleet, chosen, devices, slowest_s, classes)
+        devices=devices,
+        round=_round(plan, fleet, chosen, devices, slowest_s, classes),
+        links=links,
     )
 
 

@@ -43,6 +43,13 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
     InputError
         If the structure is not one this method solves.
     """
+    if problem.costs.links is not None:
+        # Here, not above: a fleet without links starts without it.
+        from solver.links_plan import plan_links
+
+        linked = plan_links(problem, thorough=branching)
+        if linked is not None:
+            return linked
     structure = problem.question.structure
     if structure == "own":
         return _own(problem)

@@ -8,7 +8,7 @@ a deeper one). All that is said here is read off that configuration, not off a f
 
 import numpy as np
 
-from solver.allocation import Allocation, cost, mean_wait_s, shallowest
+from solver.allocation import Allocation, busy_s, cost, mean_wait_s, shallowest
 from solver.binding import shortfalls
 from solver.capacity import TOLERANCE
 from solver.devices import Ints
@@ -85,7 +85,9 @@ def least_round_time_s(
         return None
     costs = patient.costs
     own_s = cost(costs, costs.seconds, least.rows, least.row, least.depth)[part]
-    return float(own_s.max() if everybody else own_s.min())
+    if not everybody:
+        return float(own_s.min())
+    return float(busy_s(costs, least).max(initial=own_s.max()))
 
 
 def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:

@@ -15,7 +15,8 @@ import numpy as np
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
 from solver.errors import Stopped
-from solver.explain import infeasible, too_low, without_plan
+from solver.explain import infeasible, least_allocation, too_low, without_plan
+from solver.links_said import overloaded
 from solver.milp_arcs import arcs
 from solver.milp_model import Model, disaggregated
 from solver.milp_run import Answer, Backend, run
@@ -66,7 +67,7 @@ def solve_milp(
         If this question has no such program or the backend is not installed.
     """
     _check(backend, form, time_limit_s)
-    reason = without_plan(problem)
+    reason = without_plan(problem) or overloaded(problem, least_allocation(problem))
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
@@ -132,6 +133,9 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     adapted = np.arange(problem.layers) < allocation.depth[:, None]
     if not (allocation.rows[allocation.row][adapted] > 0).all():
         broken.append("the ranks of adapted layers")
+    over_links = overloaded(problem, allocation, least=False)
+    if over_links is not None:
+        broken += [s.device for s in over_links.shortfalls]
     budgets = question.budgets
     if budgets.rank_budget is not None and _rank_sum(allocation) > budgets.rank_budget:
         broken.append("the rank budget")

@@ -74,11 +74,12 @@ def _check(problem: Problem) -> None:
         question.structure == "shared"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
+        and problem.costs.links is None
         and exact(problem.costs, question.rank_choices[-1])
     )
     if not fits:
         raise InputError(
-            "the arc form takes shared ranks, the largest utility, no mean wait and costs per "
+            "the arc form takes shared ranks, the largest utility, no mean wait, no shared links and costs per "
             "rank in proportion to the layers' sizes; use the disaggregated form"
         )
 

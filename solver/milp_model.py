@@ -32,6 +32,7 @@ from profiler.schema import InputError
 from solver.allocation import Allocation, cost
 from solver.costs import Resource
 from solver.devices import Ints
+from solver.milp_links import busy_times
 from solver.problem import Problem
 
 Values = dict[str, float]
@@ -125,6 +126,7 @@ def disaggregated(problem: Problem) -> Model:
         _share_ranks(build)
     for q in problem.costs.resources:
         _limit(build, q)
+    _limit_links(build)
     if question.budgets.rank_budget is not None:
         _limit_rank_sum(build, question.budgets.rank_budget)
     unit, utility = _utility(build)
@@ -237,6 +239,17 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 
+def _limit_links(build: _Build) -> None:
+    """A shared link passes everybody's bytes within the round time: ``busy_e <= limit``."""
+    limit_s = build.problem.question.budgets.round_time_s
+    if limit_s is None:
+        return
+    unit_s = limit_s if limit_s > 0 else 1.0
+    busy = busy_times(build.problem.costs, build.problem.ranks, build.u, unit_s)
+    for name, expression in busy.items():
+        build.hold(expression <= limit_s / unit_s, f"link[{name}]")
+
+
 def _limit_rank_sum(build: _Build, budget: int) -> None:
     """``sum_j r_j <= budget``: ``sum_j sum_r r y[j,r] <= budget``."""
     ranks = build.problem.ranks.tolist()
@@ -257,6 +270,8 @@ def _round_time(build: _Build) -> tuple[float, Any]:
     for i, name in enumerate(costs.devices.names):
         own = _cost(build, costs.seconds, i, longest_s)
         build.hold(own <= round_time, f"slowest[{name}]")
+    for name, busy in busy_times(costs, problem.ranks, build.u, longest_s).items():
+        build.hold(busy <= round_time, f"busiest[{name}]")
     return longest_s, round_time
 
 

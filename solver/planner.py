@@ -8,6 +8,7 @@ from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.exact import utility_bound
 from solver.leave_out import without_unable
+from solver.links_said import overloaded
 from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.policies import policy
@@ -67,6 +68,9 @@ def solve(
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
     if answered.question.download == "stacked":
         answered = stacked(answered, outcome.allocation)
+    broken = overloaded(answered, outcome.allocation, least=False)
+    if broken is not None:
+        raise broken
     certificate = outcome.certificate(answered.question.objective)
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs

@@ -10,16 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.explain import friendly
+from solver.links_said import at_limit
 from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
 from solver.prices import Price
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
+# Links named under a plan.
+_LINKS = 6
 
 
 def plan_view(plan: Plan, width: int) -> Group:
     """Show a plan: what was asked, classes by layers with ranks, totals, certificate."""
-    return Group(_heading(plan), plan_table(plan, width), _totals(plan), _certificate(plan))
+    links = [_links(plan)] if plan.links else []
+    return Group(
+        _heading(plan), plan_table(plan, width), *links, _totals(plan), _certificate(plan)
+    )
 
 
 def plan_table(plan: Plan, width: int) -> Table:
@@ -145,6 +151,19 @@ def _totals(plan: Plan) -> Text:
         f"round {p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · "
         f"upload {friendly(p.upload_bytes, 'bytes')} a round{energy} · utility {p.utility:.5f}"
     )
+
+
+def _links(plan: Plan) -> Text:
+    """Shared links that take all of the round time, or the busiest."""
+    limit_s = plan.question.budgets.round_time_s or plan.predicted.round_time_s
+    busy = {link.name: link.busy_s for link in plan.links}
+    full = at_limit(busy, limit_s)
+    if not full:
+        name = max(busy, key=lambda each: busy[each])
+        return Text(f"no shared link binds; the busiest, {name}, takes {busy[name]:.4g} s")
+    shown = ", ".join(f"{name} {busy[name]:.4g} s" for name in full[:_LINKS])
+    more = f" and {len(full) - _LINKS} more" if len(full) > _LINKS else ""
+    return Text(f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")
 
 
 def _certificate(plan: Plan) -> Text:
