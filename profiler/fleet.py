@@ -128,9 +128,7 @@ def preset_fleet(request: FleetRequest) -> Fleet:
     devices = draw_devices(hardware, list(groups.values()), request.seed, request.local_steps)
     links: list[Link] = []
     if request.access_points or request.sites:
-        devices, links = draw_links(
-            devices, request.access_points, request.sites, request.seed
-        )
+        devices, links = draw_links(devices, request.access_points, request.sites, request.seed)
     return Fleet(
         provenance=provenance(
             seed=request.seed,

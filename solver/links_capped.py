@@ -80,7 +80,9 @@ class CappedAnswer:
         best, row, depth = np.full(n, -np.inf), np.zeros(n, np.int64), np.full(n, LEFT_OUT)
         for k in np.flatnonzero((self.last >= 0).any(axis=1)).tolist():
             per_size = toll - worth * q.wire
-            net = problem.weights[:, None] * self.gain[:, k] - per_size[:, None] * self.size[:, k]
+            net = (
+                problem.weights[:, None] * self.gain[:, k] - per_size[:, None] * self.size[:, k]
+            )
             if prices.wait:
                 net += (worth * q.scale)[:, None] * self.step_s[c, :, k]
                 net += (worth * q.offset)[:, None]
@@ -129,7 +131,9 @@ class Climb:
         bonus = (prices.wait * own.links.count * own.fixed_s() / w).T
         room = own.units.T.astype(np.float64)
         order = np.lexsort((room.sum(axis=1), np.round(_ranked(toll.mean(axis=1)) * 12)))
-        starts = np.unique(np.linspace(0, len(w), min(LIKE, len(w)), endpoint=False).astype(int))
+        starts = np.unique(
+            np.linspace(0, len(w), min(LIKE, len(w)), endpoint=False).astype(int)
+        )
         weights = np.add.reduceat(w[order], starts)
 
         def mean(table: Floats) -> Floats:
@@ -169,7 +173,9 @@ class Climb:
             before = best
             for layer in range(int((ranks > 0).sum())):
                 at = int(np.searchsorted(choices, ranks[layer]))
-                near = np.union1d(coarse, np.clip(np.arange(at - 3, at + 4), 0, len(choices) - 1))
+                near = np.union1d(
+                    coarse, np.clip(np.arange(at - 3, at + 4), 0, len(choices) - 1)
+                )
                 for rank in choices[near].tolist():
                     other = ranks.copy()
                     other[layer] = rank

@@ -297,7 +297,11 @@ def _between(grid: Floats, value: Floats, at: Floats) -> Floats:
     layer = np.arange(at.shape[1])
     share = (at - grid[high - 1]) / (grid[high] - grid[high - 1])
     low_value, high_value = value[high - 1, layer], value[high, layer]
-    return low_value + share[:, :, None] * (high_value - low_value)
+    # Rank 0 adapts nothing: minus infinity on both sides.
+    rise = np.subtract(
+        high_value, low_value, out=np.zeros_like(low_value), where=np.isfinite(low_value)
+    )
+    return low_value + share[:, :, None] * rise
 
 
 def _server(own: Floats, ranks: Floats, budget: int) -> tuple[float, Ints]:

@@ -147,9 +147,7 @@ def _branch(
             break
         before, _, low_s, high_s, prices = heapq.heappop(queue)
         window = _window(problem, links, low_s, high_s)
-        search = Search.of(
-            problem.under(round_time_s=high_s), links, window, best, prices
-        )
+        search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
         bound = min(-before, search.run(EACH))
         if bound <= best.value or high_s - low_s <= 1e-6 * high_s:
             settled = max(settled, bound)

@@ -57,7 +57,11 @@ class Prices:
         count = float(links.count.sum())
         slope = float(self.links.sum()) - self.wait * count
         worth = max(slope * window.low_s, slope * window.high_s)
-        return worth - float(self.links @ links.bare_s) + self.wait * count * (window.epsilon_s or 0.0)
+        return (
+            worth
+            - float(self.links @ links.bare_s)
+            + self.wait * count * (window.epsilon_s or 0.0)
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,9 +117,7 @@ class Pool:
         every = np.arange(len(chosen))
         rows = np.concatenate(self.rows)
         used, row = np.unique(self.row[every, chosen], return_inverse=True)
-        return Allocation(
-            rows=rows[used], row=row.reshape(-1), depth=self.depth[every, chosen]
-        )
+        return Allocation(rows=rows[used], row=row.reshape(-1), depth=self.depth[every, chosen])
 
     def tilted(self, links: Links, prices: Prices) -> Floats:
         """Value of every option less its toll, plus its time's worth, shape (N, O)."""
@@ -194,7 +196,9 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
     )
 
 
-def _link_rows(pool: Pool, links: Links, window: Window, device: Ints, option: Ints) -> "object":
+def _link_rows(
+    pool: Pool, links: Links, window: Window, device: Ints, option: Ints
+) -> "object":
     """Busy time of every kept link by option; then T, which bounds it, and one column more."""
     from scipy.sparse import coo_array, csr_array
 
@@ -202,7 +206,9 @@ def _link_rows(pool: Pool, links: Links, window: Window, device: Ints, option: I
     own = links.own[device]
     linked = np.flatnonzero(own != NO_LINK)
     columns = len(device)
-    through = csr_array(links.above[:, window.kept].T * links.s_per_parameter[window.kept, None])
+    through = csr_array(
+        links.above[:, window.kept].T * links.s_per_parameter[window.kept, None]
+    )
     by_own = coo_array(
         (size[linked], (own[linked], linked)), shape=(len(links.names), columns + 2)
     )

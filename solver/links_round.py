@@ -85,7 +85,11 @@ class _Rounding:
         # Among equal shares the option that is best at the prices.
         best = net.max(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
-            near = np.where(allowed, 1e-9 / (1 + np.abs(best - net) / max(np.abs(best).max(), SMALLEST)), 0.0)
+            near = np.where(
+                allowed,
+                1e-9 / (1 + np.abs(best - net) / max(np.abs(best).max(), SMALLEST)),
+                0.0,
+            )
         chosen = (share + near).argmax(axis=1)
         every = np.arange(len(chosen))
         above = np.concatenate([links.above[:, kept], np.zeros((1, len(kept)), dtype=np.bool_)])
@@ -121,7 +125,9 @@ class _Rounding:
             _, freed, _, lost = self._moves(behind)
             freed = -freed * self.slope[worst]
             useful = np.minimum(freed, -self.left_s[worst])
-            rate = np.where(freed > 0, np.maximum(lost, 0.0) / np.maximum(useful, 1e-300), np.inf)
+            rate = np.where(
+                freed > 0, np.maximum(lost, 0.0) / np.maximum(useful, 1e-300), np.inf
+            )
             at = int(rate.argmin())
             if not np.isfinite(rate.flat[at]):
                 return False
@@ -182,7 +188,7 @@ class _Rounding:
         flat = np.argsort(-both, axis=None, kind="stable")[:PAIRS]
         for pair in flat[np.isfinite(both.flat[flat])].tolist():
             a, b = divmod(pair, len(order))
-            moved = (self.paths[behind[who[a]]] * size[a] + self.paths[behind[who[b]]] * size[b])
+            moved = self.paths[behind[who[a]]] * size[a] + self.paths[behind[who[b]]] * size[b]
             if (moved * self.slope <= self.left_s).all():
                 self._take(int(behind[who[a]]), int(option[a]))
                 self._take(int(behind[who[b]]), int(option[b]))
