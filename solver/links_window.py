@@ -30,6 +30,7 @@ GAP = 2e-4
 COLUMNS, CLOSE = 24, 1e-5
 PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
 ROUNDING = 1e-12
+AIM = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Search:
         Optimistic.
     prices : Prices
         The best known.
+    handed_down : bool
+        Whether they come from a window around this one.
     """
 
     problem: Problem
@@ -91,6 +94,7 @@ class Search:
     best: Best
     own: OwnRanks
     prices: Prices
+    handed_down: bool = False
     tried: set[tuple[int, ...]] = field(default_factory=set)
 
     @classmethod
@@ -98,6 +102,7 @@ class Search:
         cls, problem: Problem, links: Links, window: Window, best: Best, prices: Prices | None
     ) -> Self:
         """See `Search`; `prices` are those to start from, if any."""
+        handed_down = prices is not None
         if prices is None:
             prices = Prices(links=np.zeros(len(links.names)))
         return cls(
@@ -106,6 +111,7 @@ class Search:
             best=best,
             own=OwnRanks.of(problem, links, optimistic=True),
             prices=prices,
+            handed_down=handed_down,
         )
 
     @property
@@ -116,6 +122,8 @@ class Search:
     def run(self, effort: Effort) -> float:
         """Look for better plans; a bound on all with a round time in the window."""
         structure = self.problem.question.structure
+        if structure == "shared" and self.handed_down:
+            return self._shared_ranks(effort)
         bound = self._own_ranks()
         if structure == "own" or bound <= self.best.value * (1 + GAP):
             return bound
@@ -238,7 +246,9 @@ class Search:
             square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
             if square == 0:
                 break
-            move = length * (bound - self.best.value) / square
+            # Without a plan yet, aim a little below the bound.
+            aim = max(self.best.value, AIM * least)
+            move = length * max(bound - aim, 0.0) / square
             at = np.maximum(at - move * direction, 0.0)
         self.prices = self._prices(best_at)
         found, _ = program.solve(self.prices, self.window)
