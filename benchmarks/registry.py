@@ -20,6 +20,7 @@ NAMES = (
     "dp-vs-milp",
     "dp-scale",
     "frontier",
+    "links",
     "startup",
     "profiler-memory",
     "memory-peers",

@@ -13,7 +13,7 @@ each device is bounded by its own room and its own toll while hundreds share the
 multipliers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,6 @@ import numpy as np
 from solver.devices import Floats, Ints
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices
-from solver.problem import Problem
 
 GROUPS = 96
 PRICES, LAST_PRICES = 14, 64
@@ -100,8 +99,6 @@ class Copies:
         shares = np.cumsum(w[order]) / w.sum()
         place = np.minimum((shares * GROUPS).astype(np.int64), GROUPS - 1)
         members = [order[place == g] for g in np.unique(place)]
-        from dataclasses import replace
-
         return replace(alone, members=members)
 
     def descend(

@@ -142,13 +142,16 @@ class Mix:
     share : array, shape (N, O)
     prices : Prices
     keeps : bool
-        Whether the wait is kept.
+        Whether every limit is kept.
+    round_s : float
+        Its round time.
     """
 
     value: float
     share: Floats
     prices: Prices
     keeps: bool
+    round_s: float
 
 
 def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
@@ -193,6 +196,7 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
         share=share,
         prices=Prices(links=by_link, wait=wait),
         keeps=bool(answer.x[-1] <= 1e-9 * window.high_s),
+        round_s=float(answer.x[-2]),
     )
 
 

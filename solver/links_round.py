@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
-from solver.links import NO_LINK, Links
+from solver.links import Links
 from solver.links_pool import Mix, Pool, Window
 
 # Moves behind one link that are paired, pairs that are tried, and rounds of exchanges.

@@ -6,12 +6,12 @@ the options of these ranks, rounded to a plan. See `solver.links_pool`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
-from solver.allocation import Allocation, shared, utility
+from solver.allocation import Allocation, fits, shared, utility
 from solver.capacity import exact
 from solver.devices import Floats, Ints
 from solver.explain import least_allocation
@@ -176,9 +176,12 @@ class Search:
         """Offer the plan that a mix rounds to."""
         if not mix.keeps or mix.value <= self.best.value:
             return
-        chosen = rounded(pool, self.links, self.window, mix)
-        if chosen is not None:
-            self.best.offer(pool.allocation(chosen))
+        # With a wait the mix may like a shorter round than the window's longest.
+        for round_s in sorted({self.window.high_s, mix.round_s}):
+            within = replace(self.window, high_s=round_s)
+            chosen = rounded(pool, self.links, within, mix)
+            if chosen is not None:
+                self.best.offer(pool.allocation(chosen))
 
     def _try(self, ranks: Ints) -> Mix | None:
         """Solve the program over the options of shared ranks; None if they were tried."""
@@ -201,8 +204,6 @@ class Search:
         """Every depth that each device can reach with shared ranks."""
         pool, least = Pool(problem=self.problem), self.problem.question.min_depth
         whole = shared(self.problem, ranks)
-        from solver.allocation import fits
-
         for k in range(least, int(whole.depth.max()) + 1):
             able = fits(self.problem.costs, whole.rows, whole.row, k)
             depth = np.where(able, k, -1)
