@@ -45,7 +45,7 @@ def _name_links(
     names: npt.NDArray[np.object_],
     worst: Floats,
 ) -> None:
-    """Name the shared link that one layer more on a device would overload, if none of its own."""
+    """Name the shared link that one layer more on a device would overload."""
     costs, links = problem.costs, problem.costs.links
     limit_s = problem.question.budgets.round_time_s
     if links is None or limit_s is None:

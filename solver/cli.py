@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     "changes",
     multiple=True,
     metavar="CHANGE",
-    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4', 'link=ap-1,uplink_mbps=50'.",
+    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4' or "
+    "'link=ap-1,uplink_mbps=50'.",
 )
 @click.option(
     "--method",

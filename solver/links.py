@@ -2,7 +2,8 @@
 
 All that the devices behind a link send and receive passes it and every link above it, so
 
-    busy_e = sum over devices i behind e of  count_i (upload_i / uplink_e + download_i / downlink_e)
+    busy_e = sum over devices i behind e of
+             count_i (upload_i / uplink_e + download_i / downlink_e)
 
 and a round lasts as long as its slowest device and its busiest link. That is a fluid model
 and a necessary condition: it says that the bytes fit, not how transfers that overlap slow
@@ -93,7 +94,7 @@ class Links:
         """Sum of a figure of the devices behind every link, shape (E,)."""
         linked = self.own != NO_LINK
         own = np.bincount(self.own[linked], each[linked], minlength=len(self.names))
-        return np.dot(own, self.above)
+        return np.asarray(np.dot(own, self.above))
 
     def bytes_through(
         self, parameters: Floats, part: npt.NDArray[np.bool_]
@@ -132,7 +133,7 @@ def _above(links: Sequence[Link]) -> npt.NDArray[np.bool_]:
     # Here, not above: a fleet without links starts without it.
     import networkx as nx
 
-    tree = nx.DiGraph()
+    tree: nx.DiGraph[str] = nx.DiGraph()
     tree.add_nodes_from(link.name for link in links)
     tree.add_edges_from((link.name, link.parent) for link in links if link.parent)
     index = {link.name: e for e, link in enumerate(links)}

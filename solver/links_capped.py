@@ -52,6 +52,7 @@ class CappedAnswer:
 
     @classmethod
     def of(cls, problem: Problem, links: Links, ranks: Ints) -> Self:
+        """Tabulate the answers to ranks by layer from the output, shape (L,)."""
         costs = problem.costs
         caps = problem.ranks[problem.ranks <= ranks.max(initial=problem.ranks[0])]
         rows = np.minimum(ranks, caps[:, None])

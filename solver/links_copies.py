@@ -4,8 +4,8 @@ As in `solver.capped_bound`, ranks that are the same for everybody are priced: g
 devices has multipliers y_g[j, r] that sum to zero over the groups, and device i of it, of
 weight w_i, answers alone. At a price p of a unit of the prefix sum, no less than its toll q_i,
 
-    max over k, c, r of  sum_{j<=k} (gain[j, min(r_j, c)] - p s_j min(r_j, c)) + sum_j u_g[j, r_j]
-                         + (p - q_i) room_i(k) + bonus_i(k)          with u_g = y_g / W_g
+    max over k, c, r of  sum_{j<=k} (gain[j, min(r_j, c)] - p s_j min(r_j, c))
+        + sum_j u_g[j, r_j] + (p - q_i) room_i(k) + bonus_i(k)       with u_g = y_g / W_g
 
 bounds its value per weight, for the room it leaves is worth p - q_i at most; the least over a
 grid of prices holds for every (k, c). The sums depend on the group and the price alone, so
@@ -174,20 +174,19 @@ class Copies:
         greatest = float(slopes.max()) or 1.0
         least = slopes[slopes > greatest * 1e-5].min(initial=greatest)
         tolls = self.toll[members]
-        grid = [np.geomspace(least / 2, greatest, number), [0.0]]
+        grid = [np.geomspace(least / 2, greatest, number), np.zeros(1)]
         grid.append(np.quantile(tolls, np.linspace(0, 1, 7)))
         if last is not None:
             grid.append(np.average(last, weights=self.weights[members]) * NEAR)
             grid.append(np.quantile(last, [0.1, 0.3, 0.7, 0.9]))
-        found = np.unique(np.concatenate(grid))
+        found: Floats = np.unique(np.concatenate(grid))
         # Every device needs a price above its own toll.
-        return found[found >= tolls.min()]
+        return np.asarray(found[found >= tolls.min()])
 
     def _group(
         self, own: Floats, members: Ints, grid: Floats
     ) -> tuple[Floats, Ints, Ints, Floats]:
         """Value per weight, depth, cap and price of a group's devices."""
-        layers = len(self.steps)
         beyond = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
         rest = np.append(np.cumsum(beyond[::-1, 0])[::-1], 0.0)
         size = self.steps[:, None] * self.ranks
@@ -298,7 +297,7 @@ def _between(grid: Floats, value: Floats, at: Floats) -> Floats:
     rise = np.subtract(
         high_value, low_value, out=np.zeros_like(low_value), where=np.isfinite(low_value)
     )
-    return low_value + share[:, :, None] * rise
+    return np.asarray(low_value + share[:, :, None] * rise)
 
 
 def _server(own: Floats, ranks: Floats, budget: int) -> tuple[float, Ints]:

@@ -54,6 +54,7 @@ class OwnRanks:
 
     @classmethod
     def of(cls, problem: Problem, links: Links, *, optimistic: bool) -> Self:
+        """Tabulate what devices carry; see `solver.capacity` for `optimistic`."""
         costs, choices = problem.costs, problem.ranks
         unit, steps = grid(costs.sizes, int(choices[-1]), optimistic=optimistic)
         top = int(steps.sum()) * int(choices[-1])

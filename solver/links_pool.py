@@ -12,6 +12,7 @@ and its dual values are the next prices.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -164,7 +165,7 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
     unit = float(value.max(initial=0.0)) or 1.0
     penalty = PENALTY * float(pool.value.max(axis=1).sum()) / unit
     n, columns = len(pool.value), len(value)
-    rows = [_link_rows(pool, links, window, device, option)]
+    rows: list[Any] = [_link_rows(pool, links, window, device, option)]
     limits = [-links.bare_s[window.kept]]
     if window.epsilon_s is not None:
         count = float(links.count.sum())
@@ -174,13 +175,16 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
         limits.append(np.array([window.epsilon_s]))
     one = coo_array((np.ones(columns), (device, np.arange(columns))), shape=(n, columns + 2))
     scale = 1.0 / window.high_s if window.high_s > 0 else 1.0
-    answer = linprog(
+    bounds: list[tuple[float, float | None]] = [(0.0, None)] * columns
+    bounds += [(window.low_s, window.high_s), (0.0, None)]
+    solve: Any = linprog
+    answer = solve(
         np.concatenate([-value / unit, [0.0, penalty * scale]]),
         A_ub=vstack(rows) * scale,
         b_ub=np.concatenate(limits) * scale,
         A_eq=one.tocsr(),
         b_eq=np.ones(n),
-        bounds=[(0, None)] * columns + [(window.low_s, window.high_s), (0, None)],
+        bounds=bounds,
         method="highs",
     )
     if answer.status != 0:
@@ -200,9 +204,7 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
     )
 
 
-def _link_rows(
-    pool: Pool, links: Links, window: Window, device: Ints, option: Ints
-) -> "object":
+def _link_rows(pool: Pool, links: Links, window: Window, device: Ints, option: Ints) -> Any:
     """Busy time of every kept link by option; then T, which bounds it, and one column more."""
     from scipy.sparse import coo_array, csr_array
 

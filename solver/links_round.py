@@ -216,7 +216,7 @@ class _Rounding:
     def _room(self) -> Floats:
         """Counted parameters that each device may add, shape (N,)."""
         room = np.where(self.paths, self.left_s / np.maximum(self.slope, 1e-300), np.inf)
-        return room.min(axis=1, initial=np.inf)
+        return np.asarray(room.min(axis=1, initial=np.inf))
 
     def _take(self, device: int, option: int) -> None:
         now = self.chosen[device]

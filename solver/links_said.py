@@ -50,8 +50,8 @@ def overloaded(
         for e in worst
     ]
     told = "; ".join(
-        f"link {links.names[e]} is busy for {friendly(float(busy[e]), 's')} and the round takes "
-        f"{friendly(limit_s, 's')}"
+        f"link {links.names[e]} is busy for {friendly(float(busy[e]), 's')} and the round "
+        f"takes {friendly(limit_s, 's')}"
         for e in worst[:_SHOWN]
     )
     more = f"; {len(worst) - _SHOWN} more" if len(worst) > _SHOWN else ""
@@ -78,7 +78,7 @@ def link_of(costs: Costs, device: int) -> str:
     links = costs.links
     if links is None or links.own[device] == NO_LINK:
         return ""
-    return links.names[links.own[device]]
+    return links.names[int(links.own[device])]
 
 
 def predicted_links(costs: Costs, allocation: Allocation) -> list[PredictedLink]:

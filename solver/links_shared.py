@@ -47,6 +47,7 @@ class PricedRanks:
 
     @classmethod
     def of(cls, problem: Problem, links: Links) -> Self:
+        """Sort the devices of a problem by what they can carry."""
         top_rank = problem.question.rank_choices[-1]
         table = capacity(problem.costs, problem.weights, top_rank, optimistic=True)
         top = table.reach.shape[1] - 1

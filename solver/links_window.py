@@ -31,6 +31,8 @@ COLUMNS, CLOSE = 24, 1e-5
 PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
 ROUNDING = 1e-12
 AIM = 0.97
+# Rank vectors that are tried in turn while they cannot keep the limits.
+RESCUES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +254,18 @@ class Search:
             move = length * max(bound - aim, 0.0) / square
             at = np.maximum(at - move * direction, 0.0)
         self.prices = self._prices(best_at)
-        found, _ = program.solve(self.prices, self.window)
-        if found is not None:
-            self._try(found.ranks)
+        at = best_at
+        for number in range(RESCUES):
+            found, bound = program.solve(self._prices(at), self.window)
+            if found is None:
+                break
+            if bound < least:
+                least, self.prices = bound, self._prices(at)
+            mix = self._try(found.ranks)
+            if mix is None or (mix.keeps and self.best.allocation is not None):
+                break
+            # Ranks that cannot keep the limits raise the prices of what they break.
+            at = at + (self._vector(mix.prices) - at) / (number + 2)
         return least + ROUNDING * abs(least)
 
     def _vector(self, prices: Prices) -> Floats:

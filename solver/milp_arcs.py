@@ -79,8 +79,9 @@ def _check(problem: Problem) -> None:
     )
     if not fits:
         raise InputError(
-            "the arc form takes shared ranks, the largest utility, no mean wait, no shared links and costs per "
-            "rank in proportion to the layers' sizes; use the disaggregated form"
+            "the arc form takes shared ranks, the largest utility, no mean wait, no shared "
+            "links and costs per rank in proportion to the layers' sizes; use the "
+            "disaggregated form"
         )
 
 

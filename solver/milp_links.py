@@ -1,8 +1,9 @@
 """Rows of the mixed-integer program for links that devices share.
 
-``busy_e = sum over i behind e of count_i (upload_i / uplink_e + download_i / downlink_e)``, with
-``upload_i = fixed_i + width sum_j sum_r size_j r u[i,j,r]`` and alike for the download: linear
-in the ranks taken. A link may be busy no longer than the round-time budget, nor than T.
+``busy_e = sum over i behind e of count_i (upload_i / uplink_e + download_i / downlink_e)``,
+with ``upload_i = fixed_i + width sum_j sum_r size_j r u[i,j,r]`` and alike for the
+download: linear in the ranks taken. A link may be busy no longer
+than the round-time budget, nor than T.
 """
 
 from typing import Any

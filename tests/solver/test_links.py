@@ -15,7 +15,7 @@ from solver.exact import maximise_utility
 from solver.explain import least_round_time_s
 from solver.links import that_may_bind
 from solver.milp import solve_milp
-from solver.plan import Plan, Question
+from solver.plan import Plan, Question, Structure
 from solver.planner import solve
 from solver.problem import Problem
 from solver.whatif import changed
@@ -128,7 +128,7 @@ def plan_of(fleet: Fleet, problem: Problem) -> Plan | None:
 
 
 @pytest.mark.parametrize("structure", ["shared", "capped", "own"])
-def test_no_plan_is_better_than_the_bound_and_none_breaks_a_link(structure: str) -> None:
+def test_no_plan_is_better_than_the_bound_and_none_breaks_a_link(structure: Structure) -> None:
     found, near = 0, 0
     for seed in range(50):
         fleet, options = linked_case(seed)
@@ -156,7 +156,7 @@ def test_no_plan_is_better_than_the_bound_and_none_breaks_a_link(structure: str)
 
 
 @pytest.mark.parametrize("structure", ["shared", "capped"])
-def test_the_program_agrees_with_exhaustive_search(structure: str) -> None:
+def test_the_program_agrees_with_exhaustive_search(structure: Structure) -> None:
     solved = 0
     for seed in range(24):
         fleet, options = linked_case(seed)
@@ -262,7 +262,7 @@ def test_an_overloaded_link_fails_the_check_and_is_named_when_nothing_fits() -> 
         links=[replace(k, uplink_bytes_per_s=k.uplink_bytes_per_s / 50) for k in fleet.links],
     )
     assert "links.budget" in {c.name for c in check(plan, slow).failed}
-    with pytest.raises(Infeasible, match="link .* is busy for .* and the round takes") as seen:
+    with pytest.raises(Infeasible, match=r"link .* is busy for .* and the round takes") as seen:
         solve(
             Problem.of(
                 slow,
