@@ -19,6 +19,7 @@ from solver.capped import plan_capped
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks
 from solver.dp_tables import tables
+from solver.errors import Infeasible
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
@@ -65,7 +66,14 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
         return _shared(problem, branching=branching)
     # A cap at the largest rank is no cap, so shared ranks are a start.
     uncapped = replace(problem, question=replace_fields(problem.question, structure="shared"))
-    start = _shared(uncapped, branching=branching)
+    start: Outcome | Infeasible
+    try:
+        start = _shared(uncapped, branching=branching)
+    except Infeasible as error:
+        # Where only the mean wait is in the way, caps may help.
+        if question.budgets.mean_wait_s is None or without_plan(problem) is not None:
+            raise
+        start = replace(error, proven=False)
     return plan_capped(problem, start, utility_bound(problem), thorough=branching)
 
 

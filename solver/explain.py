@@ -214,9 +214,8 @@ def _together(problem: Problem, least: Allocation, *, proven: bool) -> Infeasibl
             f"{layers} waits {wait_s:.4g} s"
         )
         repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
-        return Infeasible(
-            reason=f"infeasible: {reason}. {repair}", repair=repair, proven=proven
-        )
+        known = "infeasible" if proven else "infeasible as far as is known"
+        return Infeasible(reason=f"{known}: {reason}. {repair}", repair=repair, proven=proven)
     return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
 
 

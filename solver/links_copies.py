@@ -267,7 +267,10 @@ class Copies:
         price = toll[np.arange(n), free.argmax(axis=1) // len(self.ranks), 0]
         for p in self._grid(np.arange(n), LAST_PRICES, None).tolist():
             worth = np.where(p >= toll, (p - toll) * room, np.inf) + bonus
-            most = np.where(room < 0, -np.inf, gain - p * size + worth).max(axis=(1, 2))
+            offer = np.where(np.isneginf(gain), -np.inf, gain - p * size)
+            nothing = (room < 0) | np.isneginf(offer)
+            most = np.where(nothing, -np.inf, np.where(nothing, 0.0, offer) + worth)
+            most = most.max(axis=(1, 2))
             lower = most < least
             least[lower], price[lower] = most[lower], p
         depth = np.where(np.isneginf(net.max(axis=1)), 0, depth + 1)

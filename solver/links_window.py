@@ -201,7 +201,7 @@ class Search:
             pool, mix = self._generated(answers.best)
         else:
             pool = self._depths(ranks)
-            if not np.isfinite(pool.value).any(axis=1).all():
+            if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
                 return None
             mix = best_mix(pool, self.links, self.window)
         self._round(pool, mix)
