@@ -19,6 +19,7 @@ from solver.capped_bound import GAP, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.errors import Infeasible
+from solver.explain import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms
@@ -49,9 +50,10 @@ def plan_capped(
         Whether to take seconds for a tight bound.
     """
     known = start.allocation if isinstance(start, Outcome) else None
-    ranks = best_ranks(
-        problem, np.zeros(problem.layers, dtype=np.int64) if known is None else known.rows[0]
-    )
+    least = least_allocation(problem) if known is None else known
+    # What nobody adapts has no rank, and takes nothing from a budget on the ranks.
+    adapted = np.arange(problem.layers) < least.depth.max()
+    ranks = best_ranks(problem, np.where(adapted, least.rows[0], 0))
     kept = [each for each in (_finished(problem, ranks), known) if each is not None]
     if not kept and isinstance(start, Infeasible):
         raise start
