@@ -42,7 +42,7 @@ def reason(problem: Problem) -> str:
     question = problem.question
     if question.objective in ("time", "efficiency"):
         return f"since objective '{question.objective}' is a sequence of utility problems"
-    if question.objective == "legend":
+    if question.objective == "legend" and question.budgets.mean_wait_s is None:
         return "since nobody gets deeper than at the least ranks"
     if question.rank_shape == "progression":
         return "since there are few enough progressions to try them all"
