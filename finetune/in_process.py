@@ -1,5 +1,6 @@
 """The in-process engine: simulated devices take turns on one shared base model."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -61,6 +62,7 @@ class InProcessEngine:
             yield self._train(task)
 
     def _train(self, task: Task) -> Answer:
+        began_s = time.perf_counter()
         device, where = task.device, (task.round_index, task.device.position)
         held = self._held[device.position]
         replica = self._replicas[device.configuration]
@@ -78,4 +80,6 @@ class InProcessEngine:
             self._settings._replace(learning_rate=task.learning_rate),
             torch_seed(self._seed, Stream.DROPOUT, *where),
         )
-        return Answer(device.name, len(held), cast(replica.state(), self._dtype), loss)
+        state = cast(replica.state(), self._dtype)
+        turn_s = time.perf_counter() - began_s
+        return Answer(device.name, len(held), state, loss, turn_s)

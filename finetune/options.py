@@ -10,10 +10,11 @@ from solver.plan import InputError
 __all__ = ["RunOptions"]
 
 NATURAL = "natural:"
+FLAGS = {"deadline_s": "deadline"}
 
 
 class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of a run, checked where they are built.
+    r"""Options of a run, checked where they are built.
 
     Parameters
     ----------
@@ -49,6 +50,15 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Most test examples.
     text_column, label_column : str
         Columns of the data.
+    clock : {"virtual", "real"}
+        Charge what is predicted, or the wall seconds of each device's turn on this machine.
+    deadline_s : float, optional
+        Longest round; who needs longer is left out of it.
+    replan_every : int, optional
+        Rounds between two plans.
+    replan_on_drift : float, optional
+        Plan anew once devices take another time than planned: mean over the devices of
+        \|observed / planned - 1\|.
     """
 
     rounds: int = 20
@@ -68,13 +78,25 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_test: int | None = None
     text_column: str = "text"
     label_column: str = "label"
+    clock: Literal["virtual", "real"] = "virtual"
+    deadline_s: float | None = None
+    replan_every: int | None = None
+    replan_on_drift: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "sample", "eval_every", "batch_size", "max_test"):
+        for name in (
+            "rounds",
+            "sample",
+            "eval_every",
+            "batch_size",
+            "max_test",
+            "replan_every",
+        ):
             self._check(name, low=1)
         for name in ("seed", "clip_norm"):
             self._check(name, low=0)
-        for name in ("alpha", "learning_rate", "time_limit_s"):
+        positive = ("alpha", "learning_rate", "time_limit_s", "deadline_s", "replan_on_drift")
+        for name in positive:
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
@@ -111,5 +133,5 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not (above and value <= high and math.isfinite(value)):
             floor = f"above {low}" if open_low else f"{low} or more"
             ceiling = f" and at most {high}" if math.isfinite(high) else ""
-            flag = name.replace("_", "-")
+            flag = FLAGS.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag} is {value}; expected {floor}{ceiling}")

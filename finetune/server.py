@@ -11,7 +11,10 @@ from typing import NamedTuple, Protocol
 import torch
 
 from finetune.aggregate import Aggregation
-from finetune.devices import Participant, RoundCost, round_cost, sample
+from finetune.charge import Charge
+from finetune.clock import Clock, RoundCost
+from finetune.conditions import Moment
+from finetune.devices import Participant, sample
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
 from finetune.state import Shapes, State, cast
@@ -30,12 +33,13 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a device sends back; `state` is in the wire's type."""
+    """What a device sends back; `state` is in the wire's type, `turn_s` its wall seconds."""
 
     device: str
     examples: int
     state: State
     train_loss: float
+    turn_s: float = 0.0
 
 
 class Engine(Protocol):
@@ -46,10 +50,11 @@ class Engine(Protocol):
 
 
 class RoundResult(NamedTuple):
-    """A round played."""
+    """A round played; `charges` are by the names of the devices asked."""
 
     state: State
     cost: RoundCost
+    charges: Mapping[str, Charge]
     train_loss: float | None
     devices: list[str]
     refused: list[Refusal]
@@ -72,6 +77,8 @@ class Server:
         Type on the wire.
     options : RunOptions
         Sampling and learning rate.
+    clock : Clock
+        Says who is there, what a round takes and who is late.
     on_answer : callable, optional
         Called after every answer, to show progress.
     """
@@ -84,6 +91,7 @@ class Server:
         shapes: Mapping[int, Shapes],
         dtype: torch.dtype,
         options: RunOptions,
+        clock: Clock,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
@@ -92,33 +100,49 @@ class Server:
         self._shapes = shapes
         self._dtype = dtype
         self._options = options
+        self.clock = clock
         self._on_answer = on_answer
 
-    def play(self, state: State, round_index: int) -> RoundResult:
+    def play(self, state: State, round_index: int, now_s: float = 0.0) -> RoundResult:
         """Play a round from the server's adapter `state`; rounds count from 0."""
-        options = self._options
-        asked = sample(self._candidates, options.sample, options.seed, round_index)
-        tasks = {device.name: self._task(state, device, round_index) for device in asked}
+        when = Moment(round_index, now_s)
+        asked = self._ask(when)
+        bill = self.clock.bill(asked, when)
+        tasks = {d.name: self._task(state, d, round_index) for d in asked}
         updates: dict[str, Update] = {}
         reasons = dict.fromkeys(tasks, "no answer")
-        for answer in self._engine.train(list(tasks.values())):
+        turns_s: dict[str, float] = {}
+        # Whoever is known to be late need not train.
+        to_train = [task for name, task in tasks.items() if name not in bill.late]
+        for answer in self._engine.train(to_train):
+            turns_s[answer.device] = answer.turn_s
             if reason := self._refuse(answer, tasks):
                 reasons[answer.device] = reason
             else:
                 updates[answer.device] = _update(tasks[answer.device], answer)
             self._on_answer()
-        accepted = [updates[name] for name in tasks if name in updates]
+        bill = self.clock.settle(bill, turns_s)
+        reasons.update(bill.late)
+        accepted = [updates[n] for n in tasks if n in updates and n not in bill.late]
+        kept = {update.device for update in accepted}
         return RoundResult(
             state=self._aggregation.join(state, accepted) if accepted else state,
-            cost=round_cost(asked),
+            cost=bill.cost,
+            charges=bill.charges,
             train_loss=_mean_loss(accepted),
             devices=list(tasks),
             refused=[
                 Refusal(device=name, reason=reason)
                 for name, reason in reasons.items()
-                if name not in updates
+                if name not in kept
             ],
         )
+
+    def _ask(self, when: Moment) -> list[Participant]:
+        """Sample among the devices that are there."""
+        there = self.clock.present(when)
+        candidates = [d for d in self._candidates if there is None or d.owner in there]
+        return sample(candidates, self._options.sample, self._options.seed, when.round_index)
 
     def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
         """Why an answer is left out, or None."""

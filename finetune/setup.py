@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from finetune.aggregate import aggregation_for
 from finetune.base import Base, load_base
+from finetune.clock import Caches, clock_for
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
 from finetune.evaluate import Evaluator, Score
@@ -19,18 +22,36 @@ from finetune.partition import partition
 from finetune.replica import Replica
 from finetune.server import Server
 from finetune.state import Shapes, State, wire_dtype
-from finetune.tokens import load_tokeniser
+from finetune.tokens import Tokenised, load_tokeniser
+from profiler.schema import Fleet, Trace, read_fleet, read_trace
 from solver.plan import InputError, Plan
 
-__all__ = ["Federation", "Sources", "deterministic", "set_up"]
+__all__ = ["Federation", "Loaded", "Sources", "deterministic", "set_up"]
 
 
 class Sources(NamedTuple):
-    """Where model and data come from; without `test` the test examples are held out."""
+    """Where model and data come from; without `test` the test examples are held out.
+
+    A fleet says what a round costs the devices, and a trace how they change.
+    """
 
     model: Path
     data: Path
     test: Path | None = None
+    fleet: Path | None = None
+    trace: Path | None = None
+
+
+class Loaded(NamedTuple):
+    """What stays when the plan changes."""
+
+    dataset: Dataset
+    train: Tokenised
+    test: Tokenised
+    held: list[npt.NDArray[np.int64]]
+    base: Base
+    fleet: Fleet | None
+    trace: Trace | None
 
 
 class Federation(NamedTuple):
@@ -43,22 +64,38 @@ class Federation(NamedTuple):
     devices: list[Participant]
     aggregation: str
     evaluate: Callable[[State], Score]
+    loaded: Loaded
 
 
 def set_up(
-    plan: Plan, sources: Sources, options: RunOptions, on_answer: Callable[[], None]
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    on_answer: Callable[[], None],
+    loaded: Loaded | None = None,
+    caches: Caches | None = None,
 ) -> Federation:
-    """Load and check everything; raises `InputError` with the first thing that does not fit."""
+    """Load and check everything; raises `InputError` with the first thing that does not fit.
+
+    Parameters
+    ----------
+    plan, sources, options
+        What to run.
+    on_answer : callable
+        Called after every answer.
+    loaded : Loaded, optional
+        Of a federation under another plan of the same devices.
+    caches : Caches, optional
+        Caches that devices have filled already.
+    """
     name, aggregation = aggregation_for(plan, options.aggregation)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
-    dataset = load_dataset(sources.data, sources.test, plan.training, options)
     batch_size = options.batch_size or plan.training.batch_size
-    sizes = [examples for _, examples in devices_of(plan)]
-    held = partition(dataset.train, sizes, options, minimum=batch_size)
-    tokenise = load_tokeniser(sources.model, plan.training)
-    base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
+    loaded = loaded or _load(plan, sources, options, batch_size)
+    clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
+    base = loaded.base
     replicas = {
         index: Replica(base, plan, plan.configurations[index].ranks, options.seed)
         for index in sorted({device.configuration for device in devices})
@@ -66,7 +103,7 @@ def set_up(
     shapes = {index: replica.shapes for index, replica in replicas.items()}
     _check_bytes(devices, shapes, dtype)
     whole = Replica(base, plan, plan.ranks, options.seed)
-    score = Evaluator(tokenise(dataset.test))
+    score = Evaluator(loaded.test)
 
     def evaluate(state: State) -> Score:
         whole.load(state)
@@ -74,10 +111,25 @@ def set_up(
 
     settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
     engine = InProcessEngine(
-        replicas, tokenise(dataset.train), held, settings, batch_size, dtype, options.seed
+        replicas, loaded.train, loaded.held, settings, batch_size, dtype, options.seed
     )
-    server = Server(engine, aggregation, devices, shapes, dtype, options, on_answer)
-    return Federation(server, whole.state(), base, dataset, devices, name, evaluate)
+    server = Server(engine, aggregation, devices, shapes, dtype, options, clock, on_answer)
+    start, dataset = whole.state(), loaded.dataset
+    return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
+
+
+def _load(plan: Plan, sources: Sources, options: RunOptions, batch_size: int) -> Loaded:
+    """Read fleet, data and model; raises `InputError`."""
+    fleet = read_fleet(sources.fleet) if sources.fleet else None
+    trace = read_trace(sources.trace) if sources.trace else None
+    clock_for(plan, fleet, trace, options)  # so that what does not fit fails at once
+    dataset = load_dataset(sources.data, sources.test, plan.training, options)
+    sizes = [examples for _, examples in devices_of(plan)]
+    held = partition(dataset.train, sizes, options, minimum=batch_size)
+    tokenise = load_tokeniser(sources.model, plan.training)
+    base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
+    train, test = tokenise(dataset.train), tokenise(dataset.test)
+    return Loaded(dataset, train, test, held, base, fleet, trace)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from profiler.schema import Fleet
     from solver.frontier import Point
     from solver.outcome import Outcome
     from solver.prices import Price
@@ -72,12 +73,21 @@ if TYPE_CHECKING:
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
 )
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Ask the question of this plan again, of FLEET; no other option of the question.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
+@click.pass_context
 def solve(
+    ctx: click.Context,
     fleet_path: Path,
     output: Path | None,
+    like: Path | None,
     as_json: bool,
     seed: int,
     changes: tuple[str, ...],
@@ -90,28 +100,32 @@ def solve(
     legend solve fleet.json --round-time 30 -o plan.json
     legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
     legend solve fleet.json --objective time --min-utility 0.8
+    legend solve fleet-today.json --like plan.json -o plan-today.json
     """
     from profiler.schema import read_fleet, write
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
     from solver.whatif import changed
 
-    if options["objective"] == "legend":
-        options["policy"] = "legend"
-    using = _method(options) if options["policy"] == "exact" else None
-    problem = Problem.of(
-        changed(read_fleet(fleet_path), changes),
-        policy=options["policy"],
-        objective=options["objective"],
-        structure=options["structure"],
-        min_utility=options["min_utility"],
-        leave_out=options["leave_out"],
-        **problem_fields(options),
-    )
+    fleet = changed(read_fleet(fleet_path), changes)
+    if like is not None:
+        problem = _again(ctx, fleet, like)
+    else:
+        if options["objective"] == "legend":
+            options["policy"] = "legend"
+        problem = Problem.of(
+            fleet,
+            policy=options["policy"],
+            objective=options["objective"],
+            structure=options["structure"],
+            min_utility=options["min_utility"],
+            leave_out=options["leave_out"],
+            **problem_fields(options),
+        )
+    using = _method(options) if problem.question.policy == "exact" else None
     options["set"] = "; ".join(changes) or None
-    plan = plan_problem(
-        problem, using=using, seed=seed, options=given(options), inputs=(fleet_path,)
-    )
+    inputs = (fleet_path,) if like is None else (fleet_path, like)
+    plan = plan_problem(problem, using=using, seed=seed, options=given(options), inputs=inputs)
     if output is not None:
         write(output, plan)
     prices = _prices(problem) if want_prices else []
@@ -126,6 +140,33 @@ def solve(
         console.print(prices_table(prices))
     if output is not None:
         click.echo(f"plan written to {output}", err=True)
+
+
+# What `solve` may be told beside --like: how to solve and what to print, not what is asked.
+_BESIDE_LIKE = {
+    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "like", "method",
+    "backend", "time_limit_s",
+}  # fmt: skip
+
+
+def _again(ctx: click.Context, fleet: "Fleet", like: Path) -> "Problem":
+    """Pose the question of a plan for another fleet, or the same one as it is now."""
+    from solver.plan import InputError, read_plan
+    from solver.problem import Problem
+
+    for name in ctx.params.keys() - _BESIDE_LIKE:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
+            raise InputError(f"{flag} and --like both say what is asked; give one of them")
+    question = read_plan(like).question
+    posed = Problem.of(
+        fleet,
+        policy=question.policy,
+        weights=question.weights,
+        ranks=question.rank_choices,
+        min_depth=question.min_depth,
+    )
+    return posed.asking(question)
 
 
 def _prices(problem: "Problem") -> "list[Price]":

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_RANK",
     "PLAN_SCHEMA",
     "Budgets",
+    "Cache",
     "Certificate",
     "Configuration",
     "InputError",
