@@ -79,6 +79,35 @@ DEFAULT = RunOptions()
 @click.option("--max-test", type=int, help="Most test examples.  [default: all]")
 @click.option("--text-column", default=DEFAULT.text_column, show_default=True)
 @click.option("--label-column", default=DEFAULT.label_column, show_default=True)
+@click.option("--fleet", type=PATH, help="Charge what this fleet's cost tables say.")
+@click.option(
+    "--trace",
+    type=PATH,
+    help="How the fleet's devices change, by round or second; begins again at its end.",
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["virtual", "real"]),
+    default=DEFAULT.clock,
+    show_default=True,
+    help="Charge predictions, or the seconds each device's turn takes on this machine.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=float,
+    metavar="S",
+    help="Longest round; who needs longer is left out of it.  [default: none]",
+)
+@click.option(
+    "--replan-every", type=int, metavar="H", help="Plan anew every H rounds.  [default: never]"
+)
+@click.option(
+    "--replan-on-drift",
+    type=float,
+    metavar="F",
+    help="Plan anew once devices' times differ by this share from the plan's, on average.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
@@ -87,6 +116,8 @@ def run(
     data: Path,
     out: Path,
     test_data: Path | None,
+    fleet: Path | None,
+    trace: Path | None,
     resume: bool,
     as_json: bool,
     **choices: object,
@@ -96,7 +127,9 @@ def run(
     Writes OUT/adapter (PEFT), OUT/metrics.jsonl, OUT/summary.json and OUT/checkpoint.
 
     \b
-    Example: legend run plan.json --model FOLDER --data reviews.csv -o run
+    legend run plan.json --model FOLDER --data reviews.csv -o run
+    legend run plan.json --model FOLDER --data reviews.csv -o run --fleet fleet.json \
+        --trace trace.json --replan-every 10
     """
     options = msgspec.convert(choices, RunOptions)
     from finetune.progress import ConsoleProgress
@@ -105,7 +138,7 @@ def run(
 
     summary = execute(
         plan,
-        Sources(model, data, test_data),
+        Sources(model, data, test_data, fleet, trace),
         out,
         options,
         resume=resume,

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from profiler.schema import DeviceTrace, Fleet, FleetDevice, Trace
 from solver.plan import InputError, Plan
 
-__all__ = ["Conditions", "Moment"]
+__all__ = ["Conditions", "Moment", "check_plan"]
 
 T = TypeVar("T")
 
@@ -78,13 +79,21 @@ def check_plan(fleet: Fleet, plan: Plan) -> None:
             f"--fleet is for model '{fleet.model.name}' with other sizes than the plan's "
             f"'{plan.model.name}'; give the fleet that the plan was made for"
         )
-    counts = {device.name: device.count for device in fleet.devices}
-    for device in plan.devices:
-        if counts.get(device.name) != device.count:
+    seen = [(d.name, d.count, d.examples) for d in fleet.devices]
+    expected = [(d.name, d.count, d.examples) for d in plan.devices]
+    for one, other in zip_longest(seen, expected):
+        if one != other:
             raise InputError(
-                f"--fleet has {counts.get(device.name, 'no')} device(s) '{device.name}'; the "
-                f"plan has {device.count}. Give the fleet that the plan was made for"
+                f"--fleet has {_words(one)} where the plan has {_words(other)}; give the "
+                "fleet that the plan was made for"
             )
+
+
+def _words(device: tuple[str, int, int] | None) -> str:
+    if device is None:
+        return "no device"
+    name, count, examples = device
+    return f"{count} device(s) '{name}' of {examples} examples"
 
 
 def _check_names(fleet: Fleet, trace: Trace) -> None:

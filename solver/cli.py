@@ -82,9 +82,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
-@click.pass_context
 def solve(
-    ctx: click.Context,
     fleet_path: Path,
     output: Path | None,
     like: Path | None,
@@ -109,7 +107,7 @@ def solve(
 
     fleet = changed(read_fleet(fleet_path), changes)
     if like is not None:
-        problem = _again(ctx, fleet, like)
+        problem = _again(fleet, like)
     else:
         if options["objective"] == "legend":
             options["policy"] = "legend"
@@ -149,12 +147,13 @@ _BESIDE_LIKE = {
 }  # fmt: skip
 
 
-def _again(ctx: click.Context, fleet: "Fleet", like: Path) -> "Problem":
+def _again(fleet: "Fleet", like: Path) -> "Problem":
     """Pose the question of a plan for another fleet, or the same one as it is now."""
     from solver.plan import InputError, read_plan
     from solver.problem import Problem
 
-    for name in ctx.params.keys() - _BESIDE_LIKE:
+    ctx = click.get_current_context()
+    for name in sorted(ctx.params.keys() - _BESIDE_LIKE):
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
             raise InputError(f"{flag} and --like both say what is asked; give one of them")

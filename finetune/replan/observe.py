@@ -92,7 +92,7 @@ def _move(smooth: float, new: float) -> float:
 
 
 def drift(plan: Plan, devices: Sequence[Participant], fleet: Fleet) -> float:
-    """How far devices are from their plan: mean of ``|smoothed / predicted - 1|`` of their times.
+    """How far devices are from their plan: mean of ``|smoothed / predicted - 1|``, of times.
 
     Parameters
     ----------
