@@ -87,7 +87,7 @@ class ConsoleProgress(Progress):
     def finished(self, row: RoundMetrics) -> None:
         """Show clock and accuracy; name the updates left out."""
         accuracy = "" if row.test_accuracy is None else f"  {100 * row.test_accuracy:.1f} %"
-        text = f"round {row.round}/{self._rounds}  {row.virtual_time_s:.0f} s{accuracy}"
+        text = f"round {row.round}/{self._rounds}  {row.virtual_time_s:,.1f} s{accuracy}"
         self._bar.update(self._task, description=text)
         for refusal in row.refused:
             self._say(f"round {row.round}: left out '{refusal.device}': {refusal.reason}")
