@@ -10,11 +10,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -23,12 +26,17 @@ from finetune.clock import Caches
 from finetune.state import State
 from profiler.schema import FleetDevice, InputError, read, read_bytes, write, write_bytes
 
-__all__ = ["Checkpoint", "Saved", "load_checkpoint", "locked", "save_checkpoint"]
+__all__ = ["Checkpoint", "Saved", "load_checkpoint", "locked", "save_checkpoint", "sweep"]
 
 CHECKPOINT_SCHEMA = "legend/checkpoint/1"
 STATE_FILE = "state.json"
 LOCK_FILE = "lock"
 SERVER = "server"
+# Temporary names that `profiler.files` gives to the files of a run.
+HALF_WRITTEN = re.compile(
+    r"\.(state|summary|adapter_config|(plan|fleet)-\d{4})\.json\..{8}"
+    r"|\.(adapter_model|round-\d{6})\.safetensors\..{8}"
+)
 REMEDY = "Start anew in another folder."
 
 
@@ -55,6 +63,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Depth that each device's kept cache is filled for.
     believed : list of FleetDevice
         Devices as observed; empty where nobody plans anew.
+    seal : str
+        Digest of all that is above.
     """
 
     schema: str = CHECKPOINT_SCHEMA
@@ -68,6 +78,11 @@ class Checkpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plan_sha256: str = ""
     caches: dict[str, int] = {}
     believed: list[FleetDevice] = []
+    seal: str = ""
+
+    def digest(self) -> str:
+        """What `seal` must be."""
+        return hashlib.sha256(msgspec.json.encode(replace(self, seal=""))).hexdigest()
 
 
 class Saved(NamedTuple):
@@ -127,17 +142,14 @@ def save_checkpoint(folder: Path, run_sha256: str, saved: Saved) -> None:
     try:
         write_bytes(folder / name, data)
         _sync(folder)
-        write(folder / STATE_FILE, checkpoint)
+        write(folder / STATE_FILE, replace(checkpoint, seal=checkpoint.digest()))
         _sync(folder)
     except (InputError, OSError) as error:
         raise InputError(
             f"round {saved.rounds} could not be kept: {str(error).partition(';')[0]}; the "
             "rounds before it are. Mend that and go on with --resume"
         ) from None
-    for old in folder.glob("*.safetensors"):
-        if old.name != name:
-            with contextlib.suppress(OSError):
-                old.unlink()
+    _remove(old for old in folder.glob("*.safetensors") if old.name != name)
 
 
 def load_checkpoint(folder: Path, run_sha256: str) -> Saved | None:
@@ -152,6 +164,8 @@ def load_checkpoint(folder: Path, run_sha256: str) -> Saved | None:
     if not path.exists():
         return None
     checkpoint = read(path, Checkpoint, CHECKPOINT_SCHEMA, REMEDY)
+    if checkpoint.seal != checkpoint.digest():
+        raise InputError(f"{path}: is damaged (its SHA-256 is another). {REMEDY}")
     if checkpoint.run_sha256 != run_sha256:
         raise InputError(
             f"{folder.parent}: was started with another plan, data or options; give the same "
@@ -214,6 +228,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def sweep(out: Path, rounds: int) -> None:
+    """Remove what a killed run left half-written; call it under the lock only."""
+    current = f"round-{rounds:06d}.safetensors"
+    for folder in (out, out / "checkpoint", out / "adapter"):
+        _remove(p for p in folder.glob(".*") if HALF_WRITTEN.fullmatch(p.name))
+    _remove(p for p in (out / "checkpoint").glob("*.safetensors") if p.name != current)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _sync(folder: Path) -> None:

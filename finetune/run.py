@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
-from finetune.checkpoint import load_checkpoint, locked
+from finetune.checkpoint import load_checkpoint, locked, sweep
 from finetune.folder import check_folder
 from finetune.options import RunOptions
 from finetune.progress import Progress
@@ -93,6 +93,7 @@ def run(
             # Only now, so that a mistake leaves no folder behind.
             stack.enter_context(locked(job.checkpoint))
             _check_still_new(job)
+        sweep(out, saved.rounds if saved else 0)
         session = Session(job, federation, plan, saved, progress)
         try:
             return session.play()

@@ -58,7 +58,7 @@ def plan_for(fleet: Fleet, round_time_s: float = ROUND_TIME_S, **options: object
 
 def make_trace(edges: list[int], *devices: DeviceTrace, seconds: bool = False) -> Trace:
     named = {"edge_s": [float(e) for e in edges]} if seconds else {"edge_rounds": edges}
-    return Trace(provenance=PROVENANCE, devices=list(devices), **named)  # type: ignore[arg-type]
+    return Trace(provenance=PROVENANCE, devices=list(devices), **named)
 
 
 def write_all(folder: Path, fleet: Fleet, trace: Trace | None, plan: Plan) -> None:
