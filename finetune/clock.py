@@ -15,12 +15,21 @@ from typing import NamedTuple, Protocol
 
 from finetune.charge import Charge, Tariff, planned
 from finetune.conditions import Conditions, Moment, check_plan
-from finetune.devices import Participant
+from finetune.devices import Participant, sample
 from finetune.options import RunOptions
 from profiler.schema import Fleet, FleetDevice, Link, Trace
 from solver.plan import InputError, Plan
 
-__all__ = ["Bill", "Caches", "Clock", "RealClock", "RoundCost", "VirtualClock", "clock_for"]
+__all__ = [
+    "Bill",
+    "Caches",
+    "Clock",
+    "RealClock",
+    "RoundCost",
+    "VirtualClock",
+    "ask",
+    "clock_for",
+]
 
 Caches = dict[str, int]
 """Depth that a device's kept cache was last filled for, by the device's name."""
@@ -51,6 +60,15 @@ class Bill(NamedTuple):
     cost: RoundCost
     charges: Mapping[str, Charge]
     late: Mapping[str, str]
+
+
+def ask(
+    devices: Sequence[Participant], clock: "Clock", when: Moment, options: RunOptions
+) -> list[Participant]:
+    """Sample a round's devices among those that are there."""
+    there = clock.present(when)
+    candidates = [d for d in devices if there is None or d.owner in there]
+    return sample(candidates, options.sample, options.seed, when.round_index)
 
 
 class Clock(Protocol):

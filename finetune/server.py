@@ -12,9 +12,9 @@ import torch
 
 from finetune.aggregate import Aggregation
 from finetune.charge import Charge
-from finetune.clock import Clock, RoundCost
+from finetune.clock import Clock, RoundCost, ask
 from finetune.conditions import Moment
-from finetune.devices import Participant, sample
+from finetune.devices import Participant
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
 from finetune.state import Shapes, State, cast
@@ -106,7 +106,7 @@ class Server:
     def play(self, state: State, round_index: int, now_s: float = 0.0) -> RoundResult:
         """Play a round from the server's adapter `state`; rounds count from 0."""
         when = Moment(round_index, now_s)
-        asked = self._ask(when)
+        asked = ask(self._candidates, self.clock, when, self._options)
         bill = self.clock.bill(asked, when)
         tasks = {d.name: self._task(state, d, round_index) for d in asked}
         updates: dict[str, Update] = {}
@@ -137,12 +137,6 @@ class Server:
                 if name not in kept
             ],
         )
-
-    def _ask(self, when: Moment) -> list[Participant]:
-        """Sample among the devices that are there."""
-        there = self.clock.present(when)
-        candidates = [d for d in self._candidates if there is None or d.owner in there]
-        return sample(candidates, self._options.sample, self._options.seed, when.round_index)
 
     def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
         """Why an answer is left out, or None."""

@@ -12,6 +12,7 @@ from finetune.metrics import read_metrics
 from finetune.options import RunOptions
 from finetune.progress import Progress
 from finetune.replan.observe import SMOOTHING, Observer, drift
+from finetune.replan.rehearse import rehearse
 from finetune.run import Stopped, run
 from finetune.setup import Sources
 from profiler.schema import DeviceTrace, Fleet, Trace, read_fleet
@@ -181,3 +182,18 @@ def test_the_fleet_of_the_tests_is_what_they_say() -> None:
     plan, other = plan_for(fleet), plan_for(slow)
     assert len(plan.configurations) > 1
     assert other.predicted.utility < plan.predicted.utility
+
+
+def test_a_rehearsal_takes_the_times_of_the_run(inputs: MakeInputs, tmp_path: Path) -> None:
+    plan, given = sources(inputs, tmp_path / "in", switching(["fast", "slow"]))
+    options = replace(OPTIONS, sample=4, replan_on_drift=0.1, deadline_s=11.0)
+    run(plan, given, tmp_path / "run", options)
+    rows = read_metrics(tmp_path / "run")
+    trace = switching(["fast", "slow"])
+    played = list(rehearse(plan, make_fleet(), trace, options, tmp_path))
+    assert [p.cost.time_s for p in played] == rows["round_time_s"].tolist()
+    assert [p.cost.mean_wait_s for p in played] == rows["mean_wait_s"].tolist()
+    assert [p.number for p in played] == rows["plan"].tolist()
+    late = [[r["device"] for r in row] for row in rows["refused"]]
+    assert [p.late for p in played] == late
+    assert rows["plan"].max() > 0
