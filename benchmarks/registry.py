@@ -27,6 +27,7 @@ NAMES = (
     "derive",
     "time-to-accuracy",
     "utility-truth",
+    "replan",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 
