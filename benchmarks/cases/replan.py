@@ -16,7 +16,7 @@ from finetune.options import RunOptions
 from finetune.replan.rehearse import Rehearsed, rehearse
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import Fleet, InputError, Trace, write
-from profiler.trace_generate import TraceRequest, generate_trace
+from profiler.trace.generate import TraceRequest, generate_trace
 from solver.explain import least_round_time_s
 from solver.planner import solve
 from solver.problem import Problem
@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 
 class Played(NamedTuple):
-    """A whole rehearsal and the CPU seconds that a new plan took."""
+    """A whole rehearsal, plans adopted, and CPU seconds for each plan asked for."""
 
     rounds: list[Rehearsed]
     plans: int
@@ -118,8 +118,8 @@ def _play(given: Setting, way: str, rounds: int, seed: int, folder: Path) -> Pla
     before = _children_s() + time.process_time()
     done = list(rehearse(given.plan, given.fleet, given.trace, options, folder))
     spent_s = _children_s() + time.process_time() - before
-    plans = done[-1].number
-    return Played(done, plans, spent_s / max(plans, 1))
+    asked = sum(played.asked for played in done)
+    return Played(done, done[-1].number, spent_s / max(asked, 1))
 
 
 def _children_s() -> float:

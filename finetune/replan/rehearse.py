@@ -20,10 +20,11 @@ __all__ = ["Rehearsed", "rehearse"]
 
 
 class Rehearsed(NamedTuple):
-    """A round: its cost, who was late, the number of the plan in force and the plan."""
+    """A round: its cost, who was late, whether a plan was asked for, and the one in force."""
 
     cost: RoundCost
     late: list[str]
+    asked: bool
     number: int
     plan: Plan
 
@@ -54,7 +55,8 @@ def rehearse(
     clock = VirtualClock(plan, fleet, trace, options.deadline_s)
     number, now_s, off = 0, 0.0, 0.0
     for index in range(options.rounds):
-        if planner.due(index, off) and (answer := planner.ask(number + 1)).plan is not None:
+        due = planner.due(index, off)
+        if due and (answer := planner.ask(number + 1)).plan is not None:
             number, plan = number + 1, answer.plan
             clock = VirtualClock(plan, fleet, trace, options.deadline_s, clock.caches)
         devices, when = participants(plan), Moment(index, now_s)
@@ -63,4 +65,4 @@ def rehearse(
         measured = [(device, bill.charges[device.name]) for device in asked]
         planner.see(plan, clock.present(when) or {}, measured)
         now_s, off = now_s + bill.cost.time_s, planner.drift(plan, devices)
-        yield Rehearsed(bill.cost, list(bill.late), number, plan)
+        yield Rehearsed(bill.cost, list(bill.late), due, number, plan)
