@@ -59,14 +59,13 @@ class Tariff:
     Parameters
     ----------
     fleet : Fleet
-        Class tables and LoRA sizes.
+        Class tables.
     plan : Plan
-        Configurations, the codec of uploads and how adapters are downloaded.
+        Configurations; what they send and receive is in its predictions.
     """
 
     def __init__(self, fleet: Fleet, plan: Plan) -> None:
         self._classes: dict[str, DeviceClass] = {c.name: c for c in fleet.classes}
-        self._fleet = fleet
         self._plan = plan
 
     def charge(self, device: Participant, state: FleetDevice) -> Charge:
@@ -81,8 +80,9 @@ class Tariff:
         """
         ranks = self._plan.configurations[device.configuration].ranks
         compute_s, build_s = self._compute(device, state, ranks)
-        upload_bytes = self._upload_bytes(ranks)
-        download_bytes = self._download_bytes(device, ranks)
+        # What travels depends on the configuration and the codec, not on conditions.
+        upload_bytes = device.predicted.upload_bytes
+        download_bytes = device.predicted.download_bytes
         upload_s = upload_bytes / state.uplink_bytes_per_s
         download_s = download_bytes / state.downlink_bytes_per_s
         return Charge(
@@ -111,32 +111,6 @@ class Tariff:
         }[device.cache]
         build_s = state.examples / batch * prefix_s if device.cache == "always" else 0.0
         return state.time_scale * spent_s, state.time_scale * build_s
-
-    def _upload_bytes(self, ranks: list[int]) -> float:
-        """Adapter and head as sent: in the wire's type, in halves, or as bytes with scales.
-
-        With ``int8`` a rank of a module carries two scales of 4 bytes, one for its row of A
-        and one for its column of B; the head goes in float16.
-        """
-        lora, head = self._fleet.lora, self._fleet.model.head_parameters
-        codec = self._plan.question.upload_codec
-        if codec == "int8":
-            scales = 8 * len(self._fleet.model.targets)
-            sizes = zip(lora.parameters_per_rank, ranks, strict=True)
-            return 2.0 * head + sum((size + scales) * rank for size, rank in sizes)
-        width = 2.0 if codec == "float16" else lora.bytes_per_parameter
-        return width * (head + self._parameters(ranks))
-
-    def _download_bytes(self, device: Participant, ranks: list[int]) -> float:
-        """An adapter of its own shape, or, stacked, what the plan says that everybody gets."""
-        if self._plan.question.download == "stacked":
-            return device.predicted.download_bytes
-        head = self._fleet.model.head_parameters
-        return self._fleet.lora.bytes_per_parameter * (head + self._parameters(ranks))
-
-    def _parameters(self, ranks: list[int]) -> int:
-        sizes = self._fleet.lora.parameters_per_rank
-        return sum(size * rank for size, rank in zip(sizes, ranks, strict=True))
 
 
 def step_time_s(time: StepTime, ranks: list[int]) -> float:

@@ -165,6 +165,7 @@ def _show(summary: "Summary", out: Path) -> None:
         "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
         "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
         "updates left out": str(summary.refused),
+        **({"new plans": str(summary.plans)} if summary.plans else {}),
         "adapter": str(out / "adapter"),
     }
     for name, value in rows.items():

@@ -118,7 +118,7 @@ class VirtualClock:
         self.caches: Caches = {} if caches is None else caches
         self._depths = [configuration.depth for configuration in plan.configurations]
         self._deadline_s = deadline_s
-        self._links = _Links(fleet.links if fleet else [])
+        self._links = _Links(fleet) if fleet else None
         self._conditions = Conditions(fleet, trace) if fleet else None
         self._tariff = Tariff(fleet, plan) if fleet else None
         if fleet:
@@ -139,7 +139,8 @@ class VirtualClock:
             return _nobody(self._pause_s(when))
         charges = self._charges(asked, when)
         times = {d.name: charges[d.name].time_s + self._build_s(d, charges) for d in asked}
-        return _bill(times, charges, self._links.busy_s(asked, charges), self._deadline_s)
+        busy = self._links.busy_s(asked, charges) if self._links else {}
+        return _bill(times, charges, busy, self._deadline_s)
 
     def settle(self, bill: Bill, seconds: Mapping[str, float]) -> Bill:
         """Keep the bill: what was predicted is charged."""
@@ -220,8 +221,9 @@ def clock_for(
 class _Links:
     """Links that devices share, each with the links above it."""
 
-    def __init__(self, links: Sequence[Link]) -> None:
-        self._links = {link.name: link for link in links}
+    def __init__(self, fleet: Fleet) -> None:
+        self._links = {link.name: link for link in fleet.links}
+        self._ways = {device.name: self._way(device.link) for device in fleet.devices}
 
     def busy_s(
         self, asked: Sequence[Participant], charges: Mapping[str, Charge]
@@ -230,21 +232,22 @@ class _Links:
         busy = dict.fromkeys(self._links, 0.0)
         for device in asked:
             charge = charges[device.name]
-            for name in self._way(device.link):
-                link = self._links[name]
-                busy[name] += charge.upload_bytes / link.uplink_bytes_per_s
-                busy[name] += charge.download_bytes / link.downlink_bytes_per_s
+            for link in self._ways[device.owner]:
+                busy[link.name] += charge.upload_bytes / link.uplink_bytes_per_s
+                busy[link.name] += charge.download_bytes / link.downlink_bytes_per_s
         return {
-            device.name: max((busy[name] for name in self._way(device.link)), default=0.0)
+            device.name: max(
+                (busy[link.name] for link in self._ways[device.owner]), default=0.0
+            )
             for device in asked
         }
 
-    def _way(self, name: str) -> list[str]:
-        """Links from a device's own to the server."""
+    def _way(self, name: str) -> list[Link]:
+        """Links from the one of this name to the server."""
         way = []
         while name:
-            way.append(name)
-            name = self._links[name].parent
+            way.append(self._links[name])
+            name = way[-1].parent
         return way
 
 

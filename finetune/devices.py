@@ -28,8 +28,6 @@ class Participant(NamedTuple):
         Its row in the plan and the fleet: its name without the number.
     cache : {"off", "round", "always"}
         What it does with the outputs of layers it does not adapt.
-    link : str
-        Shared link it is behind; empty: none.
     """
 
     position: int
@@ -39,7 +37,6 @@ class Participant(NamedTuple):
     predicted: PredictedDevice
     owner: str = ""
     cache: Cache = "off"
-    link: str = ""
 
 
 def devices_of(plan: Plan) -> list[tuple[str, int]]:
@@ -67,7 +64,6 @@ def participants(plan: Plan) -> list[Participant]:
                         device.predicted,
                         device.name,
                         device.cache,
-                        device.link,
                     )
                 )
             index += 1

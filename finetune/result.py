@@ -37,6 +37,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         accuracy of the first evaluation on.
     refused : int
         Updates left out.
+    plans : int
+        Plans adopted after the one the run began with.
     """
 
     schema: str = "legend/run/1"
@@ -58,6 +60,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     labels: list[str]
     devices: int
     refused: int
+    plans: int = 0
 
 
 def summarise(
@@ -89,6 +92,7 @@ def summarise(
         labels=federation.dataset.label_names,
         devices=len(federation.devices),
         refused=sum(len(r.refused) for r in rows),
+        plans=rows[-1].plan,
     )
 
 

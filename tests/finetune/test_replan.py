@@ -89,7 +89,8 @@ def test_a_new_plan_keeps_the_round_time_where_the_old_one_is_late(
     plan, given = sources(inputs, tmp_path / "in", switching(["fast", "slow"]))
     told = Told()
     run(plan, given, tmp_path / "static", OPTIONS)
-    run(plan, given, tmp_path / "new", replace(OPTIONS, replan_every=2), progress=told)
+    options = replace(OPTIONS, replan_every=2)
+    assert run(plan, given, tmp_path / "new", options, progress=told).plans == 1
     static, new = (read_metrics(tmp_path / name) for name in ("static", "new"))
     assert static["plan"].tolist() == [0] * 4
     assert new["plan"].tolist() == [0, 0, 1, 1]
