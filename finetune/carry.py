@@ -31,9 +31,9 @@ def carry(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> State:
     -------
     State
         Ranks added: A as drawn, B zero, so :math:`B A` is unchanged. Ranks lost: truncated
-        SVD of :math:`B A`. New layers: as in `fresh`. Head: as in `state`.
+        SVD of :math:`B A`. New layers: as in `fresh`. Head and all else: as in `state`.
     """
-    carried = {name: state.get(name, tensor).clone() for name, tensor in fresh.items()}
+    carried = {name: tensor.clone() for name, tensor in {**fresh, **state}.items()}
     for module in lora_modules(fresh):
         if module + A not in state:
             continue

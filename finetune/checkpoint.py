@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,6 @@ __all__ = ["Checkpoint", "Saved", "load_checkpoint", "locked", "save_checkpoint"
 CHECKPOINT_SCHEMA = "legend/checkpoint/1"
 STATE_FILE = "state.json"
 LOCK_FILE = "lock"
-SERVER = "server"
 # Temporary names that `profiler.files` gives to the files of a run.
 HALF_WRITTEN = re.compile(
     r"\.(state|summary|adapter_config|(plan|fleet)-\d{4})\.json\..{8}"
@@ -91,10 +90,8 @@ class Saved(NamedTuple):
     Parameters
     ----------
     server : State
-        The server's adapter.
-    extra : mapping of str to State
-        Any other tensors that the next round depends on, by whose they are, such as a
-        codec's residuals.
+        The server's adapter, and under names of their own any other tensors that the next
+        round depends on.
     metrics_bytes, metrics_sha256 : int, str
         What of the metrics belongs to it.
     plan, plan_sha256, caches, believed
@@ -107,7 +104,6 @@ class Saved(NamedTuple):
     rounds: int = 0
     metrics_bytes: int = 0
     metrics_sha256: str = hashlib.sha256().hexdigest()
-    extra: Mapping[str, State] = {}
     plan: int = 0
     plan_sha256: str = ""
     caches: Caches = {}
@@ -122,10 +118,7 @@ def save_checkpoint(folder: Path, run_sha256: str, saved: Saved) -> None:
     InputError
         If it cannot be written; the last committed state stays.
     """
-    groups = {SERVER: saved.server, **saved.extra}
-    data = save_tensors(
-        {f"{group}/{name}": t for group, state in groups.items() for name, t in state.items()}
-    )
+    data = save_tensors(saved.server)
     name = f"round-{saved.rounds:06d}.safetensors"
     checkpoint = Checkpoint(
         run_sha256=run_sha256,
@@ -171,13 +164,11 @@ def load_checkpoint(folder: Path, run_sha256: str) -> Saved | None:
             f"{folder.parent}: was started with another plan, data or options; give the same "
             "ones to resume it, or another folder to start anew"
         )
-    groups = _tensors(folder / Path(checkpoint.tensors).name, checkpoint.tensors_sha256)
     return Saved(
-        server=groups.pop(SERVER, {}),
+        server=_tensors(folder / Path(checkpoint.tensors).name, checkpoint.tensors_sha256),
         rounds=checkpoint.rounds,
         metrics_bytes=checkpoint.metrics_bytes,
         metrics_sha256=checkpoint.metrics_sha256,
-        extra=groups,
         plan=checkpoint.plan,
         plan_sha256=checkpoint.plan_sha256,
         caches=checkpoint.caches,
@@ -185,20 +176,16 @@ def load_checkpoint(folder: Path, run_sha256: str) -> Saved | None:
     )
 
 
-def _tensors(path: Path, sha256: str) -> dict[str, State]:
-    """Read and check tensors, by group and name."""
+def _tensors(path: Path, sha256: str) -> State:
+    """Read and check tensors."""
     data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise InputError(f"{path}: is damaged (its SHA-256 is another). {REMEDY}")
     try:
-        flat = load_tensors(data)
+        state: State = load_tensors(data)
     except SafetensorError as error:
         raise InputError(f"{path}: is damaged ({error}). {REMEDY}") from None
-    groups: dict[str, State] = {}
-    for key, tensor in flat.items():
-        group, _, name = key.partition("/")
-        groups.setdefault(group, {})[name] = tensor
-    return groups
+    return state
 
 
 @contextlib.contextmanager
