@@ -37,8 +37,8 @@ class Progress:
     def finished(self, row: RoundMetrics) -> None:
         """A round is finished."""
 
-    def replanned(self, round_index: int, text: str) -> None:
-        """A new plan was asked for before this round, counted from 0; `text` says the rest."""
+    def say(self, text: str) -> None:
+        """Something else that a person watching should know."""
 
 
 class ConsoleProgress(Progress):
@@ -90,13 +90,9 @@ class ConsoleProgress(Progress):
         text = f"round {row.round}/{self._rounds}  {row.virtual_time_s:,.1f} s{accuracy}"
         self._bar.update(self._task, description=text)
         for refusal in row.refused:
-            self._say(f"round {row.round}: left out '{refusal.device}': {refusal.reason}")
+            self.say(f"round {row.round}: left out '{refusal.device}': {refusal.reason}")
         if self._bar.disable:
-            self._say(f"{text}{self._left(row.round)}")
-
-    def replanned(self, round_index: int, text: str) -> None:
-        """Say so."""
-        self._say(f"before round {round_index + 1}: {text}")
+            self.say(f"{text}{self._left(row.round)}")
 
     def _left(self, finished: int) -> str:
         """Wall time left, if the rounds to come take as long as those played here."""
@@ -105,5 +101,6 @@ class ConsoleProgress(Progress):
         a_round_s = (time.monotonic() - self._began_s) / (finished - self._done)
         return f"  about {a_round_s * (self._rounds - finished):.0f} s left"
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         self._console.print(text, markup=False, highlight=False)

@@ -111,10 +111,11 @@ class Session:
         number = self._saved.plan + 1
         answer = planner.ask(number)
         if answer.plan is None:
-            self._progress.replanned(rounds, f"kept plan {number - 1}: {answer.reason}")
-            return
-        self._adopt(answer.plan, number)
-        self._progress.replanned(rounds, f"adopted plan {number} (drift was {off or 0:.2f})")
+            what = f"kept plan {number - 1}: {answer.reason}"
+        else:
+            self._adopt(answer.plan, number)
+            what = f"adopted plan {number} (drift was {off or 0:.2f})"
+        self._progress.say(f"before round {rounds + 1}: {what}")
 
     def _adopt(self, plan: Plan, number: int) -> None:
         """Go on under another plan, with the adapter carried over to its ranks."""
