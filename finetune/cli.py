@@ -47,7 +47,7 @@ DEFAULT = RunOptions()
 @click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True)
 @click.option(
     "--schedule",
-    type=click.Choice(["constant", "linear"]),
+    type=click.Choice(["constant", "linear", "cosine"]),
     default=DEFAULT.schedule,
     show_default=True,
     help="Learning rate over the rounds.",
@@ -59,7 +59,40 @@ DEFAULT = RunOptions()
     show_default=True,
     help="Largest gradient norm; 0 does not clip.",
 )
+@click.option(
+    "--warmup-rounds",
+    type=int,
+    default=DEFAULT.warmup_rounds,
+    show_default=True,
+    help="Rounds over which the learning rate rises.",
+)
 @click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
+@click.option(
+    "--local-epochs",
+    type=int,
+    help="Passes a round over a device's data, instead of the plan's local steps; the clock "
+    "charges compute in proportion.",
+)
+@click.option(
+    "--frozen-dropout/--no-frozen-dropout",
+    default=DEFAULT.frozen_dropout,
+    show_default=True,
+    help="Dropout in the layers a device does not adapt; never with a prefix cache.",
+)
+@click.option(
+    "--cache-memory-mb",
+    type=int,
+    default=DEFAULT.cache_memory_mb,
+    show_default=True,
+    help="Memory for the prefix caches of all simulated devices.",
+)
+@click.option(
+    "--cache-disk-mb",
+    type=int,
+    default=DEFAULT.cache_disk_mb,
+    show_default=True,
+    help="Disk in the run's folder for what does not fit into memory.",
+)
 @click.option(
     "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
 )

@@ -1,12 +1,20 @@
 """The devices of a plan one by one: which are asked in a round, and what it costs them."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from finetune.seeds import Stream, generator
-from solver.plan import InputError, Plan, PredictedDevice
+from solver.plan import Cache, InputError, Plan, PredictedDevice
 
-__all__ = ["Participant", "RoundCost", "devices_of", "participants", "round_cost", "sample"]
+__all__ = [
+    "Participant",
+    "RoundCost",
+    "devices_of",
+    "newcomers",
+    "participants",
+    "round_cost",
+    "sample",
+]
 
 
 class Participant(NamedTuple):
@@ -24,6 +32,8 @@ class Participant(NamedTuple):
         Training steps a round.
     predicted : PredictedDevice
         What the plan charges it for a round.
+    cache : {"off", "round", "always"}
+        What it does with the outputs of layers it does not adapt.
     """
 
     position: int
@@ -31,6 +41,7 @@ class Participant(NamedTuple):
     configuration: int
     local_steps: int
     predicted: PredictedDevice
+    cache: Cache = "off"
 
 
 class RoundCost(NamedTuple):
@@ -65,6 +76,7 @@ def participants(plan: Plan) -> list[Participant]:
                         device.configuration,
                         device.local_steps,
                         device.predicted,
+                        device.cache,
                     )
                 )
             index += 1
@@ -82,12 +94,32 @@ def sample(
     return [candidates[i] for i in sorted(chosen)]
 
 
-def round_cost(asked: Sequence[Participant]) -> RoundCost:
-    """Cost of a round: the slowest device's time, and what waiting for it means."""
-    time_s = max(p.predicted.time_s for p in asked)
+def newcomers(
+    candidates: Sequence[Participant], count: int, seed: int, round_index: int
+) -> set[str]:
+    """Names of the devices that `sample` asks in this round for the first time."""
+    before = {
+        device.name
+        for earlier in range(round_index)
+        for device in sample(candidates, count, seed, earlier)
+    }
+    return {p.name for p in sample(candidates, count, seed, round_index)} - before
+
+
+def round_cost(asked: Sequence[Participant], building: Set[str] = frozenset()) -> RoundCost:
+    """Cost of a round: the slowest device's time, and what waiting for it means.
+
+    Devices in `building` are in their first round: those that keep a cache for the whole run
+    fill it then.
+    """
+    own_s = [
+        p.predicted.time_s + (p.predicted.cache_build_s if p.name in building else 0.0)
+        for p in asked
+    ]
+    time_s = max(own_s)
     return RoundCost(
         time_s=time_s,
-        mean_wait_s=sum(time_s - p.predicted.time_s for p in asked) / len(asked),
+        mean_wait_s=sum(time_s - own for own in own_s) / len(asked),
         upload_bytes=sum(p.predicted.upload_bytes for p in asked),
         download_bytes=sum(p.predicted.download_bytes for p in asked),
     )

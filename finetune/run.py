@@ -17,6 +17,7 @@ from finetune.checkpoint import load_checkpoint, save_checkpoint
 from finetune.evaluate import Score
 from finetune.metrics import METRICS_FILE, RoundMetrics, append_metrics, decode_metrics
 from finetune.options import RunOptions
+from finetune.prefix_store import scratch_folder
 from finetune.progress import Progress
 from finetune.result import Summary, save_adapter, summarise
 from finetune.server import RoundResult
@@ -93,8 +94,8 @@ def run(
     job = _Job(plan_path, plan, sources, out, options, digest)
     _check_folder(out, resume=resume)
     load_checkpoint(job.checkpoint, digest)  # so that a wrong resume fails before loading
-    with deterministic(), progress:
-        federation = set_up(plan, sources, options, progress.answered)
+    with deterministic(), scratch_folder(out / "prefix-cache") as scratch, progress:
+        federation = set_up(plan, sources, options, progress.answered, scratch)
         _make_folder(job.checkpoint)
         try:
             return _play(job, federation, progress)

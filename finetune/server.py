@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 import torch
 
 from finetune.aggregate import Aggregation
-from finetune.devices import Participant, RoundCost, round_cost, sample
+from finetune.devices import Participant, RoundCost, newcomers, round_cost, sample
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
+from finetune.schedule import learning_rate
 from finetune.state import Shapes, State, cast
 from finetune.updates import Update, problem
 
@@ -110,7 +111,7 @@ class Server:
         accepted = [updates[name] for name in tasks if name in updates]
         return RoundResult(
             state=self._aggregation.join(state, accepted) if accepted else state,
-            cost=round_cost(asked),
+            cost=round_cost(asked, self._building(round_index)),
             train_loss=_mean_loss(accepted),
             devices=list(tasks),
             refused=[
@@ -127,17 +128,17 @@ class Server:
             return "was not asked in this round"
         return problem(answer.state, self._shapes[task.device.configuration], self._dtype)
 
+    def _building(self, round_index: int) -> set[str]:
+        """Devices that fill a cache in this round which they keep for the whole run."""
+        if not any(device.predicted.cache_build_s for device in self._candidates):
+            return set()
+        options = self._options
+        return newcomers(self._candidates, options.sample, options.seed, round_index)
+
     def _task(self, state: State, device: Participant, round_index: int) -> Task:
         handed = self._aggregation.hand_out(state, self._shapes[device.configuration])
         rate = learning_rate(self._options, round_index)
         return Task(device, round_index, rate, cast(handed, self._dtype))
-
-
-def learning_rate(options: RunOptions, round_index: int) -> float:
-    """Learning rate of a round: constant, or falling linearly to 0 after the last."""
-    if options.schedule == "linear":
-        return options.learning_rate * (1 - round_index / options.rounds)
-    return options.learning_rate
 
 
 def _update(task: Task, answer: Answer) -> Update:

@@ -11,11 +11,13 @@ from finetune.aggregate import aggregation_for
 from finetune.base import Base, load_base
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
+from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.options import RunOptions
 from finetune.partition import partition
+from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Server
 from finetune.state import Shapes, State, wire_dtype
@@ -46,9 +48,16 @@ class Federation(NamedTuple):
 
 
 def set_up(
-    plan: Plan, sources: Sources, options: RunOptions, on_answer: Callable[[], None]
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    on_answer: Callable[[], None],
+    scratch: Path | None = None,
 ) -> Federation:
-    """Load and check everything; raises `InputError` with the first thing that does not fit."""
+    """Load and check everything; raises `InputError` with the first thing that does not fit.
+
+    `scratch` is a folder for cached states that do not fit into memory.
+    """
     name, aggregation = aggregation_for(plan, options.aggregation)
     devices = participants(plan)
     _check_ranks(plan)
@@ -57,6 +66,8 @@ def set_up(
     batch_size = options.batch_size or plan.training.batch_size
     sizes = [examples for _, examples in devices_of(plan)]
     held = partition(dataset.train, sizes, options, minimum=batch_size)
+    if options.local_epochs:
+        devices = by_epochs(devices, held, batch_size, options.local_epochs)
     tokenise = load_tokeniser(sources.model, plan.training)
     base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
     replicas = {
@@ -72,9 +83,24 @@ def set_up(
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
+    settings = LocalSettings(
+        plan.training.optimizer,
+        options.learning_rate,
+        options.clip_norm,
+        options.frozen_dropout,
+    )
+    megabyte = 10**6
     engine = InProcessEngine(
-        replicas, tokenise(dataset.train), held, settings, batch_size, dtype, options.seed
+        replicas,
+        tokenise(dataset.train),
+        held,
+        settings,
+        batch_size,
+        dtype,
+        options.seed,
+        PrefixStore(
+            options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
+        ),
     )
     server = Server(engine, aggregation, devices, shapes, dtype, options, on_answer)
     return Federation(server, whole.state(), base, dataset, devices, name, evaluate)
