@@ -48,7 +48,8 @@ def train(
     optimizer = _optimizer(settings, parameters)
     replica.train_mode(frozen_dropout=settings.frozen_dropout and states is None)
     losses = []
-    for batch, below in zip(batches, states or itertools.repeat(None), strict=False):
+    known: Iterable[Tensor | None] = states or itertools.repeat(None)
+    for batch, below in zip(batches, known, strict=False):
         loss, _ = replica.forward(batch, below)
         assert loss is not None
         optimizer.zero_grad()

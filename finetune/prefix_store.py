@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -68,7 +69,8 @@ class PrefixStore:
         entry = entries.get(key)
         if entry is None or entry.path is None:
             return entry.tensor if entry else None
-        return load_file(entry.path)[STATES]
+        states: Tensor = load_file(entry.path)[STATES]
+        return states
 
     def put(self, owner: Owner, key: Key, states: Tensor) -> None:
         """Keep states if there is room, or room can be made of other devices' states."""
@@ -119,8 +121,9 @@ class PrefixStore:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             save_file({STATES: entry.tensor.contiguous()}, path)
-        except Exception:  # a full disk; safetensors has its own errors for it
-            path.unlink(missing_ok=True)
+        except (OSError, SafetensorError):  # such as a full disk
+            with contextlib.suppress(OSError):
+                path.unlink()
             return gone
         self._used["disk"] += entry.size
         return _Entry(entry.size, None, path)

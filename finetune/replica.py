@@ -52,7 +52,8 @@ class Replica:
     """
 
     def __init__(self, base: Base, plan: Plan, ranks: list[int], seed: int) -> None:
-        self._base = base
+        config: Any = base.model.config
+        self._vocabulary: int = config.vocab_size
         self._layers_path = f"{base.prefix}.{plan.model.layers_path}"
         #: Index of the first adapted layer; L where the head alone trains.
         self.first = next((i for i, rank in enumerate(ranks) if rank), len(ranks))
@@ -100,9 +101,8 @@ class Replica:
         """The layers below the first adapted one; there must be any."""
         body = self.model.get_base_model() if self._is_peft else self.model
         blocks = body.get_submodule(self._layers_path)
-        vocabulary = self._base.model.config.vocab_size
         with self._compute_type():
-            return Prefix(self.model, blocks, self.first, vocabulary)
+            return Prefix(self.model, blocks, self.first, self._vocabulary)
 
     def train_mode(self, *, frozen_dropout: bool) -> None:
         """Switch dropout on; below the first adapted layer only if so asked.

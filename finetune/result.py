@@ -103,8 +103,9 @@ def save_adapter(folder: Path, base: Base, plan: Plan, server: State) -> None:
     heads = {"modules_to_save": base.head_modules or None, "inference_mode": True}
     fields = lora_config(plan, whole) | heads
     write_bytes(folder / "adapter_config.json", json_bytes(fields))
+    tensors = {**server, **base.made_up}
     write_bytes(
-        folder / "adapter_model.safetensors", save_tensors(server, metadata={"format": "pt"})
+        folder / "adapter_model.safetensors", save_tensors(tensors, metadata={"format": "pt"})
     )
 
 

@@ -130,7 +130,8 @@ def draw(groups: npt.NDArray[np.int64], steps: int, rng: np.random.Generator) ->
     """Draw the batches of `steps` steps, in shuffled passes, end to end."""
     passes = -(-steps // len(groups))
     order = np.concatenate([rng.permutation(len(groups)) for _ in range(passes)])
-    return groups[order[:steps]]
+    drawn: Indices = groups[order[:steps]]
+    return drawn
 
 
 def local_batches(

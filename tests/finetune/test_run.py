@@ -19,7 +19,8 @@ from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.server import Answer, Task, learning_rate
+from finetune.schedule import learning_rate
+from finetune.server import Answer, Task
 from finetune.setup import Sources, deterministic, set_up
 from finetune.state import state_bytes
 from solver.plan import InputError, Plan, read_plan
@@ -411,15 +412,47 @@ def test_folders_without_model_or_weights_are_refused(
 
 def test_a_base_with_weights_missing_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
-    partial = tmp_path / "partial"
-    partial.mkdir()
-    for file in given.model.iterdir():
-        (partial / file.name).write_bytes(file.read_bytes())
-    weights = load_file(partial / "model.safetensors")
-    del weights["pooler.dense.weight"]
-    save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lack bert.pooler.dense.weight \(1 in all\)"):
-        execute(given._replace(model=partial), tmp_path / "run")
+    for lost in ("encoder.layer.1.output.dense.weight", "embeddings.LayerNorm.bias"):
+        partial = without(given.model, tmp_path / lost, lost)
+        with pytest.raises(InputError, match=rf"lack bert.{lost} \(1 in all\)"):
+            execute(given._replace(model=partial), tmp_path / "run")
+
+
+def without(model: Path, folder: Path, *lost: str) -> Path:
+    """Copy a model folder without some weights."""
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if name not in lost}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_base_without_a_pooler_gets_one_that_is_named_and_saved(
+    inputs: MakeInputs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = inputs()
+    pooler = ("pooler.dense.weight", "pooler.dense.bias")
+    given = given._replace(model=without(given.model, tmp_path / "partial", *pooler))
+    options = RunOptions(rounds=1, sample=2)
+    for name in ("a", "b"):
+        execute(given, tmp_path / name, options)
+    assert "bert.pooler.dense.bias, bert.pooler.dense.weight; they start" in caplog.text
+    saved = load_file(tmp_path / "a" / ADAPTER)
+    assert {f"base_model.model.bert.{name}" for name in pooler} < saved.keys()
+    assert (tmp_path / "a" / ADAPTER).read_bytes() == (tmp_path / "b" / ADAPTER).read_bytes()
+
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    federation = set_up(plan, sources, options, lambda: None)
+    whole = Replica(federation.base, plan, plan.ranks, seed=99)
+    whole.load(saved)
+    whole.model.eval()
+    torch.manual_seed(123)
+    plain = AutoModelForSequenceClassification.from_pretrained(given.model).eval()
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "a/adapter").eval()
+    batch = {"input_ids": torch.tensor([[2, 5, 7]]), "attention_mask": torch.ones(1, 3)}
+    assert torch.equal(loaded(**batch).logits, whole.forward(batch)[1])
 
 
 def test_deterministic_restores_torch() -> None:
@@ -436,6 +469,13 @@ def test_learning_rate_schedules() -> None:
     rates = [learning_rate(linear, i) for i in range(4)]
     assert rates == [1.0, 0.75, 0.5, 0.25]
     assert learning_rate(RunOptions(learning_rate=1.0), 7) == 1.0
+    cosine = RunOptions(rounds=7, learning_rate=1.0, schedule="cosine", warmup_rounds=3)
+    rates = [learning_rate(cosine, i) for i in range(7)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
+    with pytest.raises(
+        InputError, match="--warmup-rounds is 7; expected 0 or more and at most 6"
+    ):
+        RunOptions(rounds=7, warmup_rounds=7)
 
 
 def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
