@@ -23,7 +23,10 @@ DEFAULT = RunOptions()
 @click.argument("plan", type=PATH)
 @click.option("--model", type=PATH, required=True, help="Folder of the model planned for.")
 @click.option(
-    "--data", type=PATH, required=True, help="Examples: CSV, TSV, JSON lines or Parquet."
+    "--data",
+    type=PATH,
+    required=True,
+    help="Examples: CSV, TSV, JSON lines, Parquet or a datasets folder.",
 )
 @click.option("-o", "--out", type=PATH, required=True, help="Folder of the run.")
 @click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)
@@ -159,6 +162,11 @@ def _show(summary: "Summary", out: Path) -> None:
     rows = {
         "rounds": f"{summary.rounds} (ended by {summary.stopped})",
         "test accuracy": f"{100 * summary.final_accuracy:.1f} % on {summary.test_examples}",
+        **(
+            {"test perplexity": f"{summary.final_perplexity:.2f}"}
+            if summary.final_perplexity is not None
+            else {}
+        ),
         "best": f"{100 * summary.best_accuracy:.1f} %",
         "virtual time": f"{summary.virtual_time_s:.1f} s",
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",

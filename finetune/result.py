@@ -28,6 +28,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         Why it ended: ``rounds``, ``target accuracy`` or ``time limit``.
     final_accuracy, final_loss, best_accuracy : float
         On the test examples: of the saved adapter, and the best of any round.
+    final_perplexity : float or None
+        Of the saved adapter on the test texts; None for classification.
     virtual_time_s, mean_wait_s : float
         Virtual clock at the end; mean over the rounds of the mean wait.
     upload_bytes, download_bytes : float
@@ -58,6 +60,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     labels: list[str]
     devices: int
     refused: int
+    final_perplexity: float | None = None
 
 
 def summarise(
@@ -89,6 +92,7 @@ def summarise(
         labels=federation.dataset.label_names,
         devices=len(federation.devices),
         refused=sum(len(r.refused) for r in rows),
+        final_perplexity=final.perplexity if plan.training.task == "causal-lm" else None,
     )
 
 

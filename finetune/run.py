@@ -133,7 +133,7 @@ def _finish(
     )
     save_adapter(job.out / "adapter", federation.base, job.plan, state)
     sources = job.sources
-    inputs = [job.plan_path, sources.data, *([sources.test] if sources.test else [])]
+    inputs = [job.plan_path, *sources.data_files]
     origin = provenance(seed=job.options.seed, options=job.options.as_text(), inputs=inputs)
     summary = summarise(job.plan, federation, rows, final, reason, origin)
     write(job.out / "summary.json", summary)
@@ -182,7 +182,7 @@ def _digest(plan_path: Path, sources: Sources, options: RunOptions) -> str:
     """Digest of all that the rounds played depend on, but for the weights of the base."""
     digest = hashlib.sha256(msgspec.json.encode(options.fixed()))
     config = sources.model / "config.json"
-    for path in (plan_path, sources.data, sources.test, config if config.exists() else None):
+    for path in (plan_path, *sources.data_files, config if config.exists() else None):
         digest.update(hashlib.sha256(read_bytes(path) if path else b"").digest())
     return digest.hexdigest()
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from finetune.aggregate import aggregation_for
+from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
@@ -33,6 +34,11 @@ class Sources(NamedTuple):
     model: Path
     data: Path
     test: Path | None = None
+
+    @property
+    def data_files(self) -> list[Path]:
+        """Files that hold the data, then those of the test data."""
+        return [file for path in (self.data, self.test) if path for file in data_files(path)]
 
 
 class Federation(NamedTuple):

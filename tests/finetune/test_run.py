@@ -1,6 +1,7 @@
 """Whole runs: what they write, that they repeat, resume, refuse and stop."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import torch
 from msgspec.structs import replace
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
+from finetune.data import load_dataset, read_table
 from finetune.in_process import InProcessEngine
 from finetune.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
+from finetune.partition import partition
 from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
@@ -26,6 +33,7 @@ from finetune.state import state_bytes
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Family, Inputs, make_plan, save_model
+from tests.finetune.test_data import save_to_disk
 
 OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
 CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
@@ -485,3 +493,72 @@ def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
     losses = read_metrics(tmp_path / "run")["train_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
     assert summary.final_accuracy > 0.8
+
+
+def test_a_causal_model_learns_and_reports_its_perplexity(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs(make_plan("gpt2", task="causal-lm"), "gpt2")
+    options = RunOptions(rounds=10, sample=5, learning_rate=3e-2, partition="iid", max_test=24)
+    summary = execute(given, tmp_path / "run", options)
+    frame = read_metrics(tmp_path / "run")
+    assert summary.final_perplexity == pytest.approx(math.exp(frame["test_loss"].iloc[-1]))
+    assert frame["test_loss"].iloc[-1] < frame["test_loss"].iloc[0] - 0.01
+    assert summary.labels == []
+
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    federation = set_up(plan, sources, options, lambda: None)
+    texts = federation.dataset.test.texts
+    tokenizer = AutoTokenizer.from_pretrained(given.model)
+    plain = AutoModelForCausalLM.from_pretrained(given.model).eval()
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "run/adapter").eval()
+    total, count = 0.0, 0
+    for text in texts:  # alone, hence without padding
+        ids = torch.tensor([tokenizer(text, truncation=True, max_length=16)["input_ids"]])
+        with torch.no_grad():
+            loss = loaded(input_ids=ids, labels=ids).loss.item()
+        total += loss * (ids.shape[1] - 1)
+        count += ids.shape[1] - 1
+    assert summary.final_loss == pytest.approx(total / count, rel=1e-4)
+
+
+def test_local_epochs_replace_the_planned_steps_and_are_charged(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    options = replace(OPTIONS, local_epochs=2)
+    federation = set_up(plan, sources, options, lambda: None)
+    data = load_dataset(given.data, None, plan.training, options)
+    parts = partition(data.train, [20] * 6, options, minimum=4)
+    planned = {d.name: d.predicted for d in plan.devices if d.predicted}
+    for device in federation.devices:
+        before = planned[device.name]
+        assert device.local_steps == 2 * math.ceil(len(parts[device.position]) / 4)
+        per_step_s = before.compute_s / 3
+        assert device.predicted.compute_s == pytest.approx(per_step_s * device.local_steps)
+        assert device.predicted.time_s == pytest.approx(2.0 + device.predicted.compute_s)
+    devices = [replace(device, cache="round") for device in plan.devices]
+    with pytest.raises(InputError, match="'device-0' fills its cache each round"):
+        set_up(replace(plan, devices=devices), sources, options, lambda: None)
+
+
+def test_a_datasets_folder_runs_resumes_and_is_told_apart(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    table = read_table(given.data)
+    save_to_disk(table, tmp_path / "data")
+    folder = given._replace(data=tmp_path / "data")
+    options = RunOptions(rounds=1, sample=2)
+    execute(folder, tmp_path / "folder", options)
+    execute(given, tmp_path / "table", options)
+    execute(folder, tmp_path / "folder", options, resume=True)
+    assert (tmp_path / "folder" / ADAPTER).read_bytes() == (
+        tmp_path / "table" / ADAPTER
+    ).read_bytes()
+    save_to_disk(table[::-1], tmp_path / "other")
+    with pytest.raises(InputError, match="another plan, data or options"):
+        execute(
+            given._replace(data=tmp_path / "other"), tmp_path / "folder", options, resume=True
+        )
