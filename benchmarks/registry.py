@@ -27,6 +27,8 @@ NAMES = (
     "derive",
     "time-to-accuracy",
     "utility-truth",
+    "prefix-cache",
+    "local-step",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 
