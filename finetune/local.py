@@ -48,7 +48,7 @@ def train(
     optimizer = _optimizer(settings, parameters)
     replica.train_mode(frozen_dropout=settings.frozen_dropout and states is None)
     losses = []
-    known: Iterable[Tensor | None] = states or itertools.repeat(None)
+    known: Iterable[Tensor | None] = itertools.repeat(None) if states is None else states
     for batch, below in zip(batches, known, strict=False):
         loss, _ = replica.forward(batch, below)
         assert loss is not None

@@ -23,13 +23,13 @@ TARGET_RATIO, TARGET_GROWTH_PERCENT = 1.03, 1.0
 PROTOCOL = f"""
 The pretrained 6-layer all-MiniLM-L6-v2, movie reviews, batches of {BATCH} of at most {TOKENS}
 tokens, rank {RANK} on query and value, AdamW, fp32, one thread. Time: CPU seconds of {STEPS}
-local steps, by the engine (`finetune.local.train` in deterministic mode, loading the adapters into
-the shared model and copying them out included) and by a bare loop of PyTorch and PEFT on a
+local steps, by the engine (`finetune.local.train` in deterministic mode, loading the adapters
+into the shared model and copying them out included) and by a bare loop of PyTorch and PEFT on a
 model of its own, from the same adapters, on the same batches, under the same seed. They run in
 turn, each first in every other repetition, after one of each that does not count; ratios are
 per repetition. Each repetition checks that the mean losses are the same bits. Memory: peak
-resident set of a process that plays {ROUNDS} rounds of {SAMPLE} devices, from fleets of {COUNTS[0]},
-{COUNTS[1]} and {COUNTS[2]} devices at full depth on the same data, one process each.
+resident set of a process that plays {ROUNDS} rounds of {SAMPLE} devices, from fleets of
+{COUNTS[0]}, {COUNTS[1]} and {COUNTS[2]} devices at full depth on the same data, one process each.
 """
 
 
