@@ -29,7 +29,8 @@ model of its own, from the same adapters, on the same batches, under the same se
 turn, each first in every other repetition, after one of each that does not count; ratios are
 per repetition. Each repetition checks that the mean losses are the same bits. Memory: peak
 resident set of a process that plays {ROUNDS} rounds of {SAMPLE} devices, from fleets of
-{COUNTS[0]}, {COUNTS[1]} and {COUNTS[2]} devices at full depth on the same data, one process each.
+{COUNTS[0]}, {COUNTS[1]} and {COUNTS[2]} devices at full depth on the same data, one process
+each.
 """
 
 

@@ -13,12 +13,13 @@ from benchmarks.result import Figure, figure
 if TYPE_CHECKING:
     from finetune.in_process import InProcessEngine
     from finetune.server import Answer, Task
+    from solver.plan import Cache
 
 LAYERS, DEPTHS, QUICK_DEPTHS = 6, (1, 2, 3), (2,)
 EXAMPLES, BATCH, EPOCHS, TOKENS, RANK = 64, 16, 3, 64, 8
 TARGET_DEPTH, TARGET = 2, 2.0
 # Name, cache, dropout below the first adapted layer, round.
-WAYS = (
+WAYS: "tuple[tuple[str, Cache, bool, int], ...]" = (
     ("plain", "off", True, 0),
     ("no frozen dropout", "off", False, 0),
     ("round", "round", True, 0),

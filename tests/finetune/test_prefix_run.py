@@ -154,8 +154,9 @@ def test_a_store_makes_room_by_whole_devices_and_keeps_its_budgets(tmp_path: Pat
     assert torch.equal(on_disk, STATES)
     assert in_memory is not None
     assert torch.equal(in_memory, STATES - 2)
-    for device in range(4):
-        store.drop((device, 1))
+    store.drop((3, 1))
+    assert (store.memory_bytes, store.disk_bytes) == (0, 2 * size)
+    store.clear()
     assert (store.memory_bytes, store.disk_bytes) == (0, 0)
     assert list((tmp_path / "cache").iterdir()) == []
 
