@@ -83,7 +83,7 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
             raise InputError(f"{folder}: cannot be loaded ({reason})") from None
     model.requires_grad_(False)
     lost = [n for n in loading["missing_keys"] if n.startswith(f"{model.base_model_prefix}.")]
-    made_up = _made_up(plan, folder, model, sorted(lost))
+    made_up = _made_up(folder, model, sorted(lost))
     base = Base(model, _head_modules(plan, model), DTYPES[training.dtype], made_up)
     _check_model(plan, base, folder)
     return base
@@ -149,16 +149,14 @@ def _quiet() -> Iterator[None]:
             hub.enable_progress_bar()
 
 
-def _made_up(plan: Plan, folder: Path, model: nn.Module, lost: list[str]) -> State:
+def _made_up(folder: Path, model: nn.Module, lost: list[str]) -> State:
     """Weights of the base that had to start from the seed: of a pooler, or none at all.
 
     Many a checkpoint comes without the projection that follows the last layer, as it was not
-    trained with one. Anything else that lacks is what the model knows: it is refused.
+    trained with one. Anything else that is missing is what the model knows: it is refused.
     """
-    layers = f"{model.base_model_prefix}.{plan.model.layers_path}."
     for name in lost:
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if name.startswith(layers) or not isinstance(owner, nn.Linear):
+        if "pooler" not in name.split("."):
             raise InputError(
                 f"{folder}: its weights lack {name} ({len(lost)} in all), which would stay "
                 "random; give a folder with all weights of the base model"
