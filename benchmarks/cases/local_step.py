@@ -30,7 +30,8 @@ turn, each first in every other repetition, after one of each that does not coun
 per repetition. Each repetition checks that the mean losses are the same bits. Memory: peak
 resident set of a process that plays {ROUNDS} rounds of {SAMPLE} devices, from fleets of
 {COUNTS[0]}, {COUNTS[1]} and {COUNTS[2]} devices at full depth on the same data, one process
-each.
+each; and, in steps of one text, where all devices are asked at once, whose updates the server
+holds until it joins them.
 """
 
 
@@ -43,12 +44,15 @@ def measure(job: Job) -> list[Figure]:
         arguments = {**where, "depth": depth, "seeds": job.seeds}
         spans = in_child(time_steps, arguments, timeout_s=3600, environment=ONE_THREAD)
         figures += _time_figures(depth, spans)
-    peaks = {}
-    for count in COUNTS:
-        job.say(f"memory with {count} devices")
-        arguments = {**where, "devices": count}
-        peaks[count] = in_child(weigh, arguments, timeout_s=3600, environment=ONE_THREAD)
-    return [*figures, *_memory_figures(peaks)]
+    for asked in (SAMPLE, None):
+        peaks = {}
+        for count in COUNTS:
+            job.say(f"memory with {count} devices, {asked or count} asked")
+            arguments = {**where, "devices": count, "asked": asked or count}
+            arguments["batch"] = BATCH if asked else 1
+            peaks[count] = in_child(weigh, arguments, timeout_s=3600, environment=ONE_THREAD)
+        figures += _memory_figures(peaks, asked)
+    return figures
 
 
 def time_steps(model: str, data: str, depth: int, seeds: int) -> dict[str, list[float]]:
@@ -138,7 +142,7 @@ def _bare_loop(
     return loop
 
 
-def weigh(model: str, data: str, devices: int) -> int:
+def weigh(model: str, data: str, devices: int, asked: int, batch: int) -> int:
     """Peak bytes of this process after some rounds."""
     from finetune.options import RunOptions
     from finetune.setup import Sources, deterministic, set_up
@@ -146,7 +150,7 @@ def weigh(model: str, data: str, devices: int) -> int:
 
     training = Training(batch_size=BATCH, sequence_length=TOKENS)
     plan = write_down(Path(model), training, [RANK] * LAYERS, devices=devices)
-    options = RunOptions(sample=SAMPLE, max_test=1)
+    options = RunOptions(sample=asked, max_test=1, batch_size=batch)
     with deterministic():
         sources = Sources(Path(model), Path(data))
         federation = set_up(plan, sources, options, lambda: None)
@@ -168,17 +172,19 @@ def _time_figures(depth: int, spans: dict[str, list[float]]) -> list[Figure]:
     return [*figures, ratio]
 
 
-def _memory_figures(peaks: dict[int, int]) -> list[Figure]:
+def _memory_figures(peaks: dict[int, int], asked: int | None) -> list[Figure]:
+    who = f"{asked} asked" if asked else "all asked"
     figures = [
-        figure("peak memory", [peak / 1e6], "MB", setting=f"{count} devices")
+        figure("peak memory", [peak / 1e6], "MB", setting=f"{count} devices, {who}")
         for count, peak in peaks.items()
     ]
     growth = 100 * (peaks[COUNTS[-1]] / peaks[COUNTS[0]] - 1)
     return [
         *figures,
         figure(
-            "growth of the peak", [growth], "%", target=TARGET_GROWTH_PERCENT,
-            setting=f"{COUNTS[0]} to {COUNTS[-1]} devices",
+            "growth of the peak", [growth], "%",
+            setting=f"{COUNTS[0]} to {COUNTS[-1]} devices, {who}",
+            target=TARGET_GROWTH_PERCENT if asked else None,
         ),
     ]  # fmt: skip
 
