@@ -28,6 +28,8 @@ NAMES = (
     "time-to-accuracy",
     "utility-truth",
     "replan",
+    "prefix-cache",
+    "local-step",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -23,7 +23,10 @@ DEFAULT = RunOptions()
 @click.argument("plan", type=PATH)
 @click.option("--model", type=PATH, required=True, help="Folder of the model planned for.")
 @click.option(
-    "--data", type=PATH, required=True, help="Examples: CSV, TSV, JSON lines or Parquet."
+    "--data",
+    type=PATH,
+    required=True,
+    help="Examples: CSV, TSV, JSON lines, Parquet or a datasets folder.",
 )
 @click.option("-o", "--out", type=PATH, required=True, help="Folder of the run.")
 @click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)
@@ -47,7 +50,7 @@ DEFAULT = RunOptions()
 @click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True)
 @click.option(
     "--schedule",
-    type=click.Choice(["constant", "linear"]),
+    type=click.Choice(["constant", "linear", "cosine"]),
     default=DEFAULT.schedule,
     show_default=True,
     help="Learning rate over the rounds.",
@@ -59,7 +62,40 @@ DEFAULT = RunOptions()
     show_default=True,
     help="Largest gradient norm; 0 does not clip.",
 )
+@click.option(
+    "--warmup-rounds",
+    type=int,
+    default=DEFAULT.warmup_rounds,
+    show_default=True,
+    help="Rounds over which the learning rate rises.",
+)
 @click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
+@click.option(
+    "--local-epochs",
+    type=int,
+    help="Passes a round over a device's data, instead of the plan's local steps; the clock "
+    "charges compute in proportion.",
+)
+@click.option(
+    "--frozen-dropout/--no-frozen-dropout",
+    default=DEFAULT.frozen_dropout,
+    show_default=True,
+    help="Dropout in the layers a device does not adapt; never with a prefix cache.",
+)
+@click.option(
+    "--cache-memory-mb",
+    type=int,
+    default=DEFAULT.cache_memory_mb,
+    show_default=True,
+    help="Memory for the prefix caches of all simulated devices.",
+)
+@click.option(
+    "--cache-disk-mb",
+    type=int,
+    default=DEFAULT.cache_disk_mb,
+    show_default=True,
+    help="Disk in the run's folder for what does not fit into memory.",
+)
 @click.option(
     "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
 )
@@ -159,6 +195,11 @@ def _show(summary: "Summary", out: Path) -> None:
     rows = {
         "rounds": f"{summary.rounds} (ended by {summary.stopped})",
         "test accuracy": f"{100 * summary.final_accuracy:.1f} % on {summary.test_examples}",
+        **(
+            {"test perplexity": f"{summary.final_perplexity:.2f}"}
+            if summary.final_perplexity is not None
+            else {}
+        ),
         "best": f"{100 * summary.best_accuracy:.1f} %",
         "virtual time": f"{summary.virtual_time_s:.1f} s",
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from finetune.arrow_folder import read_folder
 from finetune.options import RunOptions
 from finetune.seeds import Stream, generator
 from profiler.schema import Training
@@ -17,7 +18,7 @@ __all__ = ["Dataset", "Examples", "load_dataset", "read_table"]
 
 Indices = npt.NDArray[np.int64]
 
-FORMATS = ".csv, .tsv, .jsonl, .json (one object a line) or .parquet"
+FORMATS = ".csv, .tsv, .jsonl, .json (one object a line), .parquet or a datasets folder"
 
 
 class Examples(NamedTuple):
@@ -81,6 +82,8 @@ def load_dataset(
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table, every column as text; raises `InputError`."""
+    if path.is_dir():
+        return _as_text(read_folder(path))
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl", ".json", ".parquet"):
         raise InputError(f"{path}: ends in '{suffix}'; expected {FORMATS}")
@@ -90,8 +93,6 @@ def read_table(path: Path) -> pd.DataFrame:
         return _parse(path, suffix)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected a file {FORMATS}") from None
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: is no readable {suffix} table ({reason})") from None
@@ -105,6 +106,10 @@ def _parse(path: Path, suffix: str) -> pd.DataFrame:
     else:
         separator = "\t" if suffix == ".tsv" else ","
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    return _as_text(table)
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     missing = table.isna()
     return table.astype(str).mask(missing, "")
 

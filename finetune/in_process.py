@@ -6,19 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from finetune.devices import Participant
 from finetune.local import LocalSettings, train
+from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
 from finetune.server import Answer, Task
 from finetune.state import cast
-from finetune.tokens import Tokenised, local_batches
+from finetune.tokens import Batch, Tokenised, draw, group
 
 __all__ = ["InProcessEngine"]
+
+Indices = npt.NDArray[np.int64]
 
 
 class InProcessEngine:
     """Trains one device after another.
+
+    A device that keeps its prefix states for the whole run has one grouping of its examples
+    into batches for the whole run, whose order alone changes: the states belong to a batch,
+    as what a padded batch gives differs in the last bits with what else is in it. All others
+    group anew each round.
 
     Parameters
     ----------
@@ -36,17 +46,20 @@ class InProcessEngine:
         Type on the wire.
     seed : int
         Seed of batches and dropout.
+    store : PrefixStore, optional
+        Where states are kept; without it they are computed anew in every step.
     """
 
     def __init__(
         self,
         replicas: Mapping[int, Replica],
         data: Tokenised,
-        held: Sequence[npt.NDArray[np.int64]],
+        held: Sequence[Indices],
         settings: LocalSettings,
         batch_size: int,
         dtype: torch.dtype,
         seed: int,
+        store: PrefixStore | None = None,
     ) -> None:
         self._replicas = replicas
         self._data = data
@@ -55,6 +68,7 @@ class InProcessEngine:
         self._batch_size = batch_size
         self._dtype = dtype
         self._seed = seed
+        self._store = store or PrefixStore(0)
 
     def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
         """Train the tasks one by one."""
@@ -63,23 +77,41 @@ class InProcessEngine:
 
     def _train(self, task: Task) -> Answer:
         began_s = time.perf_counter()
-        device, where = task.device, (task.round_index, task.device.position)
-        held = self._held[device.position]
+        device = task.device
         replica = self._replicas[device.configuration]
         replica.load(task.state)
-        batches = local_batches(
-            self._data,
-            held,
-            device.local_steps,
-            self._batch_size,
-            generator(self._seed, Stream.BATCHES, *where),
-        )
+        drawn = self._draw(device, task.round_index)
+        batches = [self._data.batch(indices) for indices in drawn]
+        cached = device.cache != "off" and replica.first > 0
         loss = train(
             replica,
             batches,
             self._settings._replace(learning_rate=task.learning_rate),
-            torch_seed(self._seed, Stream.DROPOUT, *where),
+            torch_seed(self._seed, Stream.DROPOUT, task.round_index, device.position),
+            self._states(device, replica, drawn, batches) if cached else None,
         )
+        if device.cache == "round":
+            self._store.drop((device.position, replica.first))
         state = cast(replica.state(), self._dtype)
         turn_s = time.perf_counter() - began_s
-        return Answer(device.name, len(held), state, loss, turn_s)
+        return Answer(device.name, len(self._held[device.position]), state, loss, turn_s)
+
+    def _draw(self, device: Participant, round_index: int) -> Indices:
+        """Examples of each step, shape (steps, batch_size)."""
+        rng = generator(self._seed, Stream.BATCHES, round_index, device.position)
+        kept = generator(self._seed, Stream.GROUPS, device.position)
+        by = kept if device.cache == "always" else rng
+        groups = group(self._data, self._held[device.position], self._batch_size, by)
+        return draw(groups, device.local_steps, rng)
+
+    def _states(
+        self, device: Participant, replica: Replica, drawn: Indices, batches: Sequence[Batch]
+    ) -> Iterator[Tensor]:
+        """Prefix states of each step, from the store or computed now."""
+        owner = (device.position, replica.first)
+        for indices, batch in zip(drawn.tolist(), batches, strict=True):
+            states = self._store.get(owner, tuple(indices))
+            if states is None:
+                states = replica.prefix_states(batch)
+                self._store.put(owner, tuple(indices), states)
+            yield states

@@ -30,12 +30,23 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Concentration of the Dirichlet partition: the smaller, the less alike the devices.
     learning_rate : float
         Of the first round.
-    schedule : {"constant", "linear"}
-        ``linear`` falls to 0 over the rounds.
+    schedule : {"constant", "linear", "cosine"}
+        All but the first fall to 0 over the rounds; `finetune.schedule`.
+    warmup_rounds : int
+        Rounds over which the learning rate rises to its full height.
     clip_norm : float
         Largest norm of a step's gradient; 0 does not clip.
     batch_size : int, optional
         Examples a step; the plan's by default.
+    local_epochs : int, optional
+        Passes over a device's examples in a round, in place of the plan's local steps;
+        `finetune.epochs` says what the clock charges.
+    frozen_dropout : bool
+        Whether dropout is also on in the layers that a device does not adapt. With a prefix
+        cache it never is.
+    cache_memory_mb, cache_disk_mb : int
+        Most that cached states of all simulated devices take, in megabytes; what does not fit
+        is computed anew, to the same bits.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
     eval_every : int
@@ -67,9 +78,14 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     partition: str = "dirichlet"
     alpha: float = 10.0
     learning_rate: float = 2e-3
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_rounds: int = 0
     clip_norm: float = 0.0
     batch_size: int | None = None
+    local_epochs: int | None = None
+    frozen_dropout: bool = True
+    cache_memory_mb: int = 1024
+    cache_disk_mb: int = 4096
     aggregation: str | None = None
     eval_every: int = 1
     target_accuracy: float | None = None
@@ -84,17 +100,20 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replan_on_drift: float | None = None
 
     def __post_init__(self) -> None:
-        for name in (
+        counts = (
             "rounds",
             "sample",
             "eval_every",
             "batch_size",
+            "local_epochs",
             "max_test",
             "replan_every",
-        ):
+        )
+        for name in counts:
             self._check(name, low=1)
-        for name in ("seed", "clip_norm"):
+        for name in ("seed", "clip_norm", "cache_memory_mb", "cache_disk_mb"):
             self._check(name, low=0)
+        self._check("warmup_rounds", low=0, high=self.rounds - 1)
         positive = ("alpha", "learning_rate", "time_limit_s", "deadline_s", "replan_on_drift")
         for name in positive:
             self._check(name, low=0, open_low=True)
@@ -119,6 +138,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
         free = {"target_accuracy", "time_limit_s", "eval_every"}
+        free |= {"cache_memory_mb", "cache_disk_mb"}
         if self.schedule == "constant":
             free.add("rounds")
         return {k: v for k, v in structs.asdict(self).items() if k not in free}

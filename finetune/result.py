@@ -28,6 +28,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         Why it ended: ``rounds``, ``target accuracy`` or ``time limit``.
     final_accuracy, final_loss, best_accuracy : float
         On the test examples: of the saved adapter, and the best of any round.
+    final_perplexity : float or None
+        Of the saved adapter on the test texts; None for classification.
     virtual_time_s, mean_wait_s : float
         Virtual clock at the end; mean over the rounds of the mean wait.
     upload_bytes, download_bytes : float
@@ -61,6 +63,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     devices: int
     refused: int
     plans: int = 0
+    final_perplexity: float | None = None
 
 
 def summarise(
@@ -93,6 +96,7 @@ def summarise(
         devices=len(federation.devices),
         refused=sum(len(r.refused) for r in rows),
         plans=rows[-1].plan,
+        final_perplexity=final.perplexity if plan.training.task == "causal-lm" else None,
     )
 
 
@@ -107,8 +111,9 @@ def save_adapter(folder: Path, base: Base, plan: Plan, server: State) -> None:
     heads = {"modules_to_save": base.head_modules or None, "inference_mode": True}
     fields = lora_config(plan, whole) | heads
     write_bytes(folder / "adapter_config.json", json_bytes(fields))
+    tensors = {**server, **base.made_up}
     write_bytes(
-        folder / "adapter_model.safetensors", save_tensors(server, metadata={"format": "pt"})
+        folder / "adapter_model.safetensors", save_tensors(tensors, metadata={"format": "pt"})
     )
 
 

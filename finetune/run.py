@@ -20,6 +20,7 @@ import msgspec
 from finetune.checkpoint import load_checkpoint, locked, sweep
 from finetune.folder import check_folder
 from finetune.options import RunOptions
+from finetune.prefix_store import scratch_folder
 from finetune.progress import Progress
 from finetune.result import Summary, save_adapter
 from finetune.session import Job, Session, plan_in_force
@@ -88,12 +89,16 @@ def run(
         stack.enter_context(progress)
         stack.enter_context(_terminable())
         caches = dict(saved.caches) if saved else None
-        federation = set_up(plan, sources, options, progress.answered, caches=caches)
+        scratch = out / "prefix-cache"
+        federation = set_up(
+            plan, sources, options, progress.answered, caches=caches, scratch=scratch
+        )
         if not begun:
             # Only now, so that a mistake leaves no folder behind.
             stack.enter_context(locked(job.checkpoint))
             _check_still_new(job)
         sweep(out, saved.rounds if saved else 0)
+        stack.enter_context(scratch_folder(scratch))
         session = Session(job, federation, plan, saved, progress)
         try:
             return session.play()
@@ -125,8 +130,7 @@ def _digest(plan_path: Path, sources: Sources, options: RunOptions) -> str:
     config = sources.model / "config.json"
     for path in (
         plan_path,
-        sources.data,
-        sources.test,
+        *sources.data_files,
         config if config.exists() else None,
         sources.fleet,
         sources.trace,

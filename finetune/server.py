@@ -17,6 +17,7 @@ from finetune.conditions import Moment
 from finetune.devices import Participant
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
+from finetune.schedule import learning_rate
 from finetune.state import Shapes, State, cast
 from finetune.updates import Update, problem
 
@@ -149,13 +150,6 @@ class Server:
         handed = self._aggregation.hand_out(state, self._shapes[device.configuration])
         rate = learning_rate(self._options, round_index)
         return Task(device, round_index, rate, cast(handed, self._dtype))
-
-
-def learning_rate(options: RunOptions, round_index: int) -> float:
-    """Learning rate of a round: constant, or falling linearly to 0 after the last."""
-    if options.schedule == "linear":
-        return options.learning_rate * (1 - round_index / options.rounds)
-    return options.learning_rate
 
 
 def _update(task: Task, answer: Answer) -> Update:

@@ -198,7 +198,7 @@ class Session:
         )
         save_adapter(job.out / "adapter", self.federation.base, self._plan, state)
         given = job.sources
-        inputs = [job.plan_path, given.data, given.test, given.fleet, given.trace]
+        inputs = [job.plan_path, *given.data_files, given.fleet, given.trace]
         origin = provenance(
             seed=job.options.seed,
             options=job.options.as_text(),

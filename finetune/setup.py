@@ -10,15 +10,18 @@ import numpy.typing as npt
 import torch
 
 from finetune.aggregate import aggregation_for
+from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
 from finetune.clock import Caches, clock_for
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
+from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.options import RunOptions
 from finetune.partition import partition
+from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Server
 from finetune.state import Shapes, State, wire_dtype
@@ -41,6 +44,11 @@ class Sources(NamedTuple):
     fleet: Path | None = None
     trace: Path | None = None
 
+    @property
+    def data_files(self) -> list[Path]:
+        """Files that hold the data, then those of the test data."""
+        return [file for path in (self.data, self.test) if path for file in data_files(path)]
+
 
 class Loaded(NamedTuple):
     """What stays when the plan changes."""
@@ -52,6 +60,7 @@ class Loaded(NamedTuple):
     base: Base
     fleet: Fleet | None
     trace: Trace | None
+    store: PrefixStore
 
 
 class Federation(NamedTuple):
@@ -74,6 +83,7 @@ def set_up(
     on_answer: Callable[[], None],
     loaded: Loaded | None = None,
     caches: Caches | None = None,
+    scratch: Path | None = None,
 ) -> Federation:
     """Load and check everything; raises `InputError` with the first thing that does not fit.
 
@@ -87,13 +97,17 @@ def set_up(
         Of a federation under another plan of the same devices.
     caches : Caches, optional
         Caches that devices have filled already.
+    scratch : Path, optional
+        Folder for cached states that do not fit into memory.
     """
     name, aggregation = aggregation_for(plan, options.aggregation)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
     batch_size = options.batch_size or plan.training.batch_size
-    loaded = loaded or _load(plan, sources, options, batch_size)
+    loaded = loaded or _load(plan, sources, options, batch_size, scratch)
+    if options.local_epochs:
+        devices = by_epochs(devices, loaded.held, batch_size, options.local_epochs)
     clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
     base = loaded.base
     replicas = {
@@ -109,16 +123,34 @@ def set_up(
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
+    settings = LocalSettings(
+        plan.training.optimizer,
+        options.learning_rate,
+        options.clip_norm,
+        options.frozen_dropout,
+    )
     engine = InProcessEngine(
-        replicas, loaded.train, loaded.held, settings, batch_size, dtype, options.seed
+        replicas,
+        loaded.train,
+        loaded.held,
+        settings,
+        batch_size,
+        dtype,
+        options.seed,
+        loaded.store,
     )
     server = Server(engine, aggregation, devices, shapes, dtype, options, clock, on_answer)
     start, dataset = whole.state(), loaded.dataset
     return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
 
 
-def _load(plan: Plan, sources: Sources, options: RunOptions, batch_size: int) -> Loaded:
+def _load(
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    batch_size: int,
+    scratch: Path | None,
+) -> Loaded:
     """Read fleet, data and model; raises `InputError`."""
     fleet = read_fleet(sources.fleet) if sources.fleet else None
     trace = read_trace(sources.trace) if sources.trace else None
@@ -129,7 +161,11 @@ def _load(plan: Plan, sources: Sources, options: RunOptions, batch_size: int) ->
     tokenise = load_tokeniser(sources.model, plan.training)
     base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
     train, test = tokenise(dataset.train), tokenise(dataset.test)
-    return Loaded(dataset, train, test, held, base, fleet, trace)
+    megabyte = 10**6
+    store = PrefixStore(
+        options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
+    )
+    return Loaded(dataset, train, test, held, base, fleet, trace, store)
 
 
 @contextlib.contextmanager
