@@ -61,7 +61,23 @@ DEFAULT = RunOptions()
 )
 @click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
 @click.option(
-    "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
+    "--aggregation",
+    help="layerwise, hetlora, flexlora, hlora, flora, rbla, ffa or fedex.  [default: what "
+    "fits the plan]",
+)
+@click.option(
+    "--clip-update-norm",
+    type=float,
+    default=DEFAULT.clip_update_norm,
+    show_default=True,
+    help="Largest norm of a device's change in a round, cut by the server; 0 does not cut.",
+)
+@click.option(
+    "--aggregation-trim",
+    type=float,
+    default=DEFAULT.aggregation_trim,
+    show_default=True,
+    help="Trimmed mean: share of the largest and of the smallest values to drop.",
 )
 @click.option(
     "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."

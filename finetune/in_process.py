@@ -6,12 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from finetune.base_delta import BaseDelta
+from finetune.codec import pack
 from finetune.local import LocalSettings, train
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
 from finetune.server import Answer, Task
 from finetune.state import cast
 from finetune.tokens import Tokenised, local_batches
+from solver.plan import Codec
 
 __all__ = ["InProcessEngine"]
 
@@ -35,6 +38,12 @@ class InProcessEngine:
         Type on the wire.
     seed : int
         Seed of batches and dropout.
+    delta : BaseDelta
+        Changes the shared base where the aggregation asks for it.
+    codec : {"none", "float16", "int8"}
+        How uploads are compressed.
+    carry_over : bool
+        Whether devices add what an upload lost to their next one.
     """
 
     def __init__(
@@ -46,6 +55,10 @@ class InProcessEngine:
         batch_size: int,
         dtype: torch.dtype,
         seed: int,
+        delta: BaseDelta,
+        codec: Codec = "none",
+        *,
+        carry_over: bool = True,
     ) -> None:
         self._replicas = replicas
         self._data = data
@@ -54,6 +67,9 @@ class InProcessEngine:
         self._batch_size = batch_size
         self._dtype = dtype
         self._seed = seed
+        self._delta = delta
+        self._codec = codec
+        self._carry_over = carry_over
 
     def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
         """Train the tasks one by one."""
@@ -64,6 +80,7 @@ class InProcessEngine:
         device, where = task.device, (task.round_index, task.device.position)
         held = self._held[device.position]
         replica = self._replicas[device.configuration]
+        self._delta.apply(task.base)
         replica.load(task.state)
         batches = local_batches(
             self._data,
@@ -78,4 +95,9 @@ class InProcessEngine:
             self._settings._replace(learning_rate=task.learning_rate),
             torch_seed(self._seed, Stream.DROPOUT, *where),
         )
-        return Answer(device.name, len(held), cast(replica.state(), self._dtype), loss)
+        answer = Answer(device.name, task.name, len(held), {}, loss)
+        if self._codec == "none":
+            return answer._replace(state=cast(replica.state(), self._dtype))
+        kept = task.kept if self._carry_over else None
+        upload = pack(replica.state(), task.state, self._codec, self._dtype, kept)
+        return answer._replace(state=upload.data, kept=upload.residual)

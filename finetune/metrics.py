@@ -23,10 +23,11 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """An update that was left out of its round."""
+    """An update that was left out of its round; `kind` is the reason in a word."""
 
     device: str
     reason: str
+    kind: str = ""
 
 
 class RoundMetrics(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,9 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
         Devices asked.
     refused : list of Refusal
         Updates left out.
+    aggregation_error : float or None
+        Relative distance of the server's product to the devices' averaged product
+        (`finetune.aggregate.error`); None if no update was accepted.
     """
 
     round: int
@@ -63,6 +67,7 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
     test_loss: float | None
     devices: list[str]
     refused: list[Refusal]
+    aggregation_error: float | None = None
 
 
 def append_metrics(path: Path, row: RoundMetrics, kept_bytes: int) -> int:
@@ -109,7 +114,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     file = path / METRICS_FILE if path.is_dir() else path
     rows = decode_metrics(read_bytes(file), str(file))
     frame = pd.DataFrame(msgspec.to_builtins(rows), columns=RoundMetrics.__struct_fields__)
-    numbers = ["train_loss", "test_accuracy", "test_loss"]
+    numbers = ["train_loss", "test_accuracy", "test_loss", "aggregation_error"]
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 

@@ -37,6 +37,10 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Examples a step; the plan's by default.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
+    clip_update_norm : float
+        Largest norm of what a device changes in a round, cut by the server; 0 does not cut.
+    aggregation_trim : float
+        Share of the largest and of the smallest values that a mean drops, below 0.5.
     eval_every : int
         Rounds between two evaluations; the last round is always evaluated.
     target_accuracy : float, optional
@@ -61,6 +65,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip_norm: float = 0.0
     batch_size: int | None = None
     aggregation: str | None = None
+    clip_update_norm: float = 0.0
+    aggregation_trim: float = 0.0
     eval_every: int = 1
     target_accuracy: float | None = None
     time_limit_s: float | None = None
@@ -72,12 +78,17 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in ("rounds", "sample", "eval_every", "batch_size", "max_test"):
             self._check(name, low=1)
-        for name in ("seed", "clip_norm"):
+        for name in ("seed", "clip_norm", "clip_update_norm", "aggregation_trim"):
             self._check(name, low=0)
         for name in ("alpha", "learning_rate", "time_limit_s"):
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
+        if self.aggregation_trim >= 0.5:
+            raise InputError(
+                f"--aggregation-trim is {self.aggregation_trim}; expected below 0.5, to leave "
+                "something to average"
+            )
         if self.test_fraction == 1:
             raise InputError("--test-fraction is 1; expected below 1, to leave training data")
         if self.partition not in ("dirichlet", "iid") and not self.natural_column:

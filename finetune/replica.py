@@ -10,7 +10,7 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 import peft
@@ -76,7 +76,7 @@ class Replica:
 
     @property
     def shapes(self) -> Shapes:
-        """Shape of every tensor that trains."""
+        """Shape of every tensor that is loaded."""
         return shapes_of(self.parameters)
 
     def load(self, state: State) -> None:
@@ -85,9 +85,14 @@ class Replica:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
 
+    def freeze_except(self, trains: Callable[[str], bool]) -> None:
+        """Train only what `trains` says of the names (FFA-LoRA); the rest is still loaded."""
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(trains(name))
+
     def state(self) -> State:
         """Copy of what trains."""
-        return {name: p.detach().clone() for name, p in self.parameters.items()}
+        return {n: p.detach().clone() for n, p in self.parameters.items() if p.requires_grad}
 
     def forward(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
         """Loss (None without labels) and logits of a batch, in the plan's compute type."""

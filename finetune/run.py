@@ -159,6 +159,7 @@ def _row(
         test_loss=None,
         devices=result.devices,
         refused=result.refused,
+        aggregation_error=result.aggregation_error,
     )
     if row.round % options.eval_every and _stop_reason([*rows, row], options) is None:
         return row

@@ -3,6 +3,9 @@
 An engine is asked to train tasks and answers with updates; the server samples devices, hands
 each the adapters of its shape, checks what comes back and joins it. The in-process engine is
 `finetune.in_process`; one that sends tasks over a network fits in the same place.
+
+What a device answers is believed in nothing: a bad answer is refused, named and counted, and
+the round goes on without it (`finetune.updates`, `finetune.codec`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,32 +13,84 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from finetune.aggregate import Aggregation
+from finetune.aggregate import Aggregation, aggregation_error
+from finetune.codec import PayloadError, unpack
 from finetune.devices import Participant, RoundCost, round_cost, sample
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
-from finetune.state import Shapes, State, cast
-from finetune.updates import Update, problem
+from finetune.state import (
+    DELTA,
+    KEPT_BY,
+    Shapes,
+    State,
+    adapter_of,
+    cast,
+    deltas_of,
+    lora_modules,
+)
+from finetune.traffic import Traffic, charged
+from finetune.updates import Update, check_norms, check_report, check_state, clip
+from solver.plan import Codec
 
 __all__ = ["Answer", "Engine", "RoundResult", "Server", "Task"]
 
 
 class Task(NamedTuple):
-    """What a device is asked to do in a round; `state` is in the wire's type."""
+    """What a device is asked to do in a round.
+
+    Parameters
+    ----------
+    device : Participant
+        Who, in which configuration and for how many steps.
+    round_index : int
+        From 0.
+    learning_rate : float
+    state : State
+        What it starts from, in the wire's type. Devices of one configuration share these
+        tensors: read only.
+    base : State
+        What was added to the base's weights (out, in), by module; mostly empty.
+    kept : State
+        What this device kept of its last compressed upload. Only a simulated device is told:
+        a real one keeps it itself.
+    name : str
+        Names round and device; an answer must repeat it, so that an old one is known.
+    """
 
     device: Participant
     round_index: int
     learning_rate: float
     state: State
+    base: State = {}
+    kept: State = {}
+    name: str = ""
 
 
 class Answer(NamedTuple):
-    """What a device sends back; `state` is in the wire's type."""
+    """What a device sends back; nothing of it is trusted.
+
+    Parameters
+    ----------
+    device : str
+        Who says so.
+    task : str
+        The task it answers.
+    examples : int
+        Training examples it holds.
+    state : State or bytes
+        What it trained, in the wire's type; or as `finetune.codec.pack` makes it.
+    train_loss : float
+        Mean loss of its steps.
+    kept : State
+        What a simulated device keeps of a compressed upload; empty for a real one.
+    """
 
     device: str
+    task: str
     examples: int
-    state: State
+    state: State | bytes
     train_loss: float
+    kept: State = {}
 
 
 class Engine(Protocol):
@@ -46,13 +101,14 @@ class Engine(Protocol):
 
 
 class RoundResult(NamedTuple):
-    """A round played."""
+    """A round played; `aggregation_error` as `finetune.aggregate.error` says."""
 
     state: State
     cost: RoundCost
     train_loss: float | None
     devices: list[str]
     refused: list[Refusal]
+    aggregation_error: float | None = None
 
 
 class Server:
@@ -71,9 +127,14 @@ class Server:
     dtype : torch.dtype
         Type on the wire.
     options : RunOptions
-        Sampling and learning rate.
+        Sampling, learning rate and clipping of updates.
     on_answer : callable, optional
         Called after every answer, to show progress.
+    codec : {"none", "float16", "int8"}
+        How uploads are compressed.
+    examples : mapping of str to int, optional
+        Examples that each device is believed to hold; an answer that claims ten times as
+        many is refused.
     """
 
     def __init__(
@@ -85,6 +146,8 @@ class Server:
         dtype: torch.dtype,
         options: RunOptions,
         on_answer: Callable[[], None] = lambda: None,
+        codec: Codec = "none",
+        examples: Mapping[str, int] | None = None,
     ) -> None:
         self._engine = engine
         self._aggregation = aggregation
@@ -93,44 +156,118 @@ class Server:
         self._dtype = dtype
         self._options = options
         self._on_answer = on_answer
+        self._codec = codec
+        self._examples = examples or {}
+        self._traffic = Traffic(aggregation, codec, dtype)
 
     def play(self, state: State, round_index: int) -> RoundResult:
-        """Play a round from the server's adapter `state`; rounds count from 0."""
+        """Play a round from the server's `state`; rounds count from 0."""
         options = self._options
         asked = sample(self._candidates, options.sample, options.seed, round_index)
-        tasks = {device.name: self._task(state, device, round_index) for device in asked}
-        updates: dict[str, Update] = {}
-        reasons = dict.fromkeys(tasks, "no answer")
-        for answer in self._engine.train(list(tasks.values())):
-            if reason := self._refuse(answer, tasks):
-                reasons[answer.device] = reason
-            else:
-                updates[answer.device] = _update(tasks[answer.device], answer)
-            self._on_answer()
+        tasks = self._tasks(state, asked, round_index)
+        updates, refused, kept = self._collect(tasks)
         accepted = [updates[name] for name in tasks if name in updates]
+        if options.clip_update_norm:
+            accepted = [clip(update, options.clip_update_norm) for update in accepted]
+        before = _visible(state)
+        after = self._aggregation.join(before, accepted, round_index) if accepted else before
+        modules = {d.position: set(lora_modules(self._shape(d))) for d in asked}
+        ledger = self._traffic.ledger(state, modules, (update.state for update in accepted))
         return RoundResult(
-            state=self._aggregation.join(state, accepted) if accepted else state,
-            cost=round_cost(asked),
+            state=state | after | kept | ledger,
+            cost=round_cost([self._charged(state, device) for device in asked]),
             train_loss=_mean_loss(accepted),
             devices=list(tasks),
-            refused=[
-                Refusal(device=name, reason=reason)
-                for name, reason in reasons.items()
-                if name not in updates
-            ],
+            refused=refused,
+            aggregation_error=aggregation_error(before, after, accepted),
         )
 
-    def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
-        """Why an answer is left out, or None."""
-        task = tasks.get(answer.device)
-        if task is None:
-            return "was not asked in this round"
-        return problem(answer.state, self._shapes[task.device.configuration], self._dtype)
+    def _tasks(
+        self, state: State, asked: Sequence[Participant], round_index: int
+    ) -> dict[str, Task]:
+        """One task a device asked; those of one configuration share what they start from."""
+        visible, rate = _visible(state), learning_rate(self._options, round_index)
+        handed: dict[int, State] = {}
+        for index in {device.configuration for device in asked}:
+            start = self._aggregation.hand_out(visible, self._shapes[index])
+            handed[index] = cast(start, self._dtype)
+        return {
+            device.name: Task(
+                device=device,
+                round_index=round_index,
+                learning_rate=rate,
+                state=handed[device.configuration],
+                base=deltas_of(state, lora_modules(self._shape(device))),
+                kept=_kept(state, device.position),
+                name=f"{self._options.seed}/{round_index}/{device.position}",
+            )
+            for device in asked
+        }
 
-    def _task(self, state: State, device: Participant, round_index: int) -> Task:
-        handed = self._aggregation.hand_out(state, self._shapes[device.configuration])
-        rate = learning_rate(self._options, round_index)
-        return Task(device, round_index, rate, cast(handed, self._dtype))
+    def _collect(
+        self, tasks: Mapping[str, Task]
+    ) -> tuple[dict[str, Update], list[Refusal], State]:
+        """Usable updates by device, refusals, and what simulated devices keep."""
+        updates: dict[str, Update] = {}
+        refused: list[Refusal] = []
+        kept: State = {}
+        heard = set()
+        for answer in self._engine.train(list(tasks.values())):
+            task = tasks.get(answer.device)
+            try:
+                if task is None:
+                    raise PayloadError("stranger", "was not asked in this round")
+                if answer.device in updates:
+                    raise PayloadError("duplicate", "answered twice; its first answer stands")
+                heard.add(answer.device)
+                updates[answer.device] = self._update(task, answer)
+                kept |= _keeping(answer.kept, task.device.position)
+            except PayloadError as error:
+                refused.append(_refusal(answer.device, error))
+            self._on_answer()
+        for device, excess in check_norms(list(updates.values())).items():
+            refused.append(_refusal(device, excess))
+            del updates[device]
+        silent = PayloadError("silent", "no answer")
+        refused += [_refusal(device, silent) for device in tasks if device not in heard]
+        return updates, refused, kept
+
+    def _update(self, task: Task, answer: Answer) -> Update:
+        """Check an answer and make an update of it; raises `PayloadError`."""
+        if answer.task != task.name:
+            raise PayloadError(
+                "stale", f"answers task {answer.task!r:.60}; expected {task.name!r}"
+            )
+        expected = self._examples.get(task.device.name)
+        check_report(answer.examples, answer.train_loss, expected)
+        shapes = {
+            name: shape
+            for name, shape in self._shape(task.device).items()
+            if self._aggregation.trains(name)
+        }
+        received = {name: tensor.float() for name, tensor in task.state.items()}
+        if isinstance(answer.state, bytes):
+            trained = unpack(answer.state, received, shapes, self._codec, self._dtype)
+        else:
+            check_state(answer.state, shapes, self._dtype)
+            trained = {name: tensor.float() for name, tensor in answer.state.items()}
+        return Update(
+            device=task.device.name,
+            examples=answer.examples,
+            received=received,
+            state=received | trained,
+            train_loss=answer.train_loss,
+        )
+
+    def _shape(self, device: Participant) -> Shapes:
+        return self._shapes[device.configuration]
+
+    def _charged(self, state: State, device: Participant) -> Participant:
+        """Put what is really sent and received in the place of the plan's prediction."""
+        shapes = self._shape(device)
+        sent = self._traffic.upload_bytes(shapes)
+        received = self._traffic.download_bytes(state, shapes, device.position)
+        return device._replace(predicted=charged(device.predicted, sent, received))
 
 
 def learning_rate(options: RunOptions, round_index: int) -> float:
@@ -140,14 +277,26 @@ def learning_rate(options: RunOptions, round_index: int) -> float:
     return options.learning_rate
 
 
-def _update(task: Task, answer: Answer) -> Update:
-    return Update(
-        device=answer.device,
-        examples=answer.examples,
-        received=cast(task.state, torch.float32),
-        state=cast(answer.state, torch.float32),
-        train_loss=answer.train_loss,
-    )
+def _visible(state: State) -> State:
+    """What an aggregation sees: adapters, head and changes of the base."""
+    return adapter_of(state) | {n: t for n, t in state.items() if n.endswith(DELTA)}
+
+
+def _kept(state: State, position: int) -> State:
+    """What a simulated device kept, under the names of its tensors."""
+    ending = f"{KEPT_BY}{position}"
+    return {n.removesuffix(ending): t for n, t in state.items() if n.endswith(ending)}
+
+
+def _keeping(kept: State, position: int) -> State:
+    """Name what a device keeps as the server's state does."""
+    return {f"{name}{KEPT_BY}{position}": tensor for name, tensor in kept.items()}
+
+
+def _refusal(device: object, error: PayloadError) -> Refusal:
+    """Refusal with a device's name that is fit to print, whoever chose it."""
+    name = "".join(c if c.isprintable() else "?" for c in str(device)[:100])
+    return Refusal(device=name, reason=str(error), kind=error.kind)
 
 
 def _mean_loss(updates: Sequence[Update]) -> float | None:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from finetune.aggregate import aggregation_for
+from finetune.aggregate import Settings, aggregation_for
 from finetune.base import Base, load_base
+from finetune.base_delta import BaseDelta
+from finetune.codec import payload_bytes
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
 from finetune.evaluate import Evaluator, Score
@@ -18,9 +20,9 @@ from finetune.options import RunOptions
 from finetune.partition import partition
 from finetune.replica import Replica
 from finetune.server import Server
-from finetune.state import Shapes, State, wire_dtype
+from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
 from finetune.tokens import load_tokeniser
-from solver.plan import InputError, Plan
+from solver.plan import Codec, InputError, Plan
 
 __all__ = ["Federation", "Sources", "deterministic", "set_up"]
 
@@ -49,7 +51,8 @@ def set_up(
     plan: Plan, sources: Sources, options: RunOptions, on_answer: Callable[[], None]
 ) -> Federation:
     """Load and check everything; raises `InputError` with the first thing that does not fit."""
-    name, aggregation = aggregation_for(plan, options.aggregation)
+    settings = Settings(options.seed, options.aggregation_trim)
+    name, aggregation = aggregation_for(plan, options.aggregation, settings)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
@@ -64,19 +67,35 @@ def set_up(
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    _check_bytes(devices, shapes, dtype)
+    codec = plan.question.upload_codec
+    _check_bytes(devices, shapes, codec, dtype)
+    for replica in replicas.values():
+        replica.freeze_except(aggregation.trains)
+    delta = BaseDelta(base, plan.lora.scaling)
     whole = Replica(base, plan, plan.ranks, options.seed)
     score = Evaluator(tokenise(dataset.test))
 
     def evaluate(state: State) -> Score:
+        delta.apply(deltas_of(state, lora_modules(whole.shapes)))
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
     engine = InProcessEngine(
-        replicas, tokenise(dataset.train), held, settings, batch_size, dtype, options.seed
+        replicas,
+        tokenise(dataset.train),
+        held,
+        LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm),
+        batch_size,
+        dtype,
+        options.seed,
+        delta,
+        codec,
+        carry_over=aggregation.keeps_coordinates,
     )
-    server = Server(engine, aggregation, devices, shapes, dtype, options, on_answer)
+    examples = {device.name: len(held[device.position]) for device in devices}
+    server = Server(
+        engine, aggregation, devices, shapes, dtype, options, on_answer, codec, examples
+    )
     return Federation(server, whole.state(), base, dataset, devices, name, evaluate)
 
 
@@ -114,13 +133,10 @@ def _check_ranks(plan: Plan) -> None:
 
 
 def _check_bytes(
-    devices: list[Participant], shapes: dict[int, Shapes], dtype: torch.dtype
+    devices: list[Participant], shapes: dict[int, Shapes], codec: Codec, dtype: torch.dtype
 ) -> None:
     """Refuse a plan that predicts other bytes than its adapters really take on the wire."""
-    real = {
-        index: sum(shape.numel() for shape in by_name.values()) * dtype.itemsize
-        for index, by_name in shapes.items()
-    }
+    real = {index: payload_bytes(by_name, codec, dtype) for index, by_name in shapes.items()}
     for device in devices:
         predicted = device.predicted.upload_bytes
         if abs(predicted - real[device.configuration]) >= 0.5:

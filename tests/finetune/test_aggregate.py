@@ -4,7 +4,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.aggregate import AGGREGATIONS, aggregation_for
+from finetune.aggregate import AGGREGATIONS, Settings, aggregation_error, aggregation_for
 from finetune.aggregate.hetlora import HetLora, product_norm
 from finetune.aggregate.layerwise import LayerwiseMean
 from finetune.state import State, shapes_of, truncate
@@ -32,7 +32,7 @@ def update(name: str, examples: int, state: State, received: State | None = None
 def test_layerwise_averages_each_layer_over_its_holders_by_examples() -> None:
     server = state_of({"l0": 2, "l1": 3}, seed=0)
     shallow, deep = state_of({"l1": 3}, seed=1), state_of({"l0": 2, "l1": 3}, seed=2)
-    joined = LayerwiseMean().join(server, [update("a", 30, shallow), update("b", 10, deep)])
+    joined = LayerwiseMean().join(server, [update("a", 30, shallow), update("b", 10, deep)], 0)
     for name in server:
         expected = 0.75 * shallow[name] + 0.25 * deep[name] if name in shallow else deep[name]
         torch.testing.assert_close(joined[name], expected)
@@ -40,7 +40,7 @@ def test_layerwise_averages_each_layer_over_its_holders_by_examples() -> None:
 
 def test_layerwise_keeps_a_layer_that_nobody_holds() -> None:
     server = state_of({"l0": 2, "l1": 3}, seed=0)
-    joined = LayerwiseMean().join(server, [update("a", 3, state_of({"l1": 3}, seed=1))])
+    joined = LayerwiseMean().join(server, [update("a", 3, state_of({"l1": 3}, seed=1))], 0)
     assert torch.equal(joined["l0.lora_A.weight"], server["l0.lora_A.weight"])
     assert not torch.equal(joined["l1.lora_A.weight"], server["l1.lora_A.weight"])
 
@@ -48,7 +48,7 @@ def test_layerwise_keeps_a_layer_that_nobody_holds() -> None:
 def test_hetlora_is_the_norm_weighted_sum_of_zero_padded_factors() -> None:
     server = state_of({"l0": 4}, seed=0)
     small, large = state_of({"l0": 2}, seed=1), state_of({"l0": 4}, seed=2)
-    joined = HetLora().join(server, [update("a", 30, small), update("b", 10, large)])
+    joined = HetLora().join(server, [update("a", 30, small), update("b", 10, large)], 0)
     norms = [
         torch.linalg.matrix_norm(s["l0.lora_B.weight"] @ s["l0.lora_A.weight"])
         for s in (small, large)
@@ -67,12 +67,12 @@ def test_hetlora_prunes_a_tail_that_shrank_and_keeps_one_that_grew() -> None:
     server = state_of({"l0": 4}, seed=0)
     state = {name: tensor.clone() for name, tensor in server.items()}
     state["l0.lora_B.weight"][:, 3] *= 0.5
-    shrunk = HetLora(keep=0.75).join(server, [update("a", 1, state, received=server)])
+    shrunk = HetLora(keep=0.75).join(server, [update("a", 1, state, received=server)], 0)
     assert not shrunk["l0.lora_A.weight"][3].any()
     assert not shrunk["l0.lora_B.weight"][:, 3].any()
     assert torch.equal(shrunk["l0.lora_A.weight"][:3], state["l0.lora_A.weight"][:3])
 
-    grown = HetLora(keep=0.75).join(state, [update("a", 1, server, received=state)])
+    grown = HetLora(keep=0.75).join(state, [update("a", 1, server, received=state)], 0)
     assert torch.equal(grown["l0.lora_A.weight"], server["l0.lora_A.weight"])
 
 
@@ -80,7 +80,7 @@ def test_hetlora_keeps_ranks_that_nobody_holds_and_survives_zero_norms() -> None
     server = state_of({"l0": 4, "l1": 2}, seed=0)
     small = state_of({"l0": 2}, seed=1)
     small["l0.lora_B.weight"].zero_()
-    joined = HetLora().join(server, [update("a", 1, small), update("b", 1, small)])
+    joined = HetLora().join(server, [update("a", 1, small), update("b", 1, small)], 0)
     assert torch.equal(joined["l0.lora_A.weight"][2:], server["l0.lora_A.weight"][2:])
     torch.testing.assert_close(joined["l0.lora_A.weight"][:2], small["l0.lora_A.weight"])
     assert torch.equal(joined["l1.lora_B.weight"], server["l1.lora_B.weight"])
@@ -101,7 +101,7 @@ def test_every_aggregation_hands_out_what_was_asked_and_keeps_the_servers_shapes
     shapes = shapes_of(state_of({"l1": 4 if aggregation.needs_equal_ranks else 2}, seed=0))
     handed = aggregation.hand_out(server, shapes)
     assert shapes_of(handed) == shapes
-    joined = aggregation.join(server, [update("a", 1, handed), update("b", 3, handed)])
+    joined = aggregation.join(server, [update("a", 1, handed), update("b", 3, handed)], 0)
     assert shapes_of(joined) == shapes_of(server)
     same = truncate(joined, shapes)
     for key, tensor in handed.items():

@@ -129,7 +129,7 @@ def test_peft_loads_the_adapter_onto_the_plain_model_with_the_same_logits(
         rounds=3, sample=3, learning_rate=1e-2, partition="iid" if causal else "dirichlet"
     )
     summary = run(given.plan, sources, tmp_path / "run", options)
-    assert summary.aggregation == ("hetlora" if structure == "capped" else "layerwise")
+    assert summary.aggregation == ("hlora" if structure == "capped" else "layerwise")
 
     kind = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
     torch.manual_seed(123)
