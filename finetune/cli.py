@@ -93,6 +93,7 @@ DEFAULT = RunOptions()
 )
 @click.option("--test-data", type=PATH, help="Test examples, instead of holding some out.")
 @click.option("--max-test", type=int, help="Most test examples.  [default: all]")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard as well.")
 @click.option("--text-column", default=DEFAULT.text_column, show_default=True)
 @click.option("--label-column", default=DEFAULT.label_column, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
@@ -147,9 +148,18 @@ def _show(summary: "Summary", out: Path) -> None:
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",
         "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
         "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
-        "updates left out": str(summary.refused),
+        "updates left out": _refused(summary),
+        "aggregation error": "none accepted"
+        if summary.mean_aggregation_error is None
+        else f"{100 * summary.mean_aggregation_error:.2g} % of the averaged product",
         "adapter": str(out / "adapter"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console(stderr=True).print(table)
+
+
+def _refused(summary: "Summary") -> str:
+    """How many updates were refused, and why."""
+    reasons = (f"{count} {kind}" for kind, count in summary.refused_by_kind.items())
+    return f"{summary.refused} ({', '.join(reasons)})" if summary.refused else "0"

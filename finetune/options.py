@@ -51,6 +51,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Share of the data held out for testing, unless test data are given.
     max_test : int, optional
         Most test examples.
+    tensorboard : bool
+        Write the metrics for TensorBoard as well.
     text_column, label_column : str
         Columns of the data.
     """
@@ -72,6 +74,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time_limit_s: float | None = None
     test_fraction: float = 0.2
     max_test: int | None = None
+    tensorboard: bool = False
     text_column: str = "text"
     label_column: str = "label"
 
@@ -107,7 +110,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
-        free = {"target_accuracy", "time_limit_s", "eval_every"}
+        free = {"target_accuracy", "time_limit_s", "eval_every", "tensorboard"}
         if self.schedule == "constant":
             free.add("rounds")
         return {k: v for k, v in structs.asdict(self).items() if k not in free}

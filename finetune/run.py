@@ -22,6 +22,7 @@ from finetune.result import Summary, save_adapter, summarise
 from finetune.server import RoundResult
 from finetune.setup import Federation, Sources, deterministic, set_up
 from finetune.state import State
+from finetune.tensorboard import TensorBoard
 from profiler.schema import provenance
 from solver.plan import InputError, Plan, read_bytes, read_plan, write
 
@@ -92,6 +93,7 @@ def run(
     digest = _digest(plan_path, sources, options)
     job = _Job(plan_path, plan, sources, out, options, digest)
     _check_folder(out, resume=resume)
+    TensorBoard(out, wanted=options.tensorboard)  # so that a missing package is said at once
     load_checkpoint(job.checkpoint, digest)  # so that a wrong resume fails before loading
     with deterministic(), progress:
         federation = set_up(plan, sources, options, progress.answered)
@@ -109,14 +111,16 @@ def _play(job: _Job, federation: Federation, progress: Progress) -> Summary:
     kept = committed[0].metrics_bytes if committed else 0
     rows = _metrics(job.out / METRICS_FILE, kept)
     progress.start(job.options, len(rows), len(federation.devices))
-    while (reason := _stop_reason(rows, job.options)) is None:
-        result = federation.server.play(state, len(rows))
-        state = result.state
-        row = _row(result, rows, federation, job.options)
-        kept = append_metrics(job.out / METRICS_FILE, row, kept)
-        save_checkpoint(job.checkpoint, job.digest, row.round, state, kept)
-        rows.append(row)
-        progress.finished(row)
+    with TensorBoard(job.out, wanted=job.options.tensorboard) as board:
+        while (reason := _stop_reason(rows, job.options)) is None:
+            result = federation.server.play(state, len(rows))
+            state = result.state
+            row = _row(result, rows, federation, job.options)
+            kept = append_metrics(job.out / METRICS_FILE, row, kept)
+            save_checkpoint(job.checkpoint, job.digest, row.round, state, kept)
+            rows.append(row)
+            board.add(row)
+            progress.finished(row)
     return _finish(job, federation, state, rows, reason)
 
 

@@ -52,8 +52,12 @@ KEPT_BY = ".kept_by."
 
 
 def lora_modules(names: Iterable[str]) -> list[str]:
-    """Names of the adapted modules in a state, without the ``lora_A``/``lora_B`` ending."""
-    return [name.removesuffix(A) for name in names if name.endswith(A)]
+    """Names of the adapted modules in a state, without ``lora_A``/``lora_B``, sorted.
+
+    Sorted, as a state read back from a checkpoint has another order than the one written, and
+    sums must not depend on it.
+    """
+    return sorted(name.removesuffix(A) for name in names if name.endswith(A))
 
 
 def adapter_of(state: Mapping[str, Tensor]) -> State:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.aggregate import AGGREGATIONS, Settings, aggregation_error, aggregation_for
+from finetune.aggregate import AGGREGATIONS, TRIMMED, Settings, aggregation_for
 from finetune.aggregate.hetlora import HetLora, product_norm
 from finetune.aggregate.layerwise import LayerwiseMean
-from finetune.state import State, shapes_of, truncate
+from finetune.state import State
 from finetune.updates import Update
 from solver.plan import Configuration, InputError
 from tests.finetune.runs import make_plan
@@ -92,30 +92,28 @@ def test_product_norm_is_the_frobenius_norm_of_the_product() -> None:
     assert product_norm(a, b) == pytest.approx(torch.linalg.matrix_norm(b @ a).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", list(AGGREGATIONS))
-def test_every_aggregation_hands_out_what_was_asked_and_keeps_the_servers_shapes(
-    name: str,
-) -> None:
-    aggregation = AGGREGATIONS[name]()
-    server = state_of({"l0": 4, "l1": 4}, seed=0)
-    shapes = shapes_of(state_of({"l1": 4 if aggregation.needs_equal_ranks else 2}, seed=0))
-    handed = aggregation.hand_out(server, shapes)
-    assert shapes_of(handed) == shapes
-    joined = aggregation.join(server, [update("a", 1, handed), update("b", 3, handed)], 0)
-    assert shapes_of(joined) == shapes_of(server)
-    same = truncate(joined, shapes)
-    for key, tensor in handed.items():
-        torch.testing.assert_close(same[key], tensor)
-
-
-def test_the_plans_structure_chooses_the_aggregation() -> None:
-    assert aggregation_for(make_plan(), None)[0] == "layerwise"
-    assert aggregation_for(make_plan(structure="capped"), None)[0] == "hetlora"
+def test_the_plan_chooses_the_aggregation() -> None:
+    plan, capped = make_plan(), make_plan(structure="capped")
+    assert aggregation_for(plan, None)[0] == "layerwise"
+    assert aggregation_for(capped, None)[0] == "hlora"
+    for policy in ("hetlora", "flexlora"):
+        asked = replace(capped, question=replace(capped.question, policy=policy))
+        assert aggregation_for(asked, None)[0] == policy
+    stacked = replace(capped, question=replace(capped.question, download="stacked"))
+    assert aggregation_for(stacked, None)[0] == "flora"
+    assert aggregation_for(stacked, "rbla")[0] == "rbla"
     with pytest.raises(InputError, match="expected one of layerwise, hetlora"):
-        aggregation_for(make_plan(), "mean")
+        aggregation_for(plan, "mean")
 
 
-def test_layerwise_refuses_ranks_that_differ_on_a_layer() -> None:
+@pytest.mark.parametrize("name", ["layerwise", "fedex"])
+def test_means_refuse_ranks_that_differ_on_a_layer(name: str) -> None:
     plan = replace(make_plan(), configurations=[Configuration(depth=1, ranks=[0, 0, 2])] * 3)
     with pytest.raises(InputError, match="rank 2 on layer 2, the server 4"):
-        aggregation_for(plan, "layerwise")
+        aggregation_for(plan, name)
+
+
+@pytest.mark.parametrize("name", sorted(AGGREGATIONS.keys() - set(TRIMMED)))
+def test_only_means_of_coordinates_are_trimmed(name: str) -> None:
+    with pytest.raises(InputError, match="Use --aggregation layerwise or rbla"):
+        aggregation_for(make_plan(), name, Settings(trim=0.1))
