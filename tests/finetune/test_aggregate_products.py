@@ -73,7 +73,7 @@ def test_the_error_of_inexact_aggregations_is_what_their_products_miss(name: str
     whole = sum(float(averaged(m, updates).square().sum()) for m in ("l0", "l1"))
     error = aggregation_error(server, joined, updates)
     assert error == pytest.approx(math.sqrt(missed / whole), rel=1e-4)
-    assert error > 0.1
+    assert missed > 0.01 * whole
 
 
 def test_the_error_by_gram_matrices_is_that_of_the_products_in_full() -> None:

@@ -78,9 +78,8 @@ POISONS: dict[str, tuple[str, Poison]] = {
 }
 
 
-def start(plan: Plan, given: object, options: RunOptions = ALL) -> Federation:
-    model, data, _ = given  # type: ignore[misc]
-    return set_up(plan, Sources(model, data), options, lambda: None)
+def start(plan: Plan, sources: Sources, options: RunOptions = ALL) -> Federation:
+    return set_up(plan, sources, options, lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def federation(
 ) -> Federation:
     """Set up once: playing a round changes nothing but what it returns."""
     data = write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
-    return start(make_plan(), (models("bert"), data, None))
+    return start(make_plan(), Sources(models("bert"), data))
 
 
 @pytest.mark.parametrize("kind", list(POISONS))
@@ -126,7 +125,8 @@ def test_a_round_of_refused_answers_alone_keeps_the_state(
     inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch, poison: Poison, aggregation: str
 ) -> None:
     given = inputs()
-    federation = start(read_plan(given.plan), given, replace(ALL, aggregation=aggregation))
+    options = replace(ALL, aggregation=aggregation)
+    federation = start(read_plan(given.plan), Sources(given.model, given.data), options)
     hostile(monkeypatch, poison, device="")
     result = federation.server.play(federation.start, 0)
     assert (result.train_loss, result.aggregation_error) == (None, None)
@@ -211,7 +211,7 @@ def test_clipping_and_trimming_hold_an_attacker_off(
         "trimmed": {"aggregation_trim": 0.2},
     }.items():
         options = replace(ALL, **defence)
-        federation = start(plan, given, options)
+        federation = start(plan, Sources(given.model, given.data), options)
         hostile(monkeypatch, tensors(lambda s, n: s.update({n: s[n] + 2.0})))
         attacked = federation.server.play(federation.start, 0)
         monkeypatch.undo()

@@ -94,6 +94,7 @@ def test_bytes_charged_are_those_of_the_tensors_exchanged(
     def counting(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
         sent["down"] += sum(state_bytes(task.state) for task in tasks)
         for answer in train(self, tasks):
+            assert not isinstance(answer.state, bytes)
             sent["up"] += state_bytes(answer.state)
             yield answer
 

@@ -41,7 +41,8 @@ def plan_for(name: str, **more: object) -> Plan:
 def last_state(out: Path) -> State:
     """The server's state as its checkpoint has it."""
     (tensors,) = (out / "checkpoint").glob("*.safetensors")
-    return load_file(tensors)
+    state: State = load_file(tensors)
+    return state
 
 
 def logits(given: Inputs, folder: Path, *, merged: bool = False) -> torch.Tensor:
@@ -50,7 +51,8 @@ def logits(given: Inputs, folder: Path, *, merged: bool = False) -> torch.Tensor
     loaded = PeftModel.from_pretrained(plain.eval(), folder).eval()
     model = loaded.merge_and_unload() if merged else loaded
     with torch.no_grad():
-        return model(**BATCH).logits
+        found: torch.Tensor = model(**BATCH).logits
+    return found
 
 
 @pytest.mark.parametrize("name", list(AGGREGATIONS))
