@@ -32,7 +32,7 @@ from finetune.traffic import Traffic, charged
 from finetune.updates import Update, check_norms, check_report, check_state, clip
 from solver.plan import Codec
 
-__all__ = ["Answer", "Engine", "RoundResult", "Server", "Task"]
+__all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
 
 
 class Task(NamedTuple):
@@ -93,11 +93,19 @@ class Answer(NamedTuple):
     kept: State = {}
 
 
+class Failure(NamedTuple):
+    """Why a device has no answer; `kind` is the reason in a word."""
+
+    device: str
+    reason: str
+    kind: str = "failed"
+
+
 class Engine(Protocol):
     """Trains devices."""
 
-    def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
-        """Answers of the tasks, in any order; a device that fails gives none."""
+    def train(self, tasks: Sequence[Task]) -> Iterator[Answer | Failure]:
+        """Answers of the tasks, in any order; a device that fails gives none, or says why."""
 
 
 class RoundResult(NamedTuple):
@@ -213,17 +221,15 @@ class Server:
         kept: State = {}
         heard = set()
         for answer in self._engine.train(list(tasks.values())):
-            task = tasks.get(answer.device)
+            heard.add(answer.device)
             try:
-                if task is None:
-                    raise PayloadError("stranger", "was not asked in this round")
-                if answer.device in updates:
-                    raise PayloadError("duplicate", "answered twice; its first answer stands")
-                heard.add(answer.device)
-                updates[answer.device] = self._update(task, answer)
-                kept |= _keeping(answer.kept, task.device.position)
+                update = self._update(tasks, updates, answer)
             except PayloadError as error:
                 refused.append(_refusal(answer.device, error))
+            else:
+                updates[update.device] = update
+                assert isinstance(answer, Answer)
+                kept |= _keeping(answer.kept, tasks[update.device].device.position)
             self._on_answer()
         for device, excess in check_norms(list(updates.values())).items():
             refused.append(_refusal(device, excess))
@@ -232,8 +238,17 @@ class Server:
         refused += [_refusal(device, silent) for device in tasks if device not in heard]
         return updates, refused, kept
 
-    def _update(self, task: Task, answer: Answer) -> Update:
+    def _update(
+        self, tasks: Mapping[str, Task], known: Mapping[str, Update], answer: Answer | Failure
+    ) -> Update:
         """Check an answer and make an update of it; raises `PayloadError`."""
+        task = tasks.get(answer.device)
+        if task is None:
+            raise PayloadError("stranger", "was not asked in this round")
+        if isinstance(answer, Failure):
+            raise PayloadError(answer.kind, answer.reason)
+        if answer.device in known:
+            raise PayloadError("duplicate", "answered twice; its first answer stands")
         if answer.task != task.name:
             raise PayloadError(
                 "stale", f"answers task {answer.task!r:.60}; expected {task.name!r}"

@@ -33,6 +33,7 @@ __all__ = [
     "adapter_of",
     "cast",
     "deltas_of",
+    "extras_of",
     "lora_modules",
     "shapes_of",
     "state_bytes",
@@ -67,6 +68,12 @@ def adapter_of(state: Mapping[str, Tensor]) -> State:
         for name, tensor in state.items()
         if not name.endswith((DELTA, RANKS, SEEN)) and KEPT_BY not in name
     }
+
+
+def extras_of(state: Mapping[str, Tensor]) -> State:
+    """What else than adapters and head a server's state holds."""
+    plain = adapter_of(state)
+    return {name: tensor for name, tensor in state.items() if name not in plain}
 
 
 def deltas_of(state: Mapping[str, Tensor], modules: Iterable[str]) -> State:

@@ -28,8 +28,9 @@ class Flora(Aggregation):
     first round, which has no stack yet; a sampled round's stack is smaller, and a device
     that is asked rarely has several to fetch. The virtual clock charges what is fetched.
 
-    The server keeps the sum as ``base_delta``, and exports it as an adapter of the rank that
-    it needs.
+    The server keeps the sum as ``base_delta``, a float32 matrix as large as the weight of
+    each adapted module, in memory and in every checkpoint; and exports it as an adapter of
+    the rank that it needs.
 
     Wang et al., "FLoRA: Federated Fine-Tuning Large Language Models with Heterogeneous
     Low-Rank Adaptations", NeurIPS 2024, arXiv 2409.05976. Ours: the weights p are those of

@@ -16,8 +16,8 @@ class HLora(FlexLora):
               B \leftarrow Q_B U_{:r} S_{:r}, \quad A \leftarrow (Q_A V_{:r})^T
 
     The same adapters as `FlexLora` but for rounding; the out x in product is never formed
-    while the summed ranks stay below both sides. Above that the stacks are larger than the
-    product, which is then decomposed directly.
+    while the summed ranks stay below half of both sides. Above that nothing is saved by the
+    detour, and the product is decomposed directly.
 
     Liu et al., "HLoRA: Efficient Federated Learning System for LLM Heterogeneous
     Fine-Tuning", arXiv 2503.00813, as a summary gives it: the full text was not at hand.
@@ -25,5 +25,5 @@ class HLora(FlexLora):
 
     def decompose(self, stack: Stack) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``u``, ``s`` and ``vh`` of the product, whichever way is cheaper."""
-        small = stack.b.shape[1] < min(stack.b.shape[0], stack.a.shape[1])
+        small = 2 * stack.b.shape[1] < min(stack.b.shape[0], stack.a.shape[1])
         return small_svd(stack) if small else super().decompose(stack)

@@ -13,7 +13,7 @@ from finetune.in_process import InProcessEngine
 from finetune.metrics import read_metrics
 from finetune.options import RunOptions
 from finetune.run import run
-from finetune.server import Answer, Task
+from finetune.server import Answer, Failure, Task
 from finetune.setup import Federation, Sources, set_up
 from finetune.updates import Update, change_norm, check_norms, check_report, clip
 from solver.plan import InputError, Plan, read_plan
@@ -151,6 +151,22 @@ def test_what_is_refused_does_not_touch_the_others_mean(
         result = federation.server.play(federation.start, 0)
         assert all(torch.equal(result.state[n], t) for n, t in whole.state.items())
         monkeypatch.undo()
+
+
+def test_an_engine_may_say_why_a_device_failed(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = InProcessEngine.train
+
+    def failing(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer | Failure]:
+        yield Failure(VICTIM, "went offline", "offline")
+        yield from train(self, [task for task in tasks if task.device.name != VICTIM])
+
+    monkeypatch.setattr(InProcessEngine, "train", failing)
+    result = federation.server.play(federation.start, 0)
+    assert [(r.device, r.reason, r.kind) for r in result.refused] == [
+        (VICTIM, "went offline", "offline")
+    ]
 
 
 def test_a_right_answer_after_a_stale_one_still_counts(
