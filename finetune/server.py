@@ -5,17 +5,18 @@ each the adapters of its shape, checks what comes back and joins it. The in-proc
 `finetune.in_process`; one that sends tasks over a network fits in the same place.
 
 What a device answers is believed in nothing: a bad answer is refused, named and counted, and
-the round goes on without it (`finetune.updates`, `finetune.codec`).
+the round goes on without it (`finetune.intake`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
 from finetune.aggregate import Aggregation, aggregation_error
-from finetune.codec import PayloadError, unpack
 from finetune.devices import Participant, RoundCost, round_cost, sample
+from finetune.intake import Intake
+from finetune.messages import Answer, Engine, Failure, Task
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
 from finetune.state import (
@@ -29,83 +30,10 @@ from finetune.state import (
     lora_modules,
 )
 from finetune.traffic import Traffic, charged
-from finetune.updates import Update, check_norms, check_report, check_state, clip
+from finetune.updates import Update, clip
 from solver.plan import Codec
 
 __all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
-
-
-class Task(NamedTuple):
-    """What a device is asked to do in a round.
-
-    Parameters
-    ----------
-    device : Participant
-        Who, in which configuration and for how many steps.
-    round_index : int
-        From 0.
-    learning_rate : float
-    state : State
-        What it starts from, in the wire's type. Devices of one configuration share these
-        tensors: read only.
-    base : State
-        What was added to the base's weights (out, in), by module; mostly empty.
-    kept : State
-        What this device kept of its last compressed upload. Only a simulated device is told:
-        a real one keeps it itself.
-    name : str
-        Names round and device; an answer must repeat it, so that an old one is known.
-    """
-
-    device: Participant
-    round_index: int
-    learning_rate: float
-    state: State
-    base: State = {}
-    kept: State = {}
-    name: str = ""
-
-
-class Answer(NamedTuple):
-    """What a device sends back; nothing of it is trusted.
-
-    Parameters
-    ----------
-    device : str
-        Who says so.
-    task : str
-        The task it answers.
-    examples : int
-        Training examples it holds.
-    state : State or bytes
-        What it trained, in the wire's type; or as `finetune.codec.pack` makes it.
-    train_loss : float
-        Mean loss of its steps.
-    kept : State
-        What a simulated device keeps of a compressed upload; empty for a real one.
-    """
-
-    device: str
-    task: str
-    examples: int
-    state: State | bytes
-    train_loss: float
-    kept: State = {}
-
-
-class Failure(NamedTuple):
-    """Why a device has no answer; `kind` is the reason in a word."""
-
-    device: str
-    reason: str
-    kind: str = "failed"
-
-
-class Engine(Protocol):
-    """Trains devices."""
-
-    def train(self, tasks: Sequence[Task]) -> Iterator[Answer | Failure]:
-        """Answers of the tasks, in any order; a device that fails gives none, or says why."""
 
 
 class RoundResult(NamedTuple):
@@ -167,14 +95,21 @@ class Server:
         self._codec = codec
         self._examples = examples or {}
         self._traffic = Traffic(aggregation, codec, dtype)
+        self._sent = {
+            index: {name: shape for name, shape in by_name.items() if aggregation.trains(name)}
+            for index, by_name in shapes.items()
+        }
 
     def play(self, state: State, round_index: int) -> RoundResult:
         """Play a round from the server's `state`; rounds count from 0."""
         options = self._options
         asked = sample(self._candidates, options.sample, options.seed, round_index)
         tasks = self._tasks(state, asked, round_index)
-        updates, refused, kept = self._collect(tasks)
-        accepted = [updates[name] for name in tasks if name in updates]
+        intake = Intake(tasks, self._sent, self._codec, self._dtype, self._examples)
+        for answer in self._engine.train(list(tasks.values())):
+            intake.hear(answer)
+            self._on_answer()
+        accepted = intake.close()
         if options.clip_update_norm:
             accepted = [clip(update, options.clip_update_norm) for update in accepted]
         before = _visible(state)
@@ -182,11 +117,11 @@ class Server:
         modules = {d.position: set(lora_modules(self._shape(d))) for d in asked}
         ledger = self._traffic.ledger(state, modules, (update.state for update in accepted))
         return RoundResult(
-            state=state | after | kept | ledger,
+            state=state | after | intake.kept | ledger,
             cost=round_cost([self._charged(state, device) for device in asked]),
             train_loss=_mean_loss(accepted),
             devices=list(tasks),
-            refused=refused,
+            refused=intake.refused,
             aggregation_error=aggregation_error(before, after, accepted),
         )
 
@@ -211,68 +146,6 @@ class Server:
             )
             for device in asked
         }
-
-    def _collect(
-        self, tasks: Mapping[str, Task]
-    ) -> tuple[dict[str, Update], list[Refusal], State]:
-        """Usable updates by device, refusals, and what simulated devices keep."""
-        updates: dict[str, Update] = {}
-        refused: list[Refusal] = []
-        kept: State = {}
-        heard = set()
-        for answer in self._engine.train(list(tasks.values())):
-            heard.add(answer.device)
-            try:
-                update = self._update(tasks, updates, answer)
-            except PayloadError as error:
-                refused.append(_refusal(answer.device, error))
-            else:
-                updates[update.device] = update
-                assert isinstance(answer, Answer)
-                kept |= _keeping(answer.kept, tasks[update.device].device.position)
-            self._on_answer()
-        for device, excess in check_norms(list(updates.values())).items():
-            refused.append(_refusal(device, excess))
-            del updates[device]
-        silent = PayloadError("silent", "no answer")
-        refused += [_refusal(device, silent) for device in tasks if device not in heard]
-        return updates, refused, kept
-
-    def _update(
-        self, tasks: Mapping[str, Task], known: Mapping[str, Update], answer: Answer | Failure
-    ) -> Update:
-        """Check an answer and make an update of it; raises `PayloadError`."""
-        task = tasks.get(answer.device)
-        if task is None:
-            raise PayloadError("stranger", "was not asked in this round")
-        if isinstance(answer, Failure):
-            raise PayloadError(answer.kind, answer.reason)
-        if answer.device in known:
-            raise PayloadError("duplicate", "answered twice; its first answer stands")
-        if answer.task != task.name:
-            raise PayloadError(
-                "stale", f"answers task {answer.task!r:.60}; expected {task.name!r}"
-            )
-        expected = self._examples.get(task.device.name)
-        check_report(answer.examples, answer.train_loss, expected)
-        shapes = {
-            name: shape
-            for name, shape in self._shape(task.device).items()
-            if self._aggregation.trains(name)
-        }
-        received = {name: tensor.float() for name, tensor in task.state.items()}
-        if isinstance(answer.state, bytes):
-            trained = unpack(answer.state, received, shapes, self._codec, self._dtype)
-        else:
-            check_state(answer.state, shapes, self._dtype)
-            trained = {name: tensor.float() for name, tensor in answer.state.items()}
-        return Update(
-            device=task.device.name,
-            examples=answer.examples,
-            received=received,
-            state=received | trained,
-            train_loss=answer.train_loss,
-        )
 
     def _shape(self, device: Participant) -> Shapes:
         return self._shapes[device.configuration]
@@ -301,17 +174,6 @@ def _kept(state: State, position: int) -> State:
     """What a simulated device kept, under the names of its tensors."""
     ending = f"{KEPT_BY}{position}"
     return {n.removesuffix(ending): t for n, t in state.items() if n.endswith(ending)}
-
-
-def _keeping(kept: State, position: int) -> State:
-    """Name what a device keeps as the server's state does."""
-    return {f"{name}{KEPT_BY}{position}": tensor for name, tensor in kept.items()}
-
-
-def _refusal(device: object, error: PayloadError) -> Refusal:
-    """Refusal with a device's name that is fit to print, whoever chose it."""
-    name = "".join(c if c.isprintable() else "?" for c in str(device)[:100])
-    return Refusal(device=name, reason=str(error), kind=error.kind)
 
 
 def _mean_loss(updates: Sequence[Update]) -> float | None:
