@@ -11,7 +11,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from finetune.state import A, B, State, lora_modules
+from finetune.state import KEPT_BY, A, B, State, lora_modules
 from solver.plan import Plan
 
 __all__ = ["carry", "keep_layers", "shrink"]
@@ -31,7 +31,9 @@ def carry(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> State:
     -------
     State
         Ranks added: A as drawn, B zero, so :math:`B A` is unchanged. Ranks lost: truncated
-        SVD of :math:`B A`. New layers: as in `fresh`. Head and all else: as in `state`.
+        SVD of :math:`B A`. New layers: as in `fresh`. Head and all else: as in `state`,
+        what was added to the base included; but of a module that lost ranks, nothing that
+        devices kept of an upload, as its ranks now mean something else.
     """
     carried = {name: tensor.clone() for name, tensor in {**fresh, **state}.items()}
     for module in lora_modules(fresh):
@@ -41,6 +43,10 @@ def carry(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> State:
         rank = len(fresh[module + A])
         if rank < len(a):
             a, b = shrink(a, b, rank)
+            for name in [
+                n for n in carried if n.startswith((module + A, module + B)) and KEPT_BY in n
+            ]:
+                del carried[name]
         elif rank > len(a):
             a = torch.cat([a, fresh[module + A][len(a) :]])
             b = torch.cat([b, torch.zeros_like(fresh[module + B][:, b.shape[1] :])], dim=1)

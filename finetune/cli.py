@@ -97,7 +97,23 @@ DEFAULT = RunOptions()
     help="Disk in the run's folder for what does not fit into memory.",
 )
 @click.option(
-    "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
+    "--aggregation",
+    help="layerwise, hetlora, flexlora, hlora, flora, rbla, ffa or fedex.  [default: what "
+    "fits the plan]",
+)
+@click.option(
+    "--clip-update-norm",
+    type=float,
+    default=DEFAULT.clip_update_norm,
+    show_default=True,
+    help="Largest norm of a device's change in a round, cut by the server; 0 does not cut.",
+)
+@click.option(
+    "--aggregation-trim",
+    type=float,
+    default=DEFAULT.aggregation_trim,
+    show_default=True,
+    help="Trimmed mean: share of the largest and of the smallest values to drop.",
 )
 @click.option(
     "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
@@ -113,6 +129,7 @@ DEFAULT = RunOptions()
 )
 @click.option("--test-data", type=PATH, help="Test examples, instead of holding some out.")
 @click.option("--max-test", type=int, help="Most test examples.  [default: all]")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard as well.")
 @click.option("--text-column", default=DEFAULT.text_column, show_default=True)
 @click.option("--label-column", default=DEFAULT.label_column, show_default=True)
 @click.option("--fleet", type=PATH, help="Charge what this fleet's cost tables say.")
@@ -205,10 +222,19 @@ def _show(summary: "Summary", out: Path) -> None:
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",
         "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
         "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
-        "updates left out": str(summary.refused),
+        "updates left out": _refused(summary),
         **({"new plans": str(summary.plans)} if summary.plans else {}),
+        "aggregation error": "none accepted"
+        if summary.mean_aggregation_error is None
+        else f"{100 * summary.mean_aggregation_error:.2g} % of the averaged product",
         "adapter": str(out / "adapter"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console(stderr=True).print(table)
+
+
+def _refused(summary: "Summary") -> str:
+    """How many updates were refused, and why."""
+    reasons = (f"{count} {kind}" for kind, count in summary.refused_by_kind.items())
+    return f"{summary.refused} ({', '.join(reasons)})" if summary.refused else "0"

@@ -8,14 +8,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from finetune.base_delta import BaseDelta
+from finetune.codec import pack
 from finetune.devices import Participant
 from finetune.local import LocalSettings, train
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
 from finetune.server import Answer, Task
-from finetune.state import cast
+from finetune.state import State, cast
 from finetune.tokens import Batch, Tokenised, draw, group
+from solver.plan import Codec
 
 __all__ = ["InProcessEngine"]
 
@@ -46,8 +49,14 @@ class InProcessEngine:
         Type on the wire.
     seed : int
         Seed of batches and dropout.
+    delta : BaseDelta
+        Changes the shared base where the aggregation asks for it.
+    codec : {"none", "float16", "int8"}
+        How uploads are compressed.
     store : PrefixStore, optional
         Where states are kept; without it they are computed anew in every step.
+    carry_over : bool
+        Whether devices add what an upload lost to their next one.
     """
 
     def __init__(
@@ -59,7 +68,11 @@ class InProcessEngine:
         batch_size: int,
         dtype: torch.dtype,
         seed: int,
+        delta: BaseDelta,
+        codec: Codec = "none",
         store: PrefixStore | None = None,
+        *,
+        carry_over: bool = True,
     ) -> None:
         self._replicas = replicas
         self._data = data
@@ -69,6 +82,9 @@ class InProcessEngine:
         self._dtype = dtype
         self._seed = seed
         self._store = store or PrefixStore(0)
+        self._delta = delta
+        self._codec = codec
+        self._carry_over = carry_over
 
     def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
         """Train the tasks one by one."""
@@ -79,6 +95,7 @@ class InProcessEngine:
         began_s = time.perf_counter()
         device = task.device
         replica = self._replicas[device.configuration]
+        self._delta.apply(task.base)
         replica.load(task.state)
         drawn = self._draw(device, task.round_index)
         batches = [self._data.batch(indices) for indices in drawn]
@@ -92,9 +109,19 @@ class InProcessEngine:
         )
         if device.cache == "round":
             self._store.drop((device.position, replica.first))
-        state = cast(replica.state(), self._dtype)
-        turn_s = time.perf_counter() - began_s
-        return Answer(device.name, len(self._held[device.position]), state, loss, turn_s)
+        answer = self._packed(task, replica.state(), loss)
+        return answer._replace(turn_s=time.perf_counter() - began_s)
+
+    def _packed(self, task: Task, trained: State, loss: float) -> Answer:
+        """What the device sends, and keeps."""
+        device = task.device
+        examples = len(self._held[device.position])
+        answer = Answer(device.name, task.name, examples, {}, loss)
+        if self._codec == "none":
+            return answer._replace(state=cast(trained, self._dtype))
+        kept = task.kept if self._carry_over else None
+        upload = pack(trained, task.state, self._codec, self._dtype, kept)
+        return answer._replace(state=upload.data, kept=upload.residual)
 
     def _draw(self, device: Participant, round_index: int) -> Indices:
         """Examples of each step, shape (steps, batch_size)."""
@@ -107,7 +134,11 @@ class InProcessEngine:
     def _states(
         self, device: Participant, replica: Replica, drawn: Indices, batches: Sequence[Batch]
     ) -> Iterator[Tensor]:
-        """Prefix states of each step, from the store or computed now."""
+        """Prefix states of each step, from the store or computed now.
+
+        They are of the base's original weights: a device sees changed ones in the layers that
+        it adapts only (`finetune.base_delta`), and these lie above.
+        """
         owner = (device.position, replica.first)
         for indices, batch in zip(drawn.tolist(), batches, strict=True):
             states = self._store.get(owner, tuple(indices))

@@ -44,7 +44,7 @@ def train(
     point nowhere. Only what trains is given to it. `seed` sets dropout.
     """
     torch.manual_seed(seed)
-    parameters = list(replica.parameters.values())
+    parameters = [p for p in replica.parameters.values() if p.requires_grad]
     optimizer = _optimizer(settings, parameters)
     replica.train_mode(frozen_dropout=settings.frozen_dropout and states is None)
     losses = []

@@ -23,10 +23,11 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """An update that was left out of its round."""
+    """An update that was left out of its round; `kind` is the reason in a word."""
 
     device: str
     reason: str
+    kind: str = ""
 
 
 class RoundMetrics(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,9 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
         Devices asked.
     refused : list of Refusal
         Updates left out; also devices that were late.
+    aggregation_error : float or None
+        Relative distance of the server's product to the devices' averaged product
+        (`finetune.aggregate.error`); None if no update was accepted.
     plan : int
         Number of the plan in force: 0 is the one the run began with, n is ``plan-n.json``.
     drift : float or None
@@ -68,6 +72,7 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
     test_loss: float | None
     devices: list[str]
     refused: list[Refusal]
+    aggregation_error: float | None = None
     plan: int = 0
     drift: float | None = None
 
@@ -116,7 +121,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     file = path / METRICS_FILE if path.is_dir() else path
     rows = decode_metrics(read_bytes(file), str(file))
     frame = pd.DataFrame(msgspec.to_builtins(rows), columns=RoundMetrics.__struct_fields__)
-    numbers = ["train_loss", "test_accuracy", "test_loss", "drift"]
+    numbers = ["train_loss", "test_accuracy", "test_loss", "aggregation_error", "drift"]
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 

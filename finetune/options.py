@@ -49,6 +49,10 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         is computed anew, to the same bits.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
+    clip_update_norm : float
+        Largest norm of what a device changes in a round, cut by the server; 0 does not cut.
+    aggregation_trim : float
+        Share of the largest and of the smallest values that a mean drops, below 0.5.
     eval_every : int
         Rounds between two evaluations; the last round is always evaluated.
     target_accuracy : float, optional
@@ -59,6 +63,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Share of the data held out for testing, unless test data are given.
     max_test : int, optional
         Most test examples.
+    tensorboard : bool
+        Write the metrics for TensorBoard as well.
     text_column, label_column : str
         Columns of the data.
     clock : {"virtual", "real"}
@@ -87,11 +93,14 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_memory_mb: int = 1024
     cache_disk_mb: int = 4096
     aggregation: str | None = None
+    clip_update_norm: float = 0.0
+    aggregation_trim: float = 0.0
     eval_every: int = 1
     target_accuracy: float | None = None
     time_limit_s: float | None = None
     test_fraction: float = 0.2
     max_test: int | None = None
+    tensorboard: bool = False
     text_column: str = "text"
     label_column: str = "label"
     clock: Literal["virtual", "real"] = "virtual"
@@ -111,7 +120,15 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
         for name in counts:
             self._check(name, low=1)
-        for name in ("seed", "clip_norm", "cache_memory_mb", "cache_disk_mb"):
+        not_negative = (
+            "seed",
+            "clip_norm",
+            "cache_memory_mb",
+            "cache_disk_mb",
+            "clip_update_norm",
+            "aggregation_trim",
+        )
+        for name in not_negative:
             self._check(name, low=0)
         self._check("warmup_rounds", low=0, high=self.rounds - 1)
         positive = ("alpha", "learning_rate", "time_limit_s", "deadline_s", "replan_on_drift")
@@ -119,6 +136,11 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
+        if self.aggregation_trim >= 0.5:
+            raise InputError(
+                f"--aggregation-trim is {self.aggregation_trim}; expected below 0.5, to leave "
+                "something to average"
+            )
         if self.test_fraction == 1:
             raise InputError("--test-fraction is 1; expected below 1, to leave training data")
         if self.partition not in ("dirichlet", "iid") and not self.natural_column:
@@ -137,7 +159,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
-        free = {"target_accuracy", "time_limit_s", "eval_every"}
+        free = {"target_accuracy", "time_limit_s", "eval_every", "tensorboard"}
         free |= {"cache_memory_mb", "cache_disk_mb"}
         if self.schedule == "constant":
             free.add("rounds")

@@ -9,7 +9,7 @@ replica, by direct copy.
 import copy
 import math
 import warnings
-from collections.abc import Set
+from collections.abc import Callable, Set
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -83,7 +83,7 @@ class Replica:
 
     @property
     def shapes(self) -> Shapes:
-        """Shape of every tensor that trains."""
+        """Shape of every tensor that is loaded."""
         return shapes_of(self.parameters)
 
     def load(self, state: State) -> None:
@@ -92,9 +92,14 @@ class Replica:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
 
+    def freeze_except(self, trains: Callable[[str], bool]) -> None:
+        """Train only what `trains` says of the names (FFA-LoRA); the rest is still loaded."""
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(trains(name))
+
     def state(self) -> State:
         """Copy of what trains."""
-        return {name: p.detach().clone() for name, p in self.parameters.items()}
+        return {n: p.detach().clone() for n, p in self.parameters.items() if p.requires_grad}
 
     @cached_property
     def prefix(self) -> Prefix:

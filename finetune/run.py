@@ -25,6 +25,7 @@ from finetune.progress import Progress
 from finetune.result import Summary, save_adapter
 from finetune.session import Job, Session, plan_in_force
 from finetune.setup import Sources, deterministic, set_up
+from finetune.tensorboard import TensorBoard
 from solver.plan import InputError, read_bytes, read_plan
 
 __all__ = ["Sources", "Stopped", "run"]
@@ -79,6 +80,7 @@ def run(
     digest = _digest(plan_path, sources, options)
     job = Job(plan_path, read_plan(plan_path), sources, out, options, digest)
     check_folder(out, resume=resume)
+    TensorBoard(out, wanted=options.tensorboard)  # so that a missing package is said at once
     with contextlib.ExitStack() as stack:
         begun = job.checkpoint.exists()
         if begun:

@@ -18,6 +18,7 @@ from finetune.replan.replanner import Replanner
 from finetune.result import Summary, save_adapter, summarise
 from finetune.server import RoundResult
 from finetune.setup import Federation, Sources, set_up
+from finetune.tensorboard import TensorBoard
 from profiler.schema import provenance
 from solver.plan import InputError, Plan, read_plan, write
 
@@ -78,6 +79,7 @@ class Session:
         self._plan = plan
         self._saved = saved or Saved(server=federation.start)
         self._progress = progress
+        self._board = TensorBoard(job.out, wanted=job.options.tensorboard)
         self._metrics = job.out / METRICS_FILE
         kept = self._saved.metrics_bytes, self._saved.metrics_sha256
         self._rows = committed_metrics(self._metrics, *kept)
@@ -88,9 +90,10 @@ class Session:
         options = self._job.options
         devices = len(self.federation.devices)
         self._progress.start(options, len(self._rows), devices)
-        while (reason := _stop_reason(self._rows, options)) is None:
-            self._replan_if_due()
-            self._play_round()
+        with self._board:
+            while (reason := _stop_reason(self._rows, options)) is None:
+                self._replan_if_due()
+                self._play_round()
         return self._finish(reason)
 
     def _make_replanner(self) -> Replanner | None:
@@ -152,6 +155,7 @@ class Session:
         )
         save_checkpoint(self._job.checkpoint, self._job.digest, self._saved)
         self._rows.append(row)
+        self._board.add(row)
         self._progress.finished(row)
 
     def _observe(self, result: RoundResult, when: Moment) -> None:
@@ -179,6 +183,7 @@ class Session:
             test_loss=None,
             devices=result.devices,
             refused=result.refused,
+            aggregation_error=result.aggregation_error,
             plan=self._saved.plan,
             drift=planner.drift(self._plan, devices) if planner else None,
         )

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from finetune.aggregate import aggregation_for
+from finetune.aggregate import Settings, aggregation_for
 from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
+from finetune.base_delta import BaseDelta
 from finetune.clock import Caches, clock_for
+from finetune.codec import payload_bytes
 from finetune.data import Dataset, load_dataset
 from finetune.devices import Participant, devices_of, participants
 from finetune.epochs import by_epochs
@@ -24,10 +26,10 @@ from finetune.partition import partition
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Server
-from finetune.state import Shapes, State, wire_dtype
+from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
 from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
-from solver.plan import InputError, Plan
+from solver.plan import Codec, InputError, Plan
 
 __all__ = ["Federation", "Loaded", "Sources", "deterministic", "set_up"]
 
@@ -58,6 +60,7 @@ class Loaded(NamedTuple):
     test: Tokenised
     held: list[npt.NDArray[np.int64]]
     base: Base
+    delta: BaseDelta
     fleet: Fleet | None
     trace: Trace | None
     store: PrefixStore
@@ -100,7 +103,8 @@ def set_up(
     scratch : Path, optional
         Folder for cached states that do not fit into memory.
     """
-    name, aggregation = aggregation_for(plan, options.aggregation)
+    choices = Settings(options.seed, options.aggregation_trim)
+    name, aggregation = aggregation_for(plan, options.aggregation, choices)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
@@ -115,11 +119,15 @@ def set_up(
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    _check_bytes(devices, shapes, dtype)
+    codec = plan.question.upload_codec
+    _check_bytes(devices, shapes, codec, dtype)
+    for replica in replicas.values():
+        replica.freeze_except(aggregation.trains)
     whole = Replica(base, plan, plan.ranks, options.seed)
     score = Evaluator(loaded.test)
 
     def evaluate(state: State) -> Score:
+        loaded.delta.apply(deltas_of(state, lora_modules(whole.shapes)))
         whole.load(state)
         return score(whole)
 
@@ -137,9 +145,15 @@ def set_up(
         batch_size,
         dtype,
         options.seed,
+        loaded.delta,
+        codec,
         loaded.store,
+        carry_over=aggregation.keeps_coordinates,
     )
-    server = Server(engine, aggregation, devices, shapes, dtype, options, clock, on_answer)
+    examples = {device.name: len(loaded.held[device.position]) for device in devices}
+    server = Server(
+        engine, aggregation, devices, shapes, dtype, options, clock, on_answer, codec, examples
+    )
     start, dataset = whole.state(), loaded.dataset
     return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
 
@@ -165,7 +179,8 @@ def _load(
     store = PrefixStore(
         options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
     )
-    return Loaded(dataset, train, test, held, base, fleet, trace, store)
+    delta = BaseDelta(base, plan.lora.scaling)
+    return Loaded(dataset, train, test, held, base, delta, fleet, trace, store)
 
 
 @contextlib.contextmanager
@@ -202,13 +217,10 @@ def _check_ranks(plan: Plan) -> None:
 
 
 def _check_bytes(
-    devices: list[Participant], shapes: dict[int, Shapes], dtype: torch.dtype
+    devices: list[Participant], shapes: dict[int, Shapes], codec: Codec, dtype: torch.dtype
 ) -> None:
     """Refuse a plan that predicts other bytes than its adapters really take on the wire."""
-    real = {
-        index: sum(shape.numel() for shape in by_name.values()) * dtype.itemsize
-        for index, by_name in shapes.items()
-    }
+    real = {index: payload_bytes(by_name, codec, dtype) for index, by_name in shapes.items()}
     for device in devices:
         predicted = device.predicted.upload_bytes
         if abs(predicted - real[device.configuration]) >= 0.5:

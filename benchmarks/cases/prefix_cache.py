@@ -59,6 +59,7 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     import numpy as np
 
     from finetune.base import load_base
+    from finetune.base_delta import BaseDelta
     from finetune.data import load_dataset
     from finetune.devices import participants
     from finetune.in_process import InProcessEngine
@@ -77,7 +78,8 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     steps = EPOCHS * EXAMPLES // BATCH
     plan = write_down(folder, training, ranks, steps=steps)
     tokenise = load_tokeniser(folder, training)
-    replica = Replica(load_base(plan, folder, 0, tokenise.pad_id), plan, ranks, 0)
+    base = load_base(plan, folder, 0, tokenise.pad_id)
+    replica, delta = Replica(base, plan, ranks, 0), BaseDelta(base, plan.lora.scaling)
     texts = tokenise(load_dataset(Path(data), None, training, RunOptions()).train)
     (device,) = participants(plan)
     start, dtype = replica.state(), wire_dtype(plan.lora)
@@ -88,7 +90,15 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
         for way, cache, frozen_dropout, index in WAYS:
             settings = LocalSettings("adamw", 2e-3, 0.0, frozen_dropout)
             engine = InProcessEngine(
-                {0: replica}, texts, [held], settings, BATCH, dtype, seed + 1, store
+                {0: replica},
+                texts,
+                [held],
+                settings,
+                BATCH,
+                dtype,
+                seed + 1,
+                delta,
+                store=store,
             )
             task = Task(device._replace(cache=cache), index, 2e-3, start)
             with deterministic():
