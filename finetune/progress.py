@@ -36,6 +36,9 @@ class Progress:
     def finished(self, row: RoundMetrics) -> None:
         """A round is finished."""
 
+    def say(self, text: str) -> None:
+        """Something else that a person watching should know."""
+
 
 class ConsoleProgress(Progress):
     """A bar on a terminal; a line a round where stderr is no terminal."""
@@ -91,3 +94,7 @@ class ConsoleProgress(Progress):
             self._console.print(
                 f"{text}  after {row.virtual_time_s:.0f} s of virtual time", highlight=False
             )
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, highlight=False)

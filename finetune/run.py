@@ -20,12 +20,12 @@ from finetune.options import RunOptions
 from finetune.progress import Progress
 from finetune.result import Summary, save_adapter, summarise
 from finetune.server import RoundResult
-from finetune.setup import Federation, Sources, deterministic, set_up
+from finetune.setup import Federation, Remote, Sources, deterministic, set_up
 from finetune.state import State
 from profiler.schema import provenance
 from solver.plan import InputError, Plan, read_bytes, read_plan, write
 
-__all__ = ["Sources", "Stopped", "run"]
+__all__ = ["Sources", "Stopped", "check_folder", "run"]
 
 
 class Stopped(Exception):
@@ -57,6 +57,7 @@ def run(
     *,
     resume: bool = False,
     progress: Progress | None = None,
+    remote: Remote | None = None,
 ) -> Summary:
     """Run a plan and write metrics, summary, checkpoint and adapter into a folder.
 
@@ -74,6 +75,8 @@ def run(
         Go on after the last finished round of this folder.
     progress : Progress, optional
         Shows rounds as they go.
+    remote : Remote, optional
+        Devices elsewhere; without it they are simulated in this process.
 
     Returns
     -------
@@ -91,10 +94,10 @@ def run(
     plan = read_plan(plan_path)
     digest = _digest(plan_path, sources, options)
     job = _Job(plan_path, plan, sources, out, options, digest)
-    _check_folder(out, resume=resume)
+    check_folder(out, resume=resume)
     load_checkpoint(job.checkpoint, digest)  # so that a wrong resume fails before loading
     with deterministic(), progress:
-        federation = set_up(plan, sources, options, progress.answered)
+        federation = set_up(plan, sources, options, progress.answered, remote)
         _make_folder(job.checkpoint)
         try:
             return _play(job, federation, progress)
@@ -186,10 +189,14 @@ def _digest(plan_path: Path, sources: Sources, options: RunOptions) -> str:
     return digest.hexdigest()
 
 
-def _check_folder(out: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds anything, unless it is a run to resume."""
+def check_folder(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds anything, unless it is a run to resume.
+
+    Logs of a federation that started none, in ``flower``, are no obstacle.
+    """
     try:
-        entries = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+        entries = sorted(names - {"flower"})
     except OSError as error:
         raise InputError(f"{out}: cannot be used ({error.strerror}); choose another") from None
     if entries and not resume:

@@ -17,7 +17,7 @@ from finetune.options import RunOptions
 from finetune.state import Shapes, State, cast
 from finetune.updates import Update, problem
 
-__all__ = ["Answer", "Engine", "RoundResult", "Server", "Task"]
+__all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
 
 
 class Task(NamedTuple):
@@ -38,11 +38,18 @@ class Answer(NamedTuple):
     train_loss: float
 
 
+class Failure(NamedTuple):
+    """Why a device has no answer."""
+
+    device: str
+    reason: str
+
+
 class Engine(Protocol):
     """Trains devices."""
 
-    def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
-        """Answers of the tasks, in any order; a device that fails gives none."""
+    def train(self, tasks: Sequence[Task]) -> Iterator[Answer | Failure]:
+        """Answers of the tasks, in any order; a device that fails gives none, or says why."""
 
 
 class RoundResult(NamedTuple):
@@ -102,8 +109,9 @@ class Server:
         updates: dict[str, Update] = {}
         reasons = dict.fromkeys(tasks, "no answer")
         for answer in self._engine.train(list(tasks.values())):
-            if reason := self._refuse(answer, tasks):
-                reasons[answer.device] = reason
+            reason = self._refuse(answer, tasks)
+            if isinstance(answer, Failure) or reason:
+                reasons[answer.device] = reason or "failed"
             else:
                 updates[answer.device] = _update(tasks[answer.device], answer)
             self._on_answer()
@@ -120,8 +128,10 @@ class Server:
             ],
         )
 
-    def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
+    def _refuse(self, answer: Answer | Failure, tasks: Mapping[str, Task]) -> str | None:
         """Why an answer is left out, or None."""
+        if isinstance(answer, Failure):
+            return answer.reason
         task = tasks.get(answer.device)
         if task is None:
             return "was not asked in this round"

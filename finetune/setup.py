@@ -1,7 +1,7 @@
 """Everything a run needs, built from a plan, a model folder and data."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,20 +9,20 @@ import torch
 
 from finetune.aggregate import aggregation_for
 from finetune.base import Base, load_base
-from finetune.data import Dataset, load_dataset
-from finetune.devices import Participant, devices_of, participants
+from finetune.data import Dataset, load_dataset, load_test
+from finetune.devices import Participant, participants
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.options import RunOptions
-from finetune.partition import partition
+from finetune.partition import shares
 from finetune.replica import Replica
-from finetune.server import Server
+from finetune.server import Engine, Server
 from finetune.state import Shapes, State, wire_dtype
 from finetune.tokens import load_tokeniser
 from solver.plan import InputError, Plan
 
-__all__ = ["Federation", "Sources", "deterministic", "set_up"]
+__all__ = ["Federation", "Remote", "Sources", "deterministic", "set_up"]
 
 
 class Sources(NamedTuple):
@@ -45,18 +45,35 @@ class Federation(NamedTuple):
     evaluate: Callable[[State], Score]
 
 
+class Remote(NamedTuple):
+    """Devices on other machines, or in other processes, in place of simulated ones.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes the engine from the names of the classes and the shape of each configuration.
+    test_only : bool
+        Whether the server's data are its test examples, the devices having their own.
+    """
+
+    connect: Callable[[list[str], Mapping[int, Shapes]], Engine]
+    test_only: bool
+
+
 def set_up(
-    plan: Plan, sources: Sources, options: RunOptions, on_answer: Callable[[], None]
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    on_answer: Callable[[], None],
+    remote: Remote | None = None,
 ) -> Federation:
     """Load and check everything; raises `InputError` with the first thing that does not fit."""
     name, aggregation = aggregation_for(plan, options.aggregation)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
-    dataset = load_dataset(sources.data, sources.test, plan.training, options)
-    batch_size = options.batch_size or plan.training.batch_size
-    sizes = [examples for _, examples in devices_of(plan)]
-    held = partition(dataset.train, sizes, options, minimum=batch_size)
+    load = load_test if remote and remote.test_only else load_dataset
+    dataset = load(sources.data, sources.test, plan.training, options)
     tokenise = load_tokeniser(sources.model, plan.training)
     base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
     replicas = {
@@ -72,9 +89,18 @@ def set_up(
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
-    engine = InProcessEngine(
-        replicas, tokenise(dataset.train), held, settings, batch_size, dtype, options.seed
+    engine = (
+        remote.connect(dataset.label_names, shapes)
+        if remote
+        else InProcessEngine(
+            replicas,
+            tokenise(dataset.train),
+            shares(plan, dataset, options),
+            LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm),
+            options.batch_size or plan.training.batch_size,
+            dtype,
+            options.seed,
+        )
     )
     server = Server(engine, aggregation, devices, shapes, dtype, options, on_answer)
     return Federation(server, whole.state(), base, dataset, devices, name, evaluate)

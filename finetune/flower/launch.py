@@ -1,0 +1,356 @@
+"""A federation with one command: SuperLink, SuperNodes where they are local, and the run.
+
+Everything it starts keeps its log in OUT/flower/logs and is gone when it returns, whatever
+happens. The run itself is the ServerApp's (`finetune.flower.serverapp`).
+"""
+
+import contextlib
+import ipaddress
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from finetune.devices import participants
+from finetune.flower.app import app_files
+from finetune.flower.events import (
+    EVENTS_FILE,
+    OUTCOME_FILE,
+    STOP_FILE,
+    Event,
+    Outcome,
+)
+from finetune.flower.processes import Processes, last_line
+from finetune.flower.settings import Settings
+from finetune.flower.shares import write_shares
+from finetune.options import RunOptions
+from finetune.progress import Progress
+from finetune.result import Summary
+from finetune.run import Sources, Stopped, check_folder
+from solver.plan import InputError, Plan, read_bytes, read_plan, write_bytes
+
+__all__ = ["Federation", "launch"]
+
+START_S = 90.0
+STOP_S = 60.0
+POLL_S = 0.2
+MOST_LOCAL = 16
+LINK = "legend"
+ENVIRONMENT = {
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class Federation(NamedTuple):
+    """Where the devices are.
+
+    Parameters
+    ----------
+    address : str
+        ``HOST:PORT`` where the SuperLink waits for devices that are started elsewhere; empty
+        starts them here, on loopback.
+    tls : Path, optional
+        Folder of ``ca.crt``, ``server.crt`` and ``server.key``.
+    node_keys : Path, optional
+        Folder of the devices' public keys, ``*.pub``; then no other device is let in.
+    wait_s : float
+        Longest wait for the devices.
+    deadline_slack : float, optional
+        See `finetune.flower.engine.Deadline`; by default 1.5, and none for local devices, which
+        keep no plan's times.
+    """
+
+    address: str = ""
+    tls: Path | None = None
+    node_keys: Path | None = None
+    wait_s: float = 300.0
+    deadline_slack: float | None = None
+
+
+def launch(
+    plan_path: Path,
+    sources: Sources,
+    out: Path,
+    options: RunOptions,
+    federation: Federation,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a plan on Flower, as `finetune.run.run` does in one process.
+
+    Raises
+    ------
+    InputError
+        If plan, model, data, options, folder or devices do not fit, or Flower fails.
+    Stopped
+        On Ctrl-C, with the checkpoint and the adapter so far kept.
+    """
+    progress = progress or Progress()
+    plan = read_plan(plan_path)
+    host, port = _address(federation)
+    check_folder(out, resume=resume)
+    folder = out.resolve() / "flower"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STOP_FILE).unlink(missing_ok=True)
+    settings = _settings(plan_path, sources, out, federation, resume=resume)
+    for name, data in app_files(settings, options).items():
+        (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / "app" / name, data)
+    environment = {**ENVIRONMENT, "FLWR_HOME": str(folder / "home")}
+    with Processes(folder / "logs", environment) as processes, progress:
+        _start_link(processes, federation, host, port, folder / "home")
+        if not federation.address:
+            _start_nodes(processes, plan, sources, options, folder, port)
+        return _follow(processes, folder, out, options, progress)
+
+
+def _settings(
+    plan_path: Path, sources: Sources, out: Path, federation: Federation, *, resume: bool
+) -> Settings:
+    slack = federation.deadline_slack
+    if slack is None:
+        slack = 1.5 if federation.address else 0.0
+    return Settings(
+        plan=str(plan_path.resolve()),
+        model=str(sources.model.resolve()),
+        data=str(sources.data.resolve()),
+        test_data=str(sources.test.resolve()) if sources.test else "",
+        out=str(out.resolve()),
+        resume=resume,
+        data_is="test" if federation.address else "all",
+        wait_s=federation.wait_s,
+        deadline_slack=slack,
+    )
+
+
+def _address(federation: Federation) -> tuple[str, int]:
+    """Host and port of the SuperLink; refuses an open one."""
+    if not federation.address:
+        return "127.0.0.1", _free_port()
+    host, _, port = federation.address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--superlink is '{federation.address}'; expected HOST:PORT")
+    if not _is_loopback(host) and not (federation.tls and federation.node_keys):
+        raise InputError(
+            f"--superlink {federation.address} is open to other machines, so it needs TLS and "
+            "the devices' keys: make them with python -m finetune.flower.keys, then add --tls "
+            "and --node-keys (docs/flower.md)"
+        )
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    """Path of a program of Flower's, beside this interpreter or on the path."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise InputError(
+            f"this needs {name}, which is not installed; get it with: "
+            "pip install 'legend-planner[flower]'"
+        )
+    return found
+
+
+def _start_link(
+    processes: Processes, federation: Federation, host: str, port: int, home: Path
+) -> None:
+    """Start the SuperLink, wait until it listens, and tell Flower's command line of it."""
+    command = [_program("flower-superlink"), "--disable-runtime-dependency-installation"]
+    command += ["--host", host, "--port", str(port)]
+    near = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    link: dict[str, str | bool] = {"address": f"{near}:{port}"}
+    if federation.tls:
+        names = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt"}
+        for flag, name in {**names, "--ssl-keyfile": "server.key"}.items():
+            command += [flag, str(_file(federation.tls / name, "--tls"))]
+        link["root-certificates"] = str((federation.tls / "ca.crt").resolve())
+    else:
+        command.append("--insecure")
+        link["insecure"] = True
+    if federation.node_keys:
+        command.append("--enable-supernode-auth")
+    home.mkdir(parents=True, exist_ok=True)
+    entries = [f"{name} = {json.dumps(value)}" for name, value in link.items()]
+    config = "\n".join(["[superlink]", f'default = "{LINK}"', f"[superlink.{LINK}]", *entries])
+    write_bytes(home / "config.toml", f"{config}\n".encode())
+    processes.start("superlink", command)
+    _wait_for_port(processes, near, port)
+    if federation.node_keys:
+        _let_in(processes, federation.node_keys)
+
+
+def _file(path: Path, option: str) -> Path:
+    if not path.is_file():
+        raise InputError(
+            f"{option}: {path} is missing; make it with python -m finetune.flower.keys"
+        )
+    return path.resolve()
+
+
+def _wait_for_port(processes: Processes, host: str, port: int) -> None:
+    until = time.monotonic() + START_S
+    while True:
+        processes.require("superlink")
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        if time.monotonic() > until:
+            raise InputError(
+                f"the SuperLink does not listen on {host}:{port} after {START_S:.0f} s; see "
+                f"{processes.log('superlink')}"
+            )
+        time.sleep(POLL_S)
+
+
+def _let_in(processes: Processes, folder: Path) -> None:
+    """Register the devices' public keys with the SuperLink."""
+    keys = sorted(folder.glob("*.pub"))
+    if not keys:
+        raise InputError(
+            f"--node-keys: {folder} holds no *.pub; make keys with python -m "
+            "finetune.flower.keys"
+        )
+    for key in keys:
+        command = [_program("flwr"), "supernode", "register", str(key.resolve()), LINK]
+        process = processes.start("register", command)
+        if _wait(process, START_S) != 0:
+            log = processes.log("register")
+            raise InputError(f"{key}: cannot be registered ({last_line(log)}); see {log}")
+
+
+def _start_nodes(
+    processes: Processes,
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    folder: Path,
+    port: int,
+) -> None:
+    """Start a SuperNode for every device, each with its own file of examples."""
+    devices = participants(plan)
+    if len(devices) > MOST_LOCAL:
+        raise InputError(
+            f"{len(devices)} devices take part; a federation on this machine starts at most "
+            f"{MOST_LOCAL} SuperNodes. Leave out --engine flower to simulate them, or plan for "
+            "fewer"
+        )
+    files = write_shares(plan, sources.data, sources.test, options, folder / "data")
+    for device in devices:
+        config = {
+            "device": device.name,
+            "model": str(sources.model.resolve()),
+            "data": str(files[device.name]),
+        }
+        command = [_program("flower-supernode"), "--insecure"]
+        command += ["--superlink", f"127.0.0.1:{port}", "--port", str(_free_port())]
+        command += [
+            "--node-config",
+            " ".join(f"{k}={json.dumps(v)}" for k, v in config.items()),
+        ]
+        processes.start(f"supernode-{device.position:06d}", command)
+
+
+def _follow(
+    processes: Processes, folder: Path, out: Path, options: RunOptions, progress: Progress
+) -> Summary:
+    """Submit the app, show what happens, and hand back what it came to."""
+    (folder / OUTCOME_FILE).unlink(missing_ok=True)
+    (folder / EVENTS_FILE).write_bytes(b"")
+    # Without a SuperNode's answer the ServerApp ends by itself, after wait_s.
+    app = processes.start(
+        "run", [_program("flwr"), "run", str(folder / "app"), LINK, "--stream"]
+    )
+    events = _Events(folder / EVENTS_FILE)
+    try:
+        while not (folder / OUTCOME_FILE).exists():
+            events.replay(options, progress)
+            processes.require("superlink")
+            if app.poll() is not None:
+                break
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        progress.say("stopping")
+        (folder / STOP_FILE).touch()
+        _await_outcome(folder / OUTCOME_FILE, app)
+    events.replay(options, progress)
+    _raise_outcome(folder / OUTCOME_FILE, processes)
+    return msgspec.json.decode(read_bytes(out / "summary.json"), type=Summary)
+
+
+def _await_outcome(path: Path, app: "subprocess.Popen[bytes]") -> None:
+    """Let the ServerApp keep what it has, for `STOP_S` at most."""
+    until = time.monotonic() + STOP_S
+    while not path.exists() and app.poll() is None and time.monotonic() < until:
+        time.sleep(POLL_S)
+
+
+def _raise_outcome(path: Path, processes: Processes) -> None:
+    """Raise what the ServerApp ended with, if it did not simply finish."""
+    if not path.exists():
+        log = processes.log("run")
+        raise InputError(
+            f"the run ended without a result: {last_line(log)}; see {log}. Rounds finished are "
+            "kept, go on with --resume"
+        )
+    outcome = msgspec.json.decode(read_bytes(path), type=Outcome)
+    if outcome.code == Stopped.exit_code:
+        raise Stopped(outcome.message)
+    if outcome.code:
+        raise InputError(outcome.message)
+
+
+class _Events:
+    """Reads the ServerApp's events as they are written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def replay(self, options: RunOptions, progress: Progress) -> None:
+        """Show what has happened since the last call."""
+        for event in self._new():
+            if event.kind == "start":
+                progress.start(options, event.done, event.devices)
+            elif event.kind == "answered":
+                progress.answered()
+            elif event.kind == "finished" and event.row is not None:
+                progress.finished(event.row)
+            elif event.kind == "say":
+                progress.say(event.text)
+
+    def _new(self) -> Iterator[Event]:
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            whole, _, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + bool(whole)
+        for line in whole.splitlines():
+            yield msgspec.json.decode(line, type=Event)
+
+
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(seconds)
+    return None

@@ -1,0 +1,78 @@
+"""A device's resident process: ``python -m finetune.flower.worker SOCKET OWNER``.
+
+It keeps model and data in memory between the rounds, which Flower's processes of one message
+each cannot. It ends with the process `OWNER`, the SuperNode's executor, so that stopping a
+SuperNode stops it too.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+
+import msgspec
+
+from finetune.flower.node import Node
+from finetune.flower.orders import Order, decode, encode
+from finetune.flower.resident import MAX_FRAME_BYTES, Call, Reply
+from solver.plan import InputError
+
+__all__ = ["main"]
+
+POLL_S = 1.0
+
+
+def main(socket: Path, owner: int) -> None:
+    """Serve orders one after another until `owner` ends."""
+    threading.Thread(target=_end_with, args=(owner, socket), daemon=True).start()
+    nodes: dict[tuple[str, str, str], Node] = {}
+    with Listener(str(socket), "AF_UNIX", backlog=16) as listener:
+        while True:
+            with listener.accept() as line, contextlib.suppress(EOFError, OSError):
+                _serve(line, nodes)
+
+
+def _serve(line: Connection, nodes: dict[tuple[str, str, str], Node]) -> None:
+    call = msgspec.json.decode(line.recv_bytes(MAX_FRAME_BYTES), type=Call)
+    adapters = line.recv_bytes(MAX_FRAME_BYTES)
+    who = (call.device, call.model, call.data)
+    node = nodes.setdefault(who, Node(call.device, Path(call.model), Path(call.data)))
+    try:
+        report, trained = node.train(decode(call.order, Order), adapters)
+    except InputError as error:
+        line.send_bytes(msgspec.json.encode(Reply(error=str(error))))
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        line.send_bytes(msgspec.json.encode(Reply(error=reason)))
+    else:
+        line.send_bytes(msgspec.json.encode(Reply(report=encode(report))))
+        line.send_bytes(trained)
+
+
+def _end_with(owner: int, socket: Path) -> None:
+    """Wait for a process to end, then end this one, even in the middle of training."""
+    try:
+        # A descriptor, not the number: numbers are given out again, and zombies keep theirs.
+        select.select([os.pidfd_open(owner)], [], [])
+    except (AttributeError, OSError):
+        _wait_by_number(owner)
+    socket.unlink(missing_ok=True)
+    os._exit(0)
+
+
+def _wait_by_number(owner: int) -> None:
+    """Wait where the system has no process descriptors (before Linux 5.3)."""
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(owner, 0)
+            time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
