@@ -2,13 +2,14 @@
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.orders import Card, encode, node_setting
-from finetune.flower.resident import Call, ask
+from finetune.flower.resident import Device, ask, warm_up
 from solver.plan import InputError
 
 __all__ = ["app"]
@@ -18,9 +19,13 @@ app = ClientApp()
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Say which device of the plan this is."""
-    device = node_setting(context.node_config, "device")
-    card = Card(device=device, version=version("legend-planner"))
+    """Say which device of the plan this is, and let its worker get ready."""
+    device = _device(context)
+    for path in (device.model, device.data):
+        if not Path(path).exists():
+            raise InputError(f"{path}, of this SuperNode's --node-config, does not exist there")
+    warm_up(device, owner=os.getppid())
+    card = Card(device=device.name, version=version("legend-planner"))
     return Message(pack(encode(card)), reply_to=message)
 
 
@@ -30,9 +35,11 @@ def train(message: Message, context: Context) -> Message:
     order, adapters = unpack(message)
     if not isinstance(order, str):
         raise InputError("the order is no text")
-    config = context.node_config
-    device, model, data = (node_setting(config, name) for name in ("device", "model", "data"))
-    call = Call(device=device, model=model, data=data, order=order)
     # This process ends with its message; the one that started it lives as long as the node.
-    report, trained = ask(call, adapters, owner=os.getppid())
+    report, trained = ask(_device(context), order, adapters, owner=os.getppid())
     return Message(pack(report, trained), reply_to=message)
+
+
+def _device(context: Context) -> Device:
+    """Device that this SuperNode's --node-config says it is."""
+    return Device(*(node_setting(context.node_config, k) for k in ("device", "model", "data")))

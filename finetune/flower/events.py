@@ -5,6 +5,7 @@
 it ended. The file ``flower/stop`` asks it to stop.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ __all__ = [
     "EVENTS_FILE",
     "NODES_FILE",
     "OUTCOME_FILE",
+    "PID_FILE",
     "STOP_FILE",
     "Event",
     "EventLog",
@@ -31,6 +33,7 @@ __all__ = [
 EVENTS_FILE = "events.jsonl"
 NODES_FILE = "nodes.jsonl"
 OUTCOME_FILE = "outcome.json"
+PID_FILE = "serverapp.pid"
 STOP_FILE = "stop"
 
 
@@ -70,6 +73,7 @@ class EventLog(Progress):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / EVENTS_FILE).write_bytes(b"")
+        (folder / PID_FILE).write_text(str(os.getpid()), encoding="ascii")
         (folder / OUTCOME_FILE).unlink(missing_ok=True)
 
     def start(self, options: RunOptions, done: int, devices: int) -> None:

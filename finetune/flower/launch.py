@@ -12,41 +12,37 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from finetune.devices import participants
 from finetune.flower.app import app_files
-from finetune.flower.events import (
-    EVENTS_FILE,
-    OUTCOME_FILE,
-    STOP_FILE,
-    Event,
-    Outcome,
-)
+from finetune.flower.follow import follow
 from finetune.flower.processes import Processes, last_line
 from finetune.flower.settings import Settings
 from finetune.flower.shares import write_shares
 from finetune.options import RunOptions
 from finetune.progress import Progress
 from finetune.result import Summary
-from finetune.run import Sources, Stopped, check_folder
-from solver.plan import InputError, Plan, read_bytes, read_plan, write_bytes
+from finetune.run import Sources, check_folder
+from solver.plan import InputError, Plan, read_plan, write_bytes
 
 __all__ = ["Federation", "launch"]
 
 START_S = 90.0
-STOP_S = 60.0
 POLL_S = 0.2
 MOST_LOCAL = 16
 LINK = "legend"
+CONFIG = """\
+[superlink]
+default = "{link}"
+[superlink.{link}]
+address = "127.0.0.1:{port}"
+"""
 ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
@@ -61,7 +57,8 @@ class Federation(NamedTuple):
         ``HOST:PORT`` where the SuperLink waits for devices that are started elsewhere; empty
         starts them here, on loopback.
     tls : Path, optional
-        Folder of ``ca.crt``, ``server.crt`` and ``server.key``.
+        Folder of ``server.crt`` and ``server.key``; the SuperLink then stays on loopback,
+        behind `finetune.flower.gate`.
     node_keys : Path, optional
         Folder of the devices' public keys, ``*.pub``; then no other device is let in.
     wait_s : float
@@ -100,20 +97,22 @@ def launch(
     progress = progress or Progress()
     plan = read_plan(plan_path)
     host, port = _address(federation)
+    if federation.node_keys and not federation.tls:
+        raise InputError("--node-keys needs --tls, as Flower checks keys over TLS only; add it")
     check_folder(out, resume=resume)
     folder = out.resolve() / "flower"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STOP_FILE).unlink(missing_ok=True)
     settings = _settings(plan_path, sources, out, federation, resume=resume)
     for name, data in app_files(settings, options).items():
         (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / "app" / name, data)
     environment = {**ENVIRONMENT, "FLWR_HOME": str(folder / "home")}
     with Processes(folder / "logs", environment) as processes, progress:
-        _start_link(processes, federation, host, port, folder / "home")
+        inner = _start_link(processes, federation, host, port, folder / "home")
         if not federation.address:
-            _start_nodes(processes, plan, sources, options, folder, port)
-        return _follow(processes, folder, out, options, progress)
+            _start_nodes(processes, plan, sources, options, folder, inner)
+        command = [_program("flwr"), "run", str(folder / "app"), LINK, "--stream"]
+        return follow(processes, folder, command, options, progress)
 
 
 def _settings(
@@ -177,30 +176,43 @@ def _program(name: str) -> str:
 
 def _start_link(
     processes: Processes, federation: Federation, host: str, port: int, home: Path
-) -> None:
-    """Start the SuperLink, wait until it listens, and tell Flower's command line of it."""
+) -> int:
+    """Start the SuperLink, wait until it listens, and tell Flower's command line of it.
+
+    Returns the port that it listens on: with TLS it stays on loopback, behind a gate.
+    """
+    inner = _free_port() if federation.tls else port
     command = [_program("flower-superlink"), "--disable-runtime-dependency-installation"]
-    command += ["--host", host, "--port", str(port)]
-    near = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    link: dict[str, str | bool] = {"address": f"{near}:{port}"}
-    if federation.tls:
-        names = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt"}
-        for flag, name in {**names, "--ssl-keyfile": "server.key"}.items():
-            command += [flag, str(_file(federation.tls / name, "--tls"))]
-        link["root-certificates"] = str((federation.tls / "ca.crt").resolve())
-    else:
-        command.append("--insecure")
-        link["insecure"] = True
-    if federation.node_keys:
-        command.append("--enable-supernode-auth")
+    command += ["--host", "127.0.0.1" if federation.tls else host, "--port", str(inner)]
+    command += ["--enable-supernode-auth"] if federation.node_keys else []
+    security, trust = _inner_tls(home / "tls") if federation.tls else (["--insecure"], "")
     home.mkdir(parents=True, exist_ok=True)
-    entries = [f"{name} = {json.dumps(value)}" for name, value in link.items()]
-    config = "\n".join(["[superlink]", f'default = "{LINK}"', f"[superlink.{LINK}]", *entries])
-    write_bytes(home / "config.toml", f"{config}\n".encode())
-    processes.start("superlink", command)
-    _wait_for_port(processes, near, port)
+    config = CONFIG.format(link=LINK, port=inner)
+    config += f"root-certificates = {json.dumps(trust)}\n" if trust else "insecure = true\n"
+    write_bytes(home / "config.toml", config.encode())
+    processes.start("superlink", [*command, *security])
+    _wait_for_port(processes, "superlink", inner)
     if federation.node_keys:
         _let_in(processes, federation.node_keys)
+    if federation.tls:
+        names = ("server.crt", "server.key")
+        files = [str(_file(federation.tls / name, "--tls")) for name in names]
+        gate = [sys.executable, "-m", "finetune.flower.gate", host, str(port), str(inner)]
+        processes.start("gate", [*gate, *files, trust])
+    return inner
+
+
+def _inner_tls(folder: Path) -> tuple[list[str], str]:
+    """Certificates between gate and SuperLink, as that asks for TLS where it checks keys.
+
+    Returns the SuperLink's options and the path of the certificate to trust.
+    """
+    from finetune.flower.keys import make_tls
+
+    shutil.rmtree(folder, ignore_errors=True)
+    ca, certificate, key = (str(path) for path in make_tls(folder, ["127.0.0.1"], days=365))
+    files = ["--ssl-ca-certfile", ca, "--ssl-certfile", certificate, "--ssl-keyfile", key]
+    return files, ca
 
 
 def _file(path: Path, option: str) -> Path:
@@ -211,16 +223,17 @@ def _file(path: Path, option: str) -> Path:
     return path.resolve()
 
 
-def _wait_for_port(processes: Processes, host: str, port: int) -> None:
+def _wait_for_port(processes: Processes, name: str, port: int) -> None:
     until = time.monotonic() + START_S
     while True:
-        processes.require("superlink")
-        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        processes.require(name)
+        here = ("127.0.0.1", port)
+        with contextlib.suppress(OSError), socket.create_connection(here, timeout=1):
             return
         if time.monotonic() > until:
             raise InputError(
-                f"the SuperLink does not listen on {host}:{port} after {START_S:.0f} s; see "
-                f"{processes.log('superlink')}"
+                f"the {name} does not listen on port {port} after {START_S:.0f} s; see "
+                f"{processes.log(name)}"
             )
         time.sleep(POLL_S)
 
@@ -271,83 +284,6 @@ def _start_nodes(
             " ".join(f"{k}={json.dumps(v)}" for k, v in config.items()),
         ]
         processes.start(f"supernode-{device.position:06d}", command)
-
-
-def _follow(
-    processes: Processes, folder: Path, out: Path, options: RunOptions, progress: Progress
-) -> Summary:
-    """Submit the app, show what happens, and hand back what it came to."""
-    (folder / OUTCOME_FILE).unlink(missing_ok=True)
-    (folder / EVENTS_FILE).write_bytes(b"")
-    # Without a SuperNode's answer the ServerApp ends by itself, after wait_s.
-    app = processes.start(
-        "run", [_program("flwr"), "run", str(folder / "app"), LINK, "--stream"]
-    )
-    events = _Events(folder / EVENTS_FILE)
-    try:
-        while not (folder / OUTCOME_FILE).exists():
-            events.replay(options, progress)
-            processes.require("superlink")
-            if app.poll() is not None:
-                break
-            time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        progress.say("stopping")
-        (folder / STOP_FILE).touch()
-        _await_outcome(folder / OUTCOME_FILE, app)
-    events.replay(options, progress)
-    _raise_outcome(folder / OUTCOME_FILE, processes)
-    return msgspec.json.decode(read_bytes(out / "summary.json"), type=Summary)
-
-
-def _await_outcome(path: Path, app: "subprocess.Popen[bytes]") -> None:
-    """Let the ServerApp keep what it has, for `STOP_S` at most."""
-    until = time.monotonic() + STOP_S
-    while not path.exists() and app.poll() is None and time.monotonic() < until:
-        time.sleep(POLL_S)
-
-
-def _raise_outcome(path: Path, processes: Processes) -> None:
-    """Raise what the ServerApp ended with, if it did not simply finish."""
-    if not path.exists():
-        log = processes.log("run")
-        raise InputError(
-            f"the run ended without a result: {last_line(log)}; see {log}. Rounds finished are "
-            "kept, go on with --resume"
-        )
-    outcome = msgspec.json.decode(read_bytes(path), type=Outcome)
-    if outcome.code == Stopped.exit_code:
-        raise Stopped(outcome.message)
-    if outcome.code:
-        raise InputError(outcome.message)
-
-
-class _Events:
-    """Reads the ServerApp's events as they are written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
-
-    def replay(self, options: RunOptions, progress: Progress) -> None:
-        """Show what has happened since the last call."""
-        for event in self._new():
-            if event.kind == "start":
-                progress.start(options, event.done, event.devices)
-            elif event.kind == "answered":
-                progress.answered()
-            elif event.kind == "finished" and event.row is not None:
-                progress.finished(event.row)
-            elif event.kind == "say":
-                progress.say(event.text)
-
-    def _new(self) -> Iterator[Event]:
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            whole, _, _ = file.read().rpartition(b"\n")
-        self._read += len(whole) + bool(whole)
-        for line in whole.splitlines():
-            yield msgspec.json.decode(line, type=Event)
 
 
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:

@@ -90,8 +90,8 @@ class Processes:
         return [name for name, p in self._running.items() if p.poll() is not None]
 
     def require(self, name: str) -> None:
-        """Raise `InputError` if a program has ended."""
-        code = self._running[name].poll()
+        """Raise `InputError` if a program was started and has ended."""
+        code = self._running[name].poll() if name in self._running else None
         if code is not None:
             log = self.log(name)
             raise InputError(f"{name} ended with code {code}: {last_line(log)}; see {log}")

@@ -11,28 +11,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from solver.plan import InputError
 
-__all__ = ["MAX_FRAME_BYTES", "Call", "Reply", "ask", "private_folder"]
+__all__ = ["MAX_FRAME_BYTES", "Device", "Reply", "ask", "private_folder", "warm_up"]
 
 MAX_FRAME_BYTES = 1 << 32
 START_S = 120.0
+REFUSED_MOST = 20
 
 
-class Call(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Asks the worker to carry out an order; the adapters follow in a frame of their own."""
+class Device(NamedTuple):
+    """Whose worker it is: a device, its model folder and its file of examples."""
 
-    device: str
+    name: str
     model: str
     data: str
-    order: str
 
 
 class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,13 +42,13 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     error: str = ""
 
 
-def ask(call: Call, adapters: bytes, owner: int) -> tuple[str, bytes]:
+def ask(device: Device, order: str, adapters: bytes, owner: int) -> tuple[str, bytes]:
     """Let the worker of this device train; start one where none is.
 
     Parameters
     ----------
-    call : Call
-    adapters : bytes
+    device : Device
+    order, adapters : str, bytes
         As the server sent them.
     owner : int
         Process that the worker must not outlive.
@@ -58,9 +58,8 @@ def ask(call: Call, adapters: bytes, owner: int) -> tuple[str, bytes]:
     InputError
         If the order cannot be carried out.
     """
-    socket = private_folder() / _name(call, owner)
-    with _connect(socket, lambda: _start(socket, owner)) as line:
-        line.send_bytes(msgspec.json.encode(call))
+    with _connect(device, owner) as line:
+        line.send_bytes(order.encode())
         line.send_bytes(adapters)
         try:
             reply = msgspec.json.decode(line.recv_bytes(MAX_FRAME_BYTES), type=Reply)
@@ -71,6 +70,11 @@ def ask(call: Call, adapters: bytes, owner: int) -> tuple[str, bytes]:
             raise InputError(
                 "the training process ended (often: out of memory); see the SuperNode's log"
             ) from None
+
+
+def warm_up(device: Device, owner: int) -> None:
+    """Start the worker of a device, so that it is there when the first order comes."""
+    _connect(device, owner).close()
 
 
 def private_folder() -> Path:
@@ -85,28 +89,34 @@ def private_folder() -> Path:
     return folder
 
 
-def _name(call: Call, owner: int) -> str:
-    text = "\n".join((str(owner), call.device, call.model, call.data))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+def _socket(device: Device, owner: int) -> Path:
+    text = "\n".join((str(owner), *device))
+    return private_folder() / hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _connect(socket: Path, start: Callable[[], None]) -> Connection:
+def _connect(device: Device, owner: int) -> Connection:
     """Connect to the worker, starting it if need be; raises `InputError` after `START_S`."""
-    started, until = False, time.monotonic() + START_S
+    socket = _socket(device, owner)
+    started, refused, until = False, 0, time.monotonic() + START_S
     while True:
         try:
             return Client(str(socket), "AF_UNIX")
-        except (FileNotFoundError, ConnectionRefusedError):
+        except FileNotFoundError:
             if not started:
-                start()
+                _start(socket, device, owner)
                 started = True
+        except ConnectionRefusedError:
+            # Its worker has died, or is just about to listen.
+            refused += 1
+            if refused == REFUSED_MOST:
+                socket.unlink(missing_ok=True)
         if time.monotonic() > until:
             raise InputError(f"the training process did not start within {START_S:.0f} s")
         time.sleep(0.05)
 
 
-def _start(socket: Path, owner: int) -> None:
+def _start(socket: Path, device: Device, owner: int) -> None:
     """Start a worker that stays when this process ends; its output joins the SuperNode's."""
-    socket.unlink(missing_ok=True)
     command = [sys.executable, "-m", "finetune.flower.worker", str(socket), str(owner)]
+    command += device
     subprocess.Popen(command, stdin=subprocess.DEVNULL)

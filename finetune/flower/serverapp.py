@@ -54,7 +54,12 @@ def _serve(grid: Grid, settings: Settings, options: RunOptions, log: EventLog) -
     needed = [device.name for device in participants(plan)]
     roster = Roster(grid, known, needed, log.say)
     log.say(f"waiting for {len(needed)} devices")
-    roster.gather(settings.wait_s, pause)
+    try:
+        roster.gather(settings.wait_s, pause)
+    except KeyboardInterrupt:
+        raise Stopped(
+            "stopped before every device was there; start over with the same command"
+        ) from None
 
     def connect(labels: list[str], shapes: Mapping[int, Shapes]) -> Engine:
         return FlowerEngine(

@@ -1,4 +1,6 @@
-"""A device's resident process: ``python -m finetune.flower.worker SOCKET OWNER``.
+"""A device's resident process.
+
+``python -m finetune.flower.worker SOCKET OWNER DEVICE MODEL DATA``
 
 It keeps model and data in memory between the rounds, which Flower's processes of one message
 each cannot. It ends with the process `OWNER`, the SuperNode's executor, so that stopping a
@@ -8,42 +10,53 @@ SuperNode stops it too.
 import contextlib
 import os
 import select
+import signal
 import sys
 import threading
 import time
 import traceback
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetune.flower.node import Node
 from finetune.flower.orders import Order, decode, encode
-from finetune.flower.resident import MAX_FRAME_BYTES, Call, Reply
+from finetune.flower.resident import MAX_FRAME_BYTES, Reply
 from solver.plan import InputError
+
+if TYPE_CHECKING:
+    from finetune.flower.node import Node
 
 __all__ = ["main"]
 
 POLL_S = 1.0
 
 
-def main(socket: Path, owner: int) -> None:
+def main(socket: Path, owner: int, device: str, model: Path, data: Path) -> None:
     """Serve orders one after another until `owner` ends."""
+    try:
+        listener = Listener(str(socket), "AF_UNIX", backlog=16)
+    except OSError:
+        return  # another one has just been started
+    # Ctrl-C is for the SuperNode; this process ends with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(owner, socket), daemon=True).start()
-    nodes: dict[tuple[str, str, str], Node] = {}
-    with Listener(str(socket), "AF_UNIX", backlog=16) as listener:
+    # Only now: it takes seconds, while whoever asks already waits in the line.
+    from finetune.flower.node import Node
+
+    node = Node(device, model, data)
+    with listener:
         while True:
             with listener.accept() as line, contextlib.suppress(EOFError, OSError):
-                _serve(line, nodes)
+                _serve(line, node)
 
 
-def _serve(line: Connection, nodes: dict[tuple[str, str, str], Node]) -> None:
-    call = msgspec.json.decode(line.recv_bytes(MAX_FRAME_BYTES), type=Call)
+def _serve(line: Connection, node: "Node") -> None:
+    order = line.recv_bytes(MAX_FRAME_BYTES).decode()
     adapters = line.recv_bytes(MAX_FRAME_BYTES)
-    who = (call.device, call.model, call.data)
-    node = nodes.setdefault(who, Node(call.device, Path(call.model), Path(call.data)))
     try:
-        report, trained = node.train(decode(call.order, Order), adapters)
+        report, trained = node.train(decode(order, Order), adapters)
     except InputError as error:
         line.send_bytes(msgspec.json.encode(Reply(error=str(error))))
     except Exception as error:
@@ -75,4 +88,4 @@ def _wait_by_number(owner: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], *map(Path, sys.argv[4:6]))
