@@ -1,0 +1,197 @@
+"""The Flower engine without its network: same adapter, faults named, one plan each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load
+
+pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flower]'")
+
+from flwr.app import Message, MessageType
+
+from finetune.flower import engine as flower_engine
+from finetune.flower.engine import Deadline
+from finetune.flower.envelope import pack, unpack
+from finetune.flower.orders import Order, Report, decode, encode
+from finetune.flower.payload import encode_state
+from finetune.flower.roster import Roster
+from finetune.metrics import RoundMetrics
+from finetune.options import RunOptions
+from finetune.run import Sources, run
+from solver.plan import InputError
+from tests.finetune.conftest import MakeInputs
+from tests.finetune.flower import Answering, LocalGrid, error, make_grid, remote
+from tests.finetune.runs import Inputs, make_plan
+
+OPTIONS = RunOptions(rounds=2, sample=4, learning_rate=1e-2)
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def execute(
+    given: Inputs, out: Path, grid: LocalGrid | None, deadline: Deadline | None = None
+) -> list[RoundMetrics]:
+    elsewhere = remote(given, OPTIONS, grid, deadline) if grid else None
+    run(given.plan, Sources(given.model, given.data), out, OPTIONS, remote=elsewhere)
+    return msgspec.json.Decoder(RoundMetrics).decode_lines((out / "metrics.jsonl").read_bytes())
+
+
+@pytest.mark.parametrize("structure", ["shared", "capped"])
+def test_both_engines_give_the_same_adapter(
+    inputs: MakeInputs, tmp_path: Path, structure: str
+) -> None:
+    shapes = (
+        ((0, 0, 4), (0, 2, 2), (2, 3, 4)) if structure == "capped" else ((0, 0, 4), (2, 3, 4))
+    )
+    given = inputs(make_plan(shapes=shapes, structure=structure))  # type: ignore[arg-type]
+    local = execute(given, tmp_path / "local", None)
+    flower = execute(given, tmp_path / "flower", make_grid(given, OPTIONS, tmp_path / "data"))
+    assert local == flower
+    assert (tmp_path / "local" / ADAPTER).read_bytes() == (
+        tmp_path / "flower" / ADAPTER
+    ).read_bytes()
+
+
+def test_a_node_is_sent_its_own_layers_and_ranks_and_nobody_elses_plan(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    grid = make_grid(given, OPTIONS, tmp_path / "data")
+    execute(given, tmp_path / "run", grid)
+    trains = [m for m in grid.sent if m.metadata.message_type == MessageType.TRAIN]
+    assert len(trains) == 8
+    for message in trains:
+        text, data = unpack(message)
+        order = decode(text, Order)
+        assert [d.name for d in order.plan.devices] == [order.device]
+        index = int(order.device[-1]) % 3
+        assert order.plan.configurations[0].ranks == [[0, 0, 4], [0, 3, 4], [2, 3, 4]][index]
+        layers = {name.split("layer.")[1][0] for name in load(data) if "lora_A" in name}
+        assert len(layers) == index + 1
+        others = {f"device-{i}" for i in range(6)} - {order.device}
+        assert not any(name in str(text) for name in others)
+
+
+def stale(grid: LocalGrid) -> Answering:
+    """Answers every round with what it trained first."""
+    kept: list[tuple[object, bytes]] = []
+
+    def answer(message: Message, name: str) -> Message:
+        kept.append(unpack(grid.honest(message, name)))
+        text, data = kept[0]
+        return Message(pack(str(text), data), reply_to=message)
+
+    return answer
+
+
+def with_state(
+    change: Callable[[dict[str, torch.Tensor]], bytes],
+) -> Callable[[LocalGrid], Answering]:
+    """Answers with other adapters than it trained."""
+
+    def make(grid: LocalGrid) -> Answering:
+        def answer(message: Message, name: str) -> Message:
+            text, data = unpack(grid.honest(message, name))
+            return Message(pack(str(text), change(load(data))), reply_to=message)
+
+        return answer
+
+    return make
+
+
+def impostor(grid: LocalGrid) -> Answering:
+    def answer(message: Message, name: str) -> Message:
+        text, data = unpack(grid.honest(message, name))
+        report = msgspec.structs.replace(decode(text, Report), device="device-0")
+        return Message(pack(encode(report), data), reply_to=message)
+
+    return answer
+
+
+def dead(grid: LocalGrid) -> Answering:
+    """Goes offline in the middle of a round."""
+
+    def answer(message: Message, name: str) -> None:
+        grid.online.discard(message.metadata.dst_node_id)
+
+    return answer
+
+
+FAULTS: dict[str, tuple[Callable[[LocalGrid], Answering], list[str]]] = {
+    "late": (lambda grid: lambda message, name: None, ["late: no answer within"] * 2),
+    "dead": (dead, ["went offline", "is not connected"]),
+    "raises": (lambda grid: error("no such file"), ["failed: no such file"] * 2),
+    "stale": (stale, ["", "answered for round 1, a stale one"]),
+    "impostor": (impostor, ["answered as 'device-0'"] * 2),
+    "no json": (
+        lambda grid: lambda message, name: Message(pack("{}"), reply_to=message),
+        ["the report cannot be read"] * 2,
+    ),
+    "no safetensors": (
+        with_state(lambda state: b"\x80\x04pickle"),
+        ["no safetensors file"] * 2,
+    ),
+    "too large": (
+        with_state(lambda s: encode_state(s | {"x": torch.zeros(9999)})),
+        ["bytes of adapters; expected at most"] * 2,
+    ),
+    "not finite": (
+        with_state(lambda s: encode_state({n: t * torch.inf for n, t in s.items()})),
+        ["NaN or infinity"] * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_device_is_left_out_and_named_and_the_round_goes_on(
+    inputs: MakeInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(flower_engine, "FLOWER_S", 0.0)
+    given = inputs(make_plan(devices=4))
+    make, expected = FAULTS[fault]
+    grid = make_grid(given, OPTIONS, tmp_path / "data")
+    grid.faults["device-1"] = make(grid)
+    rows = execute(given, tmp_path / "run", grid, Deadline(0.02, None))
+    for row, reason in zip(rows, expected, strict=True):
+        assert row.train_loss is not None
+        refused = {refusal.device: refusal.reason for refusal in row.refused}
+        assert refused.keys() == ({"device-1"} if reason else set())
+        assert reason in refused.get("device-1", "")
+
+
+def test_a_node_that_comes_back_takes_part_again(inputs: MakeInputs, tmp_path: Path) -> None:
+    given = inputs(make_plan(devices=4))
+    grid = make_grid(given, OPTIONS, tmp_path / "data")
+    elsewhere = Roster(grid, ["device-0", "device-1", "device-2"], ["device-0"], lambda _: None)
+    elsewhere.gather(1.0, lambda _: None)
+    grid.online = {8, 9}
+    assert set(elsewhere.refresh()) == {"device-1", "device-2"}
+    # A SuperNode that is started anew is another node.
+    grid.names[70], grid.online = "device-0", {8, 9, 70}
+    elsewhere.refresh()
+    assert elsewhere.refresh() == {"device-0": 70, "device-1": 8, "device-2": 9}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({1: "device-0", 2: "router"}, "says it is device 'router', which is not in the plan"),
+        ({1: "device-0", 2: "device-0"}, "'device-0', as another does already"),
+        ({1: "device-0"}, "no SuperNode has come for 'device-1', 'device-2' within 0 s"),
+    ],
+)
+def test_unknown_double_and_missing_devices_are_one_line(
+    names: dict[int, str], expected: str
+) -> None:
+    grid = LocalGrid({}, names, {})
+    known = ["device-0", "device-1", "device-2"]
+    with pytest.raises(InputError, match=expected) as caught:
+        Roster(grid, known, known, lambda _: None).gather(0.01, lambda _: None)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_deadline_is_the_plans() -> None:
+    assert Deadline(0.0, 30.0).seconds([]) is None
+    assert Deadline(2.0, 30.0).seconds([]) == 60.0 + flower_engine.FLOWER_S
