@@ -48,8 +48,8 @@ def render(plan: Plan) -> Export:
     notes = ["model, data and out are to be given with flwr run --run-config; see README.md"]
     if len(data) > MOST_PLAN_BYTES:
         notes.append(
-            f"plan.json has {len(data)} bytes, more than Flower takes in an app (10 MB): put it "
-            "on the server and name it in full as plan in the run configuration"
+            f"plan.json has {len(data)} bytes; Flower takes 10 MB in an app: put it on the "
+            "server and name it in full as plan in the run configuration"
         )
     return Export(
         files={

@@ -27,7 +27,7 @@ from finetune.result import Summary
 from finetune.run import Sources, check_folder
 from solver.plan import InputError, Plan, read_plan, write_bytes
 
-__all__ = ["Federation", "launch"]
+__all__ = ["ENVIRONMENT", "Federation", "launch", "wait_for_port"]
 
 START_S = 90.0
 POLL_S = 0.2
@@ -97,6 +97,7 @@ def launch(
     progress = progress or Progress()
     plan = read_plan(plan_path)
     host, port = _address(federation)
+    _check_count(plan, federation)
     if federation.node_keys and not federation.tls:
         raise InputError("--node-keys needs --tls, as Flower checks keys over TLS only; add it")
     check_folder(out, resume=resume)
@@ -150,6 +151,17 @@ def _address(federation: Federation) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _check_count(plan: Plan, federation: Federation) -> None:
+    """Refuse to start more SuperNodes here than a machine bears."""
+    count = len(participants(plan))
+    if not federation.address and count > MOST_LOCAL:
+        raise InputError(
+            f"{count} devices take part; a federation on this machine starts at most "
+            f"{MOST_LOCAL} SuperNodes. Leave out --engine flower to simulate them, or plan for "
+            "fewer"
+        )
+
+
 def _is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -191,7 +203,7 @@ def _start_link(
     config += f"root-certificates = {json.dumps(trust)}\n" if trust else "insecure = true\n"
     write_bytes(home / "config.toml", config.encode())
     processes.start("superlink", [*command, *security])
-    _wait_for_port(processes, "superlink", inner)
+    wait_for_port(processes, "superlink", inner)
     if federation.node_keys:
         _let_in(processes, federation.node_keys)
     if federation.tls:
@@ -223,7 +235,8 @@ def _file(path: Path, option: str) -> Path:
     return path.resolve()
 
 
-def _wait_for_port(processes: Processes, name: str, port: int) -> None:
+def wait_for_port(processes: Processes, name: str, port: int) -> None:
+    """Wait until a program listens on loopback; raises `InputError` after `START_S`."""
     until = time.monotonic() + START_S
     while True:
         processes.require(name)
@@ -263,15 +276,8 @@ def _start_nodes(
     port: int,
 ) -> None:
     """Start a SuperNode for every device, each with its own file of examples."""
-    devices = participants(plan)
-    if len(devices) > MOST_LOCAL:
-        raise InputError(
-            f"{len(devices)} devices take part; a federation on this machine starts at most "
-            f"{MOST_LOCAL} SuperNodes. Leave out --engine flower to simulate them, or plan for "
-            "fewer"
-        )
     files = write_shares(plan, sources.data, sources.test, options, folder / "data")
-    for device in devices:
+    for device in participants(plan):
         config = {
             "device": device.name,
             "model": str(sources.model.resolve()),

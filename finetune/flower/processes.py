@@ -39,7 +39,7 @@ class Processes:
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self._logs = logs
-        self._mark = uuid4().hex
+        self.mark = uuid4().hex
         self._environment = {**os.environ, **environment}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -48,7 +48,7 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         # Its input ends when this process does, in whatever way.
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", "finetune.flower.processes", self._mark],
+            [sys.executable, "-m", "finetune.flower.processes", self.mark],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -60,7 +60,7 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        kill_marked(self._mark)
+        kill_marked(self.mark)
         for process in self._running.values():
             process.wait()
         if self._guard is not None:
@@ -75,7 +75,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**self._environment, MARK: self._mark},
+                env={**self._environment, MARK: self.mark},
                 start_new_session=True,
             )
         self._running[name] = process

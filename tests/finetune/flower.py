@@ -1,6 +1,6 @@
 """A Grid in this process: real messages, real nodes, and faults on demand."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flwr.app import Error, Message, MessageType
@@ -27,7 +27,7 @@ TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 Answering = Callable[[Message, str], Message | None]
 
 
-class LocalGrid(Grid):
+class LocalGrid(Grid):  # type: ignore[misc]
     """Nodes that answer when they are asked for; each is a device with its own files.
 
     Parameters
@@ -127,7 +127,7 @@ def remote(
     roster = Roster(grid, known, [d.name for d in participants(plan)], lambda line: None)
     roster.gather(5.0, lambda seconds: None)
 
-    def connect(labels: list[str], shapes: dict[int, Shapes]) -> Engine:
+    def connect(labels: list[str], shapes: Mapping[int, Shapes]) -> Engine:
         return FlowerEngine(
             grid,
             roster,

@@ -1,12 +1,8 @@
 """Real federations on loopback: SuperLink, SuperNodes and apps in processes of their own."""
 
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
 
@@ -15,7 +11,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flow
 from finetune.export.files import write_export
 from finetune.export.flower import render
 from finetune.flower.follow import follow
-from finetune.flower.launch import ENVIRONMENT, Federation, launch
+from finetune.flower.launch import ENVIRONMENT, Federation, launch, wait_for_port
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
 from finetune.metrics import RoundMetrics
@@ -87,32 +83,20 @@ def test_an_exported_app_runs_with_flwr_run(inputs: MakeInputs, tmp_path: Path) 
         'address = "127.0.0.1:38151"\ninsecure = true\n'
     )
     environment = {**ENVIRONMENT, "FLWR_HOME": str(home)}
+    out.joinpath("flower").mkdir(parents=True)
     programs = Path(sys.executable).parent
     config = f'model="{given.model}" data="{given.data}" out="{out}" rounds=1 deadline-slack=0'
     with Processes(tmp_path / "logs", environment) as processes:
         command = [str(programs / "flower-superlink"), "--insecure", "--port", "38151"]
         processes.start("superlink", [*command, "--disable-runtime-dependency-installation"])
+        wait_for_port(processes, "superlink", 38151)
         command = [str(programs / "flower-supernode"), "--insecure", "--port", "38152"]
         node = f'device="device-0" model="{given.model}" data="{files["device-0"]}"'
         command += ["--superlink", "127.0.0.1:38151", "--node-config", node]
         processes.start("node", command)
-        for _ in range(20):  # until the SuperLink listens
-            done = subprocess.run(
-                [programs / "flwr", "run", tmp_path / "app", "own", "--run-config", config],
-                env={**os.environ, **environment},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if "Successfully started run" in done.stdout + done.stderr:
-                break
-        else:
-            pytest.fail(done.stdout + done.stderr)
-        (out / "flower").mkdir(parents=True)
-        follow(
-            processes, out / "flower", [sys.executable, "-c", "input()"], OPTIONS, Progress()
-        )
+        app = [str(programs / "flwr"), "run", str(tmp_path / "app"), "own", "--stream"]
+        command = [*app, "--run-config", config]
+        summary = follow(processes, out / "flower", command, OPTIONS, Progress())
+    assert summary.rounds == 1
+    assert summary.refused == 0
     assert (out / ADAPTER).exists()
-    rows = msgspec.json.Decoder(RoundMetrics).decode_lines((out / "metrics.jsonl").read_bytes())
-    assert [(row.round, row.devices, row.refused) for row in rows] == [(1, ["device-0"], [])]
-    shutil.rmtree(out)
