@@ -27,6 +27,7 @@ NAMES = (
     "derive",
     "time-to-accuracy",
     "utility-truth",
+    "engine-vs-ray",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -1,6 +1,7 @@
 """The Flower engine without its network: same adapter, faults named, one plan each."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -10,11 +11,13 @@ from safetensors.torch import load
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flower]'")
 
+import httpx
 from flwr.app import Message, MessageType
 
 from finetune.flower import engine as flower_engine
 from finetune.flower.engine import Deadline
 from finetune.flower.envelope import pack, unpack
+from finetune.flower.gate import MAX_BODY_BYTES, make_gate
 from finetune.flower.orders import Order, Report, decode, encode
 from finetune.flower.payload import encode_state
 from finetune.flower.roster import Roster
@@ -195,3 +198,42 @@ def test_unknown_double_and_missing_devices_are_one_line(
 def test_the_deadline_is_the_plans() -> None:
     assert Deadline(0.0, 30.0).seconds([]) is None
     assert Deadline(2.0, 30.0).seconds([]) == 60.0 + flower_engine.FLOWER_S
+
+
+def test_the_gate_passes_on_what_supernodes_ask_and_nothing_else() -> None:
+    seen: list[tuple[str, bytes, str]] = []
+
+    def superlink(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path, request.content, request.headers.get("x-key", "")))
+        return httpx.Response(200, content=yes(), headers={"x-link": "1"})
+
+    async def yes() -> AsyncIterator[bytes]:
+        yield b"yes"
+
+    async def ask() -> list[httpx.Response]:
+        link = httpx.AsyncClient(
+            base_url="https://link", transport=httpx.MockTransport(superlink)
+        )
+        door = httpx.ASGITransport(make_gate(link))
+        async with httpx.AsyncClient(base_url="https://gate", transport=door) as node:
+            good = await node.post(
+                "/v1/fleet/push-messages", content=b"x", headers={"x-key": "k"}
+            )
+            bad = [
+                await node.post(path)
+                for path in (
+                    "/v1/control/start-run",
+                    "/v1/runtime/push-messages",
+                    "/v1/fleet/%2e%2e/control/start-run",
+                    "/v1/fleet/pull?x=1",
+                    "/",
+                )
+            ]
+            large = await node.post("/v1/fleet/push-object", content=bytes(MAX_BODY_BYTES + 1))
+            return [good, large, await node.get("/v1/fleet/push-messages"), *bad]
+
+    good, large, read, *bad = asyncio.run(ask())
+    assert (good.status_code, good.content, good.headers["x-link"]) == (200, b"yes", "1")
+    assert (large.status_code, read.status_code) == (413, 405)
+    assert {answer.status_code for answer in bad} == {404}
+    assert seen == [("/v1/fleet/push-messages", b"x", "k")]
