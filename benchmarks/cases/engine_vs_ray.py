@@ -29,7 +29,6 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
 
@@ -37,9 +36,10 @@ PROTOCOL = f"""
 The pretrained 6-layer BERT and the movie reviews of the demonstration; a plan of most utility a
 second for the paper-80 fleet; every device is asked in every round and trains {STEPS} steps of
 {BATCH_SIZE} texts of at most 64 tokens. {ROUNDS} rounds under the same seed in a process of its
-own, with one thread a process: the in-process engine; Flower's simulation on Ray, whose
-ServerApp and ClientApp are those of the Flower engine and load model and data for every message,
-as Flower's templates do. All cores are Ray's, one a client. Wall seconds are those of the last
+own: the in-process engine, with as many threads as torch takes; Flower's simulation on Ray,
+whose ServerApp and ClientApp are those of the Flower engine and load model and data for each
+message, as Flower's templates do, with a client of one thread on every core.
+Wall seconds are those of the last
 round; CPU seconds are those of the process and all it started, over both rounds and the start;
 memory is the largest sum of proportional set sizes over them, seen every 0.2 s. Growth: peak of
 the in-process engine with all devices over that with a tenth of them.
@@ -55,15 +55,18 @@ def measure(job: Job) -> list[Figure]:
     count = FEW if job.quick else DEVICES
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(job.seeds):
-        for name, devices, function in (
-            ("in-process", count, in_process),
-            ("in-process, few", max(count // 10, 2), in_process),
-            ("Ray", count, on_ray),
+        for name, devices, function, threads in (
+            ("in-process", count, in_process, {}),
+            ("in-process, few", max(count // 10, 2), in_process, {}),
+            # A client a core; more threads would only compete.
+            ("Ray", count, on_ray, {"OMP_NUM_THREADS": "1"}),
         ):
             job.say(f"{name}, {devices} devices, seed {seed}")
             arguments = {"devices": devices, "seed": seed}
             try:
-                run = in_child(function, arguments, timeout_s=TIMEOUT_S, environment=QUIET)
+                run = in_child(
+                    function, arguments, timeout_s=TIMEOUT_S, environment=QUIET | threads
+                )
             except TimedOut:
                 job.notes.append(f"{name}, seed {seed}: killed after {TIMEOUT_S:.0f} s")
                 continue
