@@ -8,6 +8,7 @@ MARK`` is the guard.
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ __all__ = ["Processes", "last_line"]
 
 MARK = "LEGEND_FEDERATION"
 KILL_S = 10.0
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Processes:
@@ -100,7 +102,8 @@ class Processes:
 def last_line(log: Path) -> str:
     """Last line of a log that says something."""
     with contextlib.suppress(OSError):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace"))
+        lines = text.splitlines()
         said = [line.strip() for line in lines if any(c.isalnum() for c in line)]
         if said:
             return said[-1][:300]
