@@ -30,6 +30,7 @@ NAMES = (
     "replan",
     "prefix-cache",
     "local-step",
+    "engine-vs-ray",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

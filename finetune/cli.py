@@ -161,6 +161,31 @@ DEFAULT = RunOptions()
     metavar="F",
     help="Plan anew once devices' times differ by this share from the plan's, on average.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "flower"]),
+    default="local",
+    show_default=True,
+    help="Simulate the devices in this process, or train on Flower's SuperNodes.",
+)
+@click.option(
+    "--superlink",
+    metavar="HOST:PORT",
+    default="",
+    help="Wait there for devices that are started elsewhere and have their own data; DATA are "
+    "then the test examples.  [default: start every device here, with its share of DATA]",
+)
+@click.option("--tls", type=PATH, help="Folder of ca.crt, server.crt and server.key.")
+@click.option("--node-keys", type=PATH, help="Folder of the public keys (*.pub) let in.")
+@click.option(
+    "--wait-s", type=float, default=300.0, show_default=True, help="Longest wait for devices."
+)
+@click.option(
+    "--deadline-slack",
+    type=float,
+    help="A round ends after so many times the plan's round time, without who is late; 0 "
+    "waits.  [default: 1.5; 0 for devices started here]",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
@@ -173,6 +198,12 @@ def run(
     trace: Path | None,
     resume: bool,
     as_json: bool,
+    engine: str,
+    superlink: str,
+    tls: Path | None,
+    node_keys: Path | None,
+    wait_s: float,
+    deadline_slack: float | None,
     **choices: object,
 ) -> None:
     r"""Fine-tune a model federated, as planned, on simulated devices under a virtual clock.
@@ -189,14 +220,14 @@ def run(
     from finetune.run import Sources
     from finetune.run import run as execute
 
-    summary = execute(
-        plan,
-        Sources(model, data, test_data, fleet, trace),
-        out,
-        options,
-        resume=resume,
-        progress=ConsoleProgress(),
-    )
+    sources, progress = Sources(model, data, test_data, fleet, trace), ConsoleProgress()
+    if engine == "flower":
+        from finetune.flower.launch import Federation, launch
+
+        where = Federation(superlink, tls, node_keys, wait_s, deadline_slack)
+        summary = launch(plan, sources, out, options, where, resume=resume, progress=progress)
+    else:
+        summary = execute(plan, sources, out, options, resume=resume, progress=progress)
     if as_json:
         click.echo(msgspec.json.encode(summary).decode())
     else:

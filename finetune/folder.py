@@ -14,10 +14,11 @@ def check_folder(out: Path, *, resume: bool) -> None:
     """Refuse a folder that holds anything, unless it is a run to resume.
 
     A folder in which a run was killed before its first round holds nothing to lose, so it may
-    be resumed too.
+    be resumed too. Logs of a federation that started no run, in ``flower``, are no obstacle.
     """
     try:
-        entries = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+        entries = sorted(names - {"flower"})
     except OSError as error:
         raise InputError(f"{out}: cannot be used ({error.strerror}); choose another") from None
     if entries and not resume:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from finetune.options import RunOptions
 from finetune.replica import Replica
 from finetune.tokens import Batch
+from profiler.schema import Training
 
 __all__ = ["LocalSettings", "train"]
 
@@ -25,6 +27,16 @@ class LocalSettings(NamedTuple):
     learning_rate: float
     clip_norm: float
     frozen_dropout: bool = True
+
+    @classmethod
+    def of(cls, training: Training, options: RunOptions) -> "LocalSettings":
+        """Take what a plan and a run say."""
+        return cls(
+            training.optimizer,
+            options.learning_rate,
+            options.clip_norm,
+            options.frozen_dropout,
+        )
 
 
 def train(

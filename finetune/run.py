@@ -24,7 +24,7 @@ from finetune.prefix_store import scratch_folder
 from finetune.progress import Progress
 from finetune.result import Summary, save_adapter
 from finetune.session import Job, Session, plan_in_force
-from finetune.setup import Sources, deterministic, set_up
+from finetune.setup import Remote, Sources, deterministic, set_up
 from finetune.tensorboard import TensorBoard
 from solver.plan import InputError, read_bytes, read_plan
 
@@ -45,6 +45,7 @@ def run(
     *,
     resume: bool = False,
     progress: Progress | None = None,
+    remote: Remote | None = None,
 ) -> Summary:
     """Run a plan and write metrics, summary, checkpoint and adapter into a folder.
 
@@ -62,6 +63,8 @@ def run(
         Go on after the last finished round of this folder.
     progress : Progress, optional
         Shows rounds as they go.
+    remote : Remote, optional
+        Devices elsewhere; without it they are simulated in this process.
 
     Returns
     -------
@@ -93,7 +96,13 @@ def run(
         caches = dict(saved.caches) if saved else None
         scratch = out / "prefix-cache"
         federation = set_up(
-            plan, sources, options, progress.answered, caches=caches, scratch=scratch
+            plan,
+            sources,
+            options,
+            progress.answered,
+            caches=caches,
+            scratch=scratch,
+            remote=remote,
         )
         if not begun:
             # Only now, so that a mistake leaves no folder behind.

@@ -9,29 +9,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from finetune.aggregate import Settings, aggregation_for
+from finetune.aggregate import Aggregation, Settings, aggregation_for
 from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
 from finetune.base_delta import BaseDelta
 from finetune.clock import Caches, clock_for
 from finetune.codec import payload_bytes
-from finetune.data import Dataset, load_dataset
+from finetune.data import Dataset, load_dataset, load_test
 from finetune.devices import Participant, devices_of, participants
 from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.options import RunOptions
-from finetune.partition import partition
+from finetune.partition import shares
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
-from finetune.server import Server
+from finetune.server import Engine, Server
 from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
 from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
 from solver.plan import Codec, InputError, Plan
 
-__all__ = ["Federation", "Loaded", "Sources", "deterministic", "set_up"]
+__all__ = ["Federation", "Loaded", "Remote", "Sources", "deterministic", "set_up"]
 
 
 class Sources(NamedTuple):
@@ -52,11 +52,26 @@ class Sources(NamedTuple):
         return [file for path in (self.data, self.test) if path for file in data_files(path)]
 
 
+class Remote(NamedTuple):
+    """Devices on other machines, or in other processes, in place of simulated ones.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes the engine from the names of the classes.
+    test_only : bool
+        Whether the server's data are its test examples, the devices having their own.
+    """
+
+    connect: Callable[[list[str]], Engine]
+    test_only: bool
+
+
 class Loaded(NamedTuple):
-    """What stays when the plan changes."""
+    """What stays when the plan changes; `train` is None where the devices are elsewhere."""
 
     dataset: Dataset
-    train: Tokenised
+    train: Tokenised | None
     test: Tokenised
     held: list[npt.NDArray[np.int64]]
     base: Base
@@ -87,6 +102,7 @@ def set_up(
     loaded: Loaded | None = None,
     caches: Caches | None = None,
     scratch: Path | None = None,
+    remote: Remote | None = None,
 ) -> Federation:
     """Load and check everything; raises `InputError` with the first thing that does not fit.
 
@@ -102,15 +118,17 @@ def set_up(
         Caches that devices have filled already.
     scratch : Path, optional
         Folder for cached states that do not fit into memory.
+    remote : Remote, optional
+        Devices elsewhere; without it they are simulated in this process.
     """
     choices = Settings(options.seed, options.aggregation_trim)
     name, aggregation = aggregation_for(plan, options.aggregation, choices)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
-    batch_size = options.batch_size or plan.training.batch_size
-    loaded = loaded or _load(plan, sources, options, batch_size, scratch)
+    loaded = loaded or _load(plan, sources, options, scratch, remote)
     if options.local_epochs:
+        batch_size = options.batch_size or plan.training.batch_size
         devices = by_epochs(devices, loaded.held, batch_size, options.local_epochs)
     clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
     base = loaded.base
@@ -131,24 +149,10 @@ def set_up(
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(
-        plan.training.optimizer,
-        options.learning_rate,
-        options.clip_norm,
-        options.frozen_dropout,
-    )
-    engine = InProcessEngine(
-        replicas,
-        loaded.train,
-        loaded.held,
-        settings,
-        batch_size,
-        dtype,
-        options.seed,
-        loaded.delta,
-        codec,
-        loaded.store,
-        carry_over=aggregation.keeps_coordinates,
+    engine = (
+        remote.connect(loaded.dataset.label_names)
+        if remote
+        else _in_process(plan, options, loaded, replicas, aggregation)
     )
     examples = {device.name: len(loaded.held[device.position]) for device in devices}
     server = Server(
@@ -162,25 +166,59 @@ def _load(
     plan: Plan,
     sources: Sources,
     options: RunOptions,
-    batch_size: int,
     scratch: Path | None,
+    remote: Remote | None,
 ) -> Loaded:
     """Read fleet, data and model; raises `InputError`."""
     fleet = read_fleet(sources.fleet) if sources.fleet else None
     trace = read_trace(sources.trace) if sources.trace else None
     clock_for(plan, fleet, trace, options)  # so that what does not fit fails at once
-    dataset = load_dataset(sources.data, sources.test, plan.training, options)
-    sizes = [examples for _, examples in devices_of(plan)]
-    held = partition(dataset.train, sizes, options, minimum=batch_size)
+    if remote and remote.test_only:
+        dataset = load_test(sources.data, sources.test, plan.training, options)
+        # The plan says how much the devices hold; what it is, they alone know.
+        held = [np.arange(examples) for _, examples in devices_of(plan)]
+    else:
+        dataset = load_dataset(sources.data, sources.test, plan.training, options)
+        held = shares(plan, dataset, options)
     tokenise = load_tokeniser(sources.model, plan.training)
     base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
-    train, test = tokenise(dataset.train), tokenise(dataset.test)
     megabyte = 10**6
-    store = PrefixStore(
-        options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
+    return Loaded(
+        dataset=dataset,
+        train=None if remote else tokenise(dataset.train),
+        test=tokenise(dataset.test),
+        held=held,
+        base=base,
+        delta=BaseDelta(base, plan.lora.scaling),
+        fleet=fleet,
+        trace=trace,
+        store=PrefixStore(
+            options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
+        ),
     )
-    delta = BaseDelta(base, plan.lora.scaling)
-    return Loaded(dataset, train, test, held, base, delta, fleet, trace, store)
+
+
+def _in_process(
+    plan: Plan,
+    options: RunOptions,
+    loaded: Loaded,
+    replicas: dict[int, Replica],
+    aggregation: Aggregation,
+) -> InProcessEngine:
+    assert loaded.train is not None
+    return InProcessEngine(
+        replicas,
+        loaded.train,
+        loaded.held,
+        LocalSettings.of(plan.training, options),
+        options.batch_size or plan.training.batch_size,
+        wire_dtype(plan.lora),
+        options.seed,
+        loaded.delta,
+        plan.question.upload_codec,
+        loaded.store,
+        carry_over=aggregation.keeps_coordinates,
+    )
 
 
 @contextlib.contextmanager
