@@ -19,7 +19,11 @@ __all__ = ["NAMES", "Case", "Job", "find", "result_path", "run", "save"]
 NAMES = (
     "dp-vs-milp",
     "dp-scale",
+    "mean-wait",
+    "general-slopes",
     "frontier",
+    "capped",
+    "slopes",
     "startup",
     "profiler-memory",
     "memory-peers",

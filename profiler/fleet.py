@@ -23,7 +23,12 @@ from profiler.derive import (
     same_model,
     setting_for,
 )
-from profiler.fleet_devices import DOWNLINK_RATIO, UPLINK_MBIT_PER_S, draw_devices
+from profiler.fleet_devices import (
+    DOWNLINK_RATIO,
+    STORAGE_BYTES,
+    UPLINK_MBIT_PER_S,
+    draw_devices,
+)
 from profiler.hardware import Hardware, find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
@@ -74,6 +79,8 @@ class FleetRequest:
         Devices; 0 for as many as the preset has. Others keep its proportions.
     local_steps : int
         Training steps of a device in a round.
+    storage_bytes : int
+        Storage of each device for cached layer outputs.
     model : str
         Preset name or folder; empty for the default, or for the profile's own.
     training : Training
@@ -92,6 +99,7 @@ class FleetRequest:
     seed: int = 0
     devices: int = 0
     local_steps: int = 10
+    storage_bytes: int = STORAGE_BYTES
     model: str = ""
     training: Training = DEFAULT_TRAINING
     profile: Profile | None = None
@@ -132,7 +140,11 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         gain=source.gain,
         classes=classes,
         devices=draw_devices(
-            hardware, list(groups.values()), request.seed, request.local_steps
+            hardware,
+            list(groups.values()),
+            request.seed,
+            request.local_steps,
+            request.storage_bytes,
         ),
     )
 
@@ -257,6 +269,7 @@ def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[st
             kind="derived",
             source=f"generated for preset {request.preset}: uplink log-uniform over {low:g} to "
             f"{high:g} Mb/s, downlink {DOWNLINK_RATIO[0]:g} to {DOWNLINK_RATIO[1]:g} times as "
-            "fast, examples log-uniform, latency and memory uniform; assumptions",
+            "fast, examples log-uniform, latency and memory uniform, storage for cached layer "
+            f"outputs {request.storage_bytes / 1e9:g} GB; assumptions",
         ),
     }

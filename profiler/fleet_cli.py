@@ -36,6 +36,12 @@ FILE = click.Path(path_type=Path)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--devices", type=click.IntRange(1, 1_000_000), help="Devices of a preset.")
 @click.option("--local-steps", type=click.IntRange(1, 10**6), default=10, show_default=True)
+@click.option(
+    "--storage-gb",
+    type=click.FloatRange(0, 1e6),
+    metavar="GB",
+    help="Storage of a device for cached layer outputs.  [4 for presets, none for tables]",
+)
 @click.option("--batch-size", type=click.IntRange(1, 2**16), help="Examples a step.  [16]")
 @click.option("--sequence-length", type=click.IntRange(1, 2**20), help="Tokens.  [128]")
 @click.option("--task", type=click.Choice(["classification", "causal-lm"]))
@@ -97,6 +103,7 @@ def _from_source(
 
 def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) -> "Fleet":
     from profiler.fleet import FleetRequest, preset_fleet
+    from profiler.fleet_devices import STORAGE_BYTES
 
     if len(paths) > 1:
         raise click.UsageError("a preset takes one --profile; its scale is derived")
@@ -107,6 +114,7 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
             seed=options["seed"],
             devices=options["devices"] or 0,
             local_steps=options["local_steps"],
+            storage_bytes=_storage_bytes(options, STORAGE_BYTES),
             model=options["model"],
             training=_training(options),
             profile=profile[0] if profile else None,
@@ -132,10 +140,16 @@ def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -
             model=options["model"],
             training=_training(options),
             local_steps=options["local_steps"],
+            storage_bytes=_storage_bytes(options, 0),
             all_modes=options["all_modes"],
             options=_given(options),
         )
     )
+
+
+def _storage_bytes(options: dict[str, Any], otherwise: int) -> int:
+    given = options["storage_gb"]
+    return otherwise if given is None else round(given * 1e9)
 
 
 def _read_profiles(paths: tuple[Path, ...], options: dict[str, Any]) -> "list[Profile]":

@@ -1,4 +1,4 @@
-"""Fleets from a table of devices.
+"""Fleets from a table of devices: a CSV file, or rows from elsewhere.
 
 One row a device, or several alike. Columns, in any order:
 
@@ -12,6 +12,8 @@ One row a device, or several alike. Columns, in any order:
 ``examples``               optional: local training examples (1)
 ``local_steps``            optional: training steps a round (the command's option)
 ``memory_gib``             optional: memory it may use (the device's own, if known)
+``storage_gb``             optional: storage for cached layer outputs (the command's
+                           option)
 ``count``                  optional: devices alike (1)
 ``time_scale``             optional: observed over profiled compute time (1)
 =========================  =============================================================
@@ -25,41 +27,81 @@ from pathlib import Path
 
 from profiler.schema import DeviceClass, FleetDevice, InputError, read_bytes
 
-__all__ = ["COLUMNS", "by_label", "class_names", "read_devices"]
+__all__ = [
+    "COLUMNS",
+    "Row",
+    "by_label",
+    "class_names",
+    "devices_of",
+    "read_devices",
+    "read_rows",
+]
+
+Row = Mapping[str, str]
 
 REQUIRED = ("name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s")
-OPTIONAL = ("latency_s", "examples", "local_steps", "memory_gib", "count", "time_scale")
+OPTIONAL = (
+    "latency_s",
+    "examples",
+    "local_steps",
+    "memory_gib",
+    "storage_gb",
+    "count",
+    "time_scale",
+)
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
 BYTES_PER_S_PER_MBIT = 125_000.0
 BYTES_PER_GIB = 2**30
+BYTES_PER_GB = 1e9
 MOST_REPORTED = 20
 LARGEST = 1e12
 
 
 def read_devices(
-    path: Path, classes: Mapping[str, DeviceClass], local_steps: int, known: str = ""
+    path: Path,
+    classes: Mapping[str, DeviceClass],
+    local_steps: int,
+    known: str = "",
+    storage_bytes: int = 0,
 ) -> list[FleetDevice]:
-    """Read the devices of a fleet.
+    """Read the devices of a fleet from a CSV file, UTF-8 with a header; see `devices_of`."""
+    rows = read_rows(path)
+    return devices_of(rows, str(path), classes, local_steps, known, storage_bytes)
+
+
+def devices_of(
+    rows: Sequence[Row],
+    owner: str,
+    classes: Mapping[str, DeviceClass],
+    local_steps: int,
+    known: str = "",
+    storage_bytes: int = 0,
+) -> list[FleetDevice]:
+    """Turn rows of a table into devices.
 
     Parameters
     ----------
-    path : Path
-        The table, CSV in UTF-8 with a header.
+    rows : sequence of mapping
+        Cells by column, as text; the second line of a file is the first of them.
+    owner : str
+        What the table is called in error messages.
     classes : mapping of str to DeviceClass
         Class by what a cell may say.
     local_steps : int
         Training steps a round where the table does not say.
     known : str
         What cells may say, for error messages; by default the keys of `classes`.
+    storage_bytes : int
+        Storage for cached layer outputs where the table does not say.
 
     Raises
     ------
     InputError
         With one line for every bad cell.
     """
-    reader = _Reader(path, classes, local_steps, known or ", ".join(classes))
-    read = [reader.device(row, line) for line, row in enumerate(read_rows(path), start=2)]
+    reader = _Reader(owner, classes, local_steps, known or ", ".join(classes), storage_bytes)
+    read = [reader.device(row, line) for line, row in enumerate(rows, start=2)]
     devices = [device for device in read if device is not None]
     reader.finish(len(devices))
     return devices
@@ -75,7 +117,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
     header = [name.strip() for name in rows[0]] if rows else []
-    _check_header(path, header)
+    check_header(str(path), header)
     return [_as_mapping(header, row) for row in rows[1:]]
 
 
@@ -85,20 +127,21 @@ def _as_mapping(header: list[str], row: list[str]) -> dict[str, str]:
     return {**dict(zip(header, cells, strict=False)), **extra}
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def check_header(owner: str, header: list[str]) -> None:
+    """Raise `InputError` unless the columns are those of such a table."""
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in COLUMNS]
     if missing or unknown or len(set(header)) < len(header):
         seen = ", ".join(header) or "nothing"
         raise InputError(
-            f"{path}, row 1: columns are {seen}; expected {', '.join(REQUIRED)} and, "
+            f"{owner}, row 1: columns are {seen}; expected {', '.join(REQUIRED)} and, "
             f"if wanted, {', '.join(OPTIONAL)}, each once"
         )
 
 
-def class_names(path: Path) -> list[str]:
+def class_names(rows: Sequence[Row]) -> list[str]:
     """Classes that a table uses, in the order of their first device."""
-    return list(dict.fromkeys(row["class"] for row in read_rows(path) if row.get("class")))
+    return list(dict.fromkeys(row["class"] for row in rows if row.get("class")))
 
 
 def by_label(classes: Sequence[DeviceClass]) -> dict[str, DeviceClass]:
@@ -116,6 +159,7 @@ NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
     ("examples", 1.0, True, True),
     ("local_steps", math.nan, True, True),
     ("memory_gib", math.nan, False, False),
+    ("storage_gb", math.nan, False, False),
     ("count", 1.0, True, True),
     ("time_scale", 1.0, True, False),
 )
@@ -125,9 +169,15 @@ class _Reader:
     """Turns rows into devices and collects what is wrong with them."""
 
     def __init__(
-        self, path: Path, classes: Mapping[str, DeviceClass], local_steps: int, known: str
+        self,
+        owner: str,
+        classes: Mapping[str, DeviceClass],
+        local_steps: int,
+        known: str,
+        storage_bytes: int,
     ) -> None:
-        self.path = path
+        self.owner = owner
+        self.storage_bytes = storage_bytes
         self.classes = classes
         self.local_steps = local_steps
         self.known = known
@@ -149,7 +199,7 @@ class _Reader:
         }
         if len(self.problems) > before or device_class is None:
             return None
-        return _build(name, device_class, numbers, self.local_steps)
+        return _build(name, device_class, numbers, self.local_steps, self.storage_bytes)
 
     def finish(self, devices: int) -> None:
         """Raise `InputError` if any row was bad, or there was none."""
@@ -159,10 +209,10 @@ class _Reader:
             tail = [f"and {more} more"] if more else []
             raise InputError("\n".join([*shown, *tail]))
         if not devices:
-            raise InputError(f"{self.path}: no devices; expected one row a device")
+            raise InputError(f"{self.owner}: no devices; expected one row a device")
 
     def _note(self, line: int, column: str, seen: str, expected: str) -> None:
-        where = f"{self.path}, row {line}" + (f", column '{column}'" if column else "")
+        where = f"{self.owner}, row {line}" + (f", column '{column}'" if column else "")
         self.problems.append(f"{where}: '{seen}'; expected {expected}")
 
     def _name(self, row: Mapping[str, str], line: int) -> str:
@@ -206,8 +256,13 @@ def _parse(cell: str) -> float:
 
 
 def _build(
-    name: str, device_class: DeviceClass, numbers: Mapping[str, float], local_steps: int
+    name: str,
+    device_class: DeviceClass,
+    numbers: Mapping[str, float],
+    local_steps: int,
+    storage_bytes: int,
 ) -> FleetDevice:
+    storage = numbers["storage_gb"]
     own = device_class.device.memory_bytes
     memory, steps = numbers["memory_gib"], numbers["local_steps"]
     return FleetDevice(
@@ -220,5 +275,6 @@ def _build(
         examples=int(numbers["examples"]),
         local_steps=local_steps if math.isnan(steps) else int(steps),
         memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
+        storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
         time_scale=numbers["time_scale"],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
 from profiler.fleet import other_modes
-from profiler.fleet_csv import by_label, class_names, read_devices
+from profiler.fleet_csv import Row, by_label, class_names, devices_of, read_rows
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
@@ -19,7 +19,7 @@ from profiler.schema import (
     provenance,
 )
 
-__all__ = ["TableRequest", "table_fleet"]
+__all__ = ["TableRequest", "rows_fleet", "table_fleet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,8 @@ class TableRequest:
 
     Attributes
     ----------
-    path : Path
-        The table; see `profiler.fleet_csv`.
+    path : Path or None
+        The table; see `profiler.fleet_csv`. None where its rows come from elsewhere.
     profiles : sequence of Profile
         Costs by device class; none means the hardware catalogue.
     profile_paths : sequence of Path
@@ -38,6 +38,8 @@ class TableRequest:
         For the catalogue: what is trained and how.
     local_steps : int
         Training steps a round where the table does not say.
+    storage_bytes : int
+        Storage for cached layer outputs where the table does not say.
     all_modes : bool
         Whether classes that no device starts in are there too, for traces: those of all
         profiles, or of the other power modes of the catalogue's boards.
@@ -45,35 +47,58 @@ class TableRequest:
         Options the person gave, for the record.
     """
 
-    path: Path
+    path: Path | None
     profiles: Sequence[Profile]
     profile_paths: Sequence[Path]
     model: str
     training: Training
     local_steps: int
+    storage_bytes: int = 0
     all_modes: bool = False
     options: Mapping[str, str]
 
 
 def table_fleet(request: TableRequest) -> Fleet:
-    """Build a fleet from a table; raises `InputError`."""
+    """Build a fleet from a CSV file; raises `InputError`."""
+    assert request.path is not None
+    return rows_fleet(request, read_rows(request.path), str(request.path))
+
+
+def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
+    """Build a fleet from the rows of a table.
+
+    Parameters
+    ----------
+    request : TableRequest
+    rows : sequence of mapping
+        Cells by column, as text.
+    owner : str
+        What the table is called in error messages.
+
+    Raises
+    ------
+    InputError
+        With one line for every bad cell.
+    """
     if request.profiles:
         profiles, classes, known = list(request.profiles), _classes(request.profiles), ""
         _check_alike(profiles, [str(p) for p in request.profile_paths])
     else:
-        profiles, classes = _from_catalogue(request)
+        profiles, classes = _from_catalogue(request, rows)
         known = ", ".join(dict.fromkeys(h.id for h in read_catalogue())) + " (/mode)"
-    devices = read_devices(request.path, classes, request.local_steps, known)
+    devices = devices_of(
+        rows, owner, classes, request.local_steps, known, request.storage_bytes
+    )
     used = {d.device_class for d in devices}
     unique = {c.name: c for c in classes.values()}
     first = profiles[0]
     return Fleet(
         provenance=provenance(
             options=dict(request.options),
-            inputs=[request.path, *request.profile_paths],
+            inputs=[*([request.path] if request.path else []), *request.profile_paths],
             origins={
                 **_origins_by_class(profiles),
-                "devices": Origin(kind="catalogue", source=f"listed in {request.path.name}"),
+                "devices": Origin(kind="catalogue", source=f"listed in {Path(owner).name}"),
             },
         ),
         model=first.model,
@@ -92,11 +117,13 @@ def _classes(profiles: Sequence[Profile]) -> dict[str, DeviceClass]:
     return by_label(classes)
 
 
-def _from_catalogue(request: TableRequest) -> tuple[list[Profile], dict[str, DeviceClass]]:
+def _from_catalogue(
+    request: TableRequest, rows: Sequence[Row]
+) -> tuple[list[Profile], dict[str, DeviceClass]]:
     """Profiles of the catalogue devices that the table names; unknown names are left out."""
     model = request.model or DEFAULT_MODEL
     by_name = {}
-    for name in class_names(request.path):
+    for name in class_names(rows):
         try:
             label = find_hardware(name).label
         except InputError:

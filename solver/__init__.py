@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from profiler.schema import Fleet, InputError, read_fleet
+    from solver.compare import compare_policies
     from solver.errors import Infeasible
+    from solver.frames import plan_frame, ranks_frame, round_frame
+    from solver.frontier import frontier_points
     from solver.plan import Plan, read_plan
     from solver.planner import solve
     from solver.problem import Problem
@@ -21,8 +24,13 @@ __all__ = [
     "InputError",
     "Plan",
     "Problem",
+    "compare_policies",
+    "frontier_points",
+    "plan_frame",
+    "ranks_frame",
     "read_fleet",
     "read_plan",
+    "round_frame",
     "solve",
 ]
 
@@ -32,8 +40,13 @@ _HOME = {
     "InputError": "profiler.schema",
     "Plan": "solver.plan",
     "Problem": "solver.problem",
+    "compare_policies": "solver.compare",
+    "frontier_points": "solver.frontier",
+    "plan_frame": "solver.frames",
+    "ranks_frame": "solver.frames",
     "read_fleet": "profiler.schema",
     "read_plan": "solver.plan",
+    "round_frame": "solver.frames",
     "solve": "solver.planner",
 }
 

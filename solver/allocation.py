@@ -12,6 +12,8 @@ from solver.devices import Floats, Ints
 from solver.problem import Problem
 
 LEFT_OUT = -1
+# Devices whose depths are all looked at, at once.
+FEW = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,34 @@ def shared(problem: Problem, ranks: Ints) -> Allocation:
 
 def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
     """Cost of resource `q` for every device at its depth, shape (N,)."""
-    c, k = costs.devices.class_index, np.maximum(depth, 0)
     slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
-    size = _prefix(rows * costs.sizes)
-    return q.scale * (q.by_depth[c, k] + slope[c, row, k]) + q.offset + q.wire * size[row, k]
+    table, size = q.by_depth[:, None, :] + slope, _prefix(rows * costs.sizes)
+    # One index into a flat table is several times faster than three.
+    k, c = np.maximum(depth, 0), costs.devices.class_index
+    at = row * size.shape[1] + k
+    spent: Floats = q.scale * table.ravel().take(c * size.size + at)
+    spent += q.offset
+    spent += q.wire * size.ravel().take(at)
+    if q.spare is not None and q.saving is not None:
+        spent -= q.saving * q.spare.ravel().take(c * size.shape[1] + k)
+    if q.flat is not None:
+        spent += q.flat * _prefix(rows).ravel().take(at)
+    return spent
+
+
+def cost_by_depth(costs: Costs, q: Resource, rows: Ints, row: Ints) -> Floats:
+    """Cost of resource `q` at every depth, shape (L + 1, N)."""
+    slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
+    table = (q.by_depth[:, None, :] + slope).reshape(-1, slope.shape[2]).T
+    c = costs.devices.class_index
+    spent = q.scale * table.take(c * len(rows) + row, axis=1)
+    spent += q.offset
+    spent += q.wire * _prefix(rows * costs.sizes).T.take(row, axis=1)
+    if q.spare is not None and q.saving is not None:
+        spent -= q.saving * q.spare.T.take(c, axis=1)
+    if q.flat is not None:
+        spent += q.flat * _prefix(rows).T.take(row, axis=1)
+    return spent
 
 
 def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
@@ -59,10 +85,42 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
     depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
+    nested = all(q.grows(1) for q in costs.resources)
     for where, block in costs.blocks():
-        for k in range(len(costs.sizes) + 1):
-            depth[where][fits(block, rows, row[where], k)] = k
+        search = _bisect if nested and len(block.devices) > FEW else _scan
+        depth[where] = search(block, rows, row[where])
     return depth
+
+
+def fits_by_depth(costs: Costs, rows: Ints, row: Ints) -> npt.NDArray[np.bool_]:
+    """Whether every limit of a device holds, at every depth, shape (L + 1, N)."""
+    holds: npt.NDArray[np.bool_] = np.equal(_prefix(rows == 0), 0).T.take(row, axis=1)
+    for q in costs.resources:
+        holds &= cost_by_depth(costs, q, rows, row) <= q.limit * (1 + TOLERANCE)
+    return holds
+
+
+def _scan(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Look at every depth, for all devices at once."""
+    holds = fits_by_depth(costs, rows, row)
+    deepest_first = holds[::-1]
+    return np.where(holds.any(axis=0), len(holds) - 1 - deepest_first.argmax(axis=0), LEFT_OUT)
+
+
+def _bisect(costs: Costs, rows: Ints, row: Ints) -> Ints:
+    """Halve the depths in question: what holds at one depth holds at 1 and up to it."""
+    most = (_prefix(rows == 0) == 0).sum(axis=1)[row] - 1
+    low: Ints = np.zeros_like(most)
+    high = most
+    for _ in range(int(most.max(initial=0)).bit_length()):
+        middle = (low + high + 1) >> 1
+        holds = low < high
+        for q in costs.resources:
+            holds &= cost(costs, q, rows, row, middle) <= q.limit * (1 + TOLERANCE)
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle - 1)
+        np.maximum(low, high, out=high)
+    low[(low == 0) & ~fits(costs, rows, row, 0)] = LEFT_OUT
+    return low
 
 
 def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocation:
@@ -90,10 +148,15 @@ def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
     holds = (rows[:, :k] > 0).all(axis=1).take(row)
     sizes = np.dot(rows[:, :k], costs.sizes[:k]).astype(np.float64)
     size = sizes[0] if len(rows) == 1 else sizes.take(row)
-    at = costs.devices.class_index * len(rows) + row
+    c = costs.devices.class_index
+    at = c * len(rows) + row
     for q in costs.resources:
         table = q.by_depth[:, k, None] + np.dot(q.per_rank[:, :k], rows[:, :k].T)
         spent = q.scale * table.ravel().take(at) + q.offset + q.wire * size
+        if q.spare is not None and q.saving is not None:
+            spent -= q.saving * q.spare[:, k].take(c)
+        if q.flat is not None:
+            spent += q.flat * rows[:, :k].sum(axis=1)[row]
         holds &= spent <= q.limit * (1 + TOLERANCE)
     return holds
 

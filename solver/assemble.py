@@ -8,7 +8,7 @@ import numpy as np
 from profiler.schema import provenance
 from solver.allocation import Allocation, cost, mean_wait_s, utility
 from solver.binding import binding
-from solver.costs import Costs
+from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
 from solver.devices import Floats, Ints
 from solver.plan import (
     Certificate,
@@ -42,7 +42,8 @@ def assemble(
     """
     fleet, devices = problem.fleet, problem.costs.devices
     configurations, index = _configurations(allocation)
-    predicted = _predict(problem.costs, allocation)
+    caches = _caches(problem, allocation)
+    predicted = _predict(problem, allocation, caches)
     class_names = [c.name for c in fleet.classes]
     return Plan(
         provenance=provenance(seed=seed, options=options, inputs=inputs),
@@ -60,6 +61,7 @@ def assemble(
                 configuration=None if index[i] < 0 else int(index[i]),
                 examples=int(devices.examples[i]),
                 local_steps=int(devices.local_steps[i]),
+                cache=KINDS[caches[i]],
                 predicted=None
                 if index[i] < 0
                 else PredictedDevice(**{name: float(v[i]) for name, v in predicted.items()}),
@@ -96,20 +98,32 @@ def _server_ranks(allocation: Allocation) -> list[int]:
     return ranks
 
 
-def _predict(costs: Costs, allocation: Allocation) -> dict[str, Floats]:
+def _caches(problem: Problem, allocation: Allocation) -> Kinds:
+    """Cache of every device at its depth; none where it has nothing to spare."""
+    costs, depth = problem.costs, allocation.depth
+    kind = np.zeros(len(depth), dtype=np.int8)
+    if costs.caches is not None and costs.seconds.spare is not None:
+        spares = costs.seconds.spare[costs.devices.class_index, depth.clip(0)] > 0
+        kind = np.where(spares & allocation.taking_part, costs.caches.kind, OFF)
+    return kind
+
+
+def _predict(problem: Problem, allocation: Allocation, caches: Kinds) -> dict[str, Floats]:
     """Columns of `PredictedDevice`; rows of devices left out are meaningless."""
+    costs, fleet = problem.costs, problem.fleet
     devices, c = costs.devices, costs.devices.class_index
     rows, row, depth = allocation.rows, allocation.row, np.maximum(allocation.depth, 0)
-    size = np.concatenate(
-        [np.zeros((len(rows), 1)), np.cumsum(rows * costs.sizes, axis=1)], axis=1
-    )
-    sent = size[row, depth] * costs.bytes_per_parameter + costs.head_bytes
+    size, ranks = (_summed(each)[row, depth] for each in (rows * costs.sizes, rows))
+    upload = costs.upload
+    sent = size * upload.bytes_per_parameter + ranks * upload.bytes_per_rank
+    sent += upload.head_bytes
+    own = size * costs.bytes_per_parameter + costs.head_bytes
     upload_s = sent / devices.uplink_bytes_per_s
     # Everybody's adapters in a stack, or one of the device's own shape.
     stacked = None if costs.stack_bytes is None else costs.stack_bytes + costs.head_bytes
-    received = sent if stacked is None else np.full_like(sent, stacked)
+    received = own if stacked is None else np.full_like(sent, stacked)
     download_s = received / devices.downlink_bytes_per_s
-    compute = replace(costs.seconds, offset=0 * sent, wire=0 * sent)
+    compute = replace(costs.seconds, offset=0 * sent, wire=0 * sent, flat=None)
     compute_s = cost(costs, compute, rows, row, depth)
     time_s = compute_s + upload_s + download_s + devices.latency_s
     phases = [cost(costs, q, rows, row, depth) for q in costs.memory]
@@ -125,7 +139,24 @@ def _predict(costs: Costs, allocation: Allocation) -> dict[str, Floats]:
         "download_bytes": received,
         "energy_j": costs.power_w[c] * compute_s
         + costs.radio_j_per_byte[c] * (sent + received),
+        "storage_bytes": storage_bytes(fleet, devices, caches),
+        "cache_build_s": np.where(caches == ALWAYS, _build_s(problem, depth), 0.0),
     }
+
+
+def _build_s(problem: Problem, depth: Ints) -> Floats:
+    """Seconds to fill a cache of all examples, once: a prefix for each batch of them."""
+    costs, devices = problem.costs, problem.costs.devices
+    if costs.seconds.spare is None:
+        return np.zeros(len(depth))
+    batches = devices.examples / problem.fleet.training.batch_size
+    prefix_s = costs.seconds.spare[devices.class_index, depth]
+    return np.asarray(devices.time_scale * batches * prefix_s)
+
+
+def _summed(values: Ints) -> Ints:
+    """Sums over the first k layers, for k = 0..L."""
+    return np.pad(np.cumsum(values, axis=1), ((0, 0), (1, 0)))
 
 
 def _round(

@@ -8,7 +8,8 @@ and ranks in a box ``lo_j <= r_j <= hi_j``,
 with S_k the prefix sum: the dual of a fractional knapsack, and tight where the box is small.
 Every price thus bounds the prefix sum that device i can carry at depth k; the smallest bound
 over the layers' own prices is its capacity, and the dynamic program of `solver.dp` on these
-capacities and the box's ranks bounds every plan in the box. Boxes are split best bound first.
+capacities and the box's ranks bounds every plan in the box. Boxes are split best bound first,
+and lose the outer ranks through which no plan is good enough (`solver.branch_levels`).
 """
 
 import heapq
@@ -19,14 +20,20 @@ from itertools import count
 import numpy as np
 
 from solver.allocation import shared, utility
+from solver.branch_levels import Levels, levels, small_enough
 from solver.capacity import TOLERANCE, Capacity, grid
 from solver.costs import Costs, Resource
+from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks
+from solver.dp import SharedRanks
 from solver.local_search import improve
 from solver.problem import Problem
+from solver.shapes import shaped_ranks
 
-GAP = 1e-3
+# Gap that is good enough after so many boxes; until then it is closed to rounding.
+GAP, CLOSED, CLOSING = 1e-3, 1e-9, 200
+# Kicks of the local search: a good start is enough.
+KICKS = 10
 # Boxes bounded in one search, by work and not by the clock: the plan is the same everywhere.
 WORK = 4e9
 MOST_BOXES = 1500
@@ -59,7 +66,7 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
     tuple of (array of int, shape (L,); float)
         Best ranks found and a bound on the utility of all.
     """
-    best = improve(problem, start)
+    best = improve(problem, start, kicks=KICKS)
     value = _utility(problem, best)
     layers, choices = problem.layers, problem.ranks
     whole = Box(
@@ -69,8 +76,9 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
     order = count()
     queue = [(-upper, next(order), whole)]
     settled = 0.0
-    for _ in range(_boxes(problem)):
-        if not queue or -queue[0][0] <= value * (1 + GAP):
+    for number in range(_boxes(problem)):
+        enough = 1 + (CLOSED if number < CLOSING else GAP)
+        if not queue or -queue[0][0] <= value * enough or expired():
             break
         bound, _, box = heapq.heappop(queue)
         found = _bound(problem, box)
@@ -78,14 +86,16 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
             continue
         tighter = min(-bound, found.value)
         if _utility(problem, found.ranks) > value:
-            best = improve(problem, found.ranks)
+            best = improve(problem, found.ranks, kicks=KICKS)
             value = _utility(problem, best)
-        halves = _split(problem, box, found)
-        if halves is None:
+        box, forgotten = _narrowed(box, found, value * enough)
+        settled = max(settled, min(forgotten, tighter))
+        parts = _split(problem, box, found)
+        if parts is None:
             settled = max(settled, tighter)
             continue
-        for half in halves:
-            heapq.heappush(queue, (-tighter, next(order), half))
+        for part in parts:
+            heapq.heappush(queue, (-tighter, next(order), part))
     open_bound = -queue[0][0] if queue else 0.0
     return best, min(upper, max(open_bound, settled, value))
 
@@ -105,16 +115,22 @@ def _boxes(problem: Problem) -> int:
     return int(np.clip(WORK / (devices * 4 + program), 16, MOST_BOXES))
 
 
-def _bound(problem: Problem, box: Box) -> SharedRanks | None:
+def _bound(problem: Problem, box: Box) -> SharedRanks | Levels | None:
     """Best of the box by its optimistic capacities; None if the box holds no plan."""
     question, choices = problem.question, problem.ranks
     table = _capacity(problem, box)
+    least = question.min_depth
+    if table.least[least] < 0:
+        return None
+    free = question.budgets.rank_budget is None and question.rank_shape == "free"
+    if free and small_enough(table, choices):
+        through = levels(table, problem.gains, choices, box.low, box.high, min_depth=least)
+        return None if np.isneginf(through.value) else through
     allowed = (np.arange(len(choices)) >= box.low[:, None]) & (
         np.arange(len(choices)) <= box.high[:, None]
     )
-    if table.least[question.min_depth] < 0:
-        return None
-    found = shared_ranks(
+    found = shaped_ranks(
+        question.rank_shape,
         table,
         np.where(allowed, problem.gains, FORBIDDEN),
         choices,
@@ -122,6 +138,25 @@ def _bound(problem: Problem, box: Box) -> SharedRanks | None:
         rank_budget=question.budgets.rank_budget,
     )
     return None if found is None or found.value < 0 else found
+
+
+def _narrowed(box: Box, found: SharedRanks | Levels, threshold: float) -> tuple[Box, float]:
+    """The box without the outer ranks that no plan above the threshold takes.
+
+    Also the best value among the plans that are forgotten so. A layer none of whose ranks is
+    worth anything stays as it is.
+    """
+    if not isinstance(found, Levels):
+        return box, 0.0
+    through = found.through
+    kept = through > threshold
+    kept[~kept.any(axis=1)] = True
+    choice = np.arange(kept.shape[1])
+    low = np.maximum(box.low, kept.argmax(axis=1))
+    high = np.minimum(box.high, kept.shape[1] - 1 - kept[:, ::-1].argmax(axis=1))
+    outside = (choice < low[:, None]) | (choice > high[:, None])
+    forgotten = float(np.where(outside, through, 0.0).max())
+    return Box(low=low, high=high), max(forgotten, 0.0)
 
 
 def _capacity(problem: Problem, box: Box) -> Capacity:
@@ -143,22 +178,45 @@ def _capacity(problem: Problem, box: Box) -> Capacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Duals:
-    """Fixed cost (C, L + 1), rest by price (C, L + 1, L), and the prices (C, L)."""
+    """Fixed cost and what a cache saves of it (C, L + 1), rest by price (C, L + 1, L), prices.
+
+    The prices are (C, L). What every rank costs alike has its own rest, of shape (L + 1, L),
+    at one rank per size of a layer.
+    """
 
     fixed: Floats
+    saved: Floats
     rest: Floats
     price: Floats
+    flat_rest: Floats
 
 
 def _duals(q: Resource, sizes: Ints, low: Ints, high: Ints) -> _Duals:
-    price = q.per_rank / sizes
+    price, alike = q.per_rank / sizes, 1 / sizes
+    fixed = _from_depth_on(q.by_depth)
+    warm = fixed if q.spare is None else _from_depth_on(q.by_depth - q.spare)
+    ones = np.ones((1, len(sizes)))
+    return _Duals(
+        fixed=fixed,
+        saved=fixed - warm,
+        rest=_rest(q.per_rank, price, sizes, low, high),
+        price=price,
+        flat_rest=_rest(ones, alike[None, :], sizes, low, high)[0],
+    )
+
+
+def _rest(per_rank: Floats, price: Floats, sizes: Ints, low: Ints, high: Ints) -> Floats:
+    """Least cost beyond the price of the parameters, by class, depth and price."""
     # (C, layer j, price m)
-    excess = q.per_rank[:, :, None] - price[:, None, :] * sizes[:, None]
+    excess = per_rank[:, :, None] - price[:, None, :] * sizes[:, None]
     least = np.maximum(excess, 0) * low[:, None] + np.minimum(excess, 0) * high[:, None]
     rest = np.zeros((len(price), len(sizes) + 1, price.shape[1]))
     np.cumsum(least, axis=1, out=rest[:, 1:])
-    fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
-    return _Duals(fixed=fixed, rest=rest, price=price)
+    return rest
+
+
+def _from_depth_on(by_depth: Floats) -> Floats:
+    return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
 
 
 def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
@@ -168,16 +226,21 @@ def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
         room = np.full(len(c), most)
         for q, dual in zip(costs.resources, tables, strict=True):
             free = q.limit * (1 + TOLERANCE) - q.offset - q.scale * dual.fixed[c, k]
+            if q.saving is not None:
+                free += q.saving * dual.saved[c, k]
             for m in range(max(k, 1)):
                 left = free - q.scale * dual.rest[c, k, m]
                 slope = q.scale * dual.price[c, m] + q.wire
+                if q.flat is not None:
+                    left -= q.flat * dual.flat_rest[k, m]
+                    slope += q.flat / costs.sizes[m]
                 with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                     np.fmin(room, left / slope, out=room)
             room[free < 0] = -1.0
         yield room
 
 
-def _split(problem: Problem, box: Box, found: SharedRanks) -> tuple[Box, Box] | None:
+def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box, Box] | None:
     """Halve the side whose rank costs are least certain; None if the box is one point."""
     width = box.high - box.low
     if not width.any():

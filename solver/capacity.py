@@ -14,17 +14,20 @@ that gets the same value from both has solved the problem exactly.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from solver.costs import Costs, Resource
 from solver.devices import Floats, Ints
+from solver.resource import ROUNDING, Costs, Resource
 
 # Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
 # rounding; the checker allows ten times as much.
 TOLERANCE = 1e-10
 # Most prefix sums in a table; beyond, LoRA sizes are rounded to a coarser unit.
 MOST_UNITS = 1 << 21
+# Cells (depth, device) handled at once: they stay in the second-level cache.
+CELLS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +65,26 @@ def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
     return unit, sizes // unit if optimistic else -(-sizes // unit)
 
 
-def exact(costs: Costs, max_rank: int) -> bool:
-    """Whether the conservative and the optimistic capacities are the same."""
+def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
+    """Whether the conservative and the optimistic capacities are the same.
+
+    From the least depth on, that is: with a cache, one layer may take less time than none.
+    """
     low, high = (grid(costs.sizes, max_rank, optimistic=side)[1] for side in (True, False))
-    return np.array_equal(low, high) and proportional(costs)
+    return np.array_equal(low, high) and proportional(costs, min_depth)
 
 
-def proportional(costs: Costs) -> bool:
+def proportional(costs: Costs, min_depth: int = 0) -> bool:
     """Whether costs per rank are in proportion to the sizes, and depth never gets cheaper."""
-    return all(
-        np.array_equal(low[0], high[0]) and np.allclose(low[1], high[1], rtol=1e-12, atol=0)
-        for low, high in (
-            (_tables(q, costs.sizes, True), _tables(q, costs.sizes, False))
-            for q in costs.resources
-        )
-    )
+    first = min(min_depth, 1)
+    return all(_is_proportional(q, costs.sizes, first) for q in costs.resources)
+
+
+def _is_proportional(q: Resource, sizes: Ints, first: int) -> bool:
+    ratio = q.per_rank / sizes
+    least, most = ratio.min(axis=1), ratio.max(axis=1)
+    uneven = (most - least > ROUNDING * most).any()
+    return q.flat is None and q.grows(first) and not uneven
 
 
 def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) -> Capacity:
@@ -97,12 +105,19 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     """
     unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
     top = int(steps.sum()) * max_rank
-    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
+    lines = [_Line.of(q, costs.sizes, unit, optimistic=optimistic) for q in costs.resources]
     held = np.zeros((len(steps) + 1, top + 2))
-    for where, block in costs.blocks():
-        for k, units in enumerate(_units(block, tables, unit, top)):
-            held[k] += np.bincount(units + 1, weights=weights[where], minlength=top + 2)
-    reach = held[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    for where, units in _pieces(costs, lines, top):
+        units += 1
+        if len(weights) == units.shape[1]:
+            # One count for all depths, each in a row of its own.
+            units += np.arange(len(held))[:, None] * (top + 2)
+            spread = np.broadcast_to(weights, units.shape).ravel()
+            held += np.bincount(units.ravel(), spread, held.size).reshape(held.shape)
+            break
+        for row, at_depth in zip(held, units, strict=True):
+            row += np.bincount(at_depth, weights[where], top + 2)
+    reach = np.ascontiguousarray(held[:, :0:-1].cumsum(axis=1)[:, ::-1])
     # Devices of weight 0 would be missed here; there are none, every device has examples.
     least = (held > 0).argmax(axis=1) - 1
     return Capacity(unit=unit, steps=steps, reach=reach, least=least)
@@ -110,33 +125,111 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
 
 def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
-    tables = [_tables(q, costs.sizes, optimistic) for q in costs.resources]
-    blocks = [list(_units(block, tables, unit, top)) for _, block in costs.blocks()]
-    return [np.concatenate(each) for each in zip(*blocks, strict=True)]
+    lines = [_Line.of(q, costs.sizes, unit, optimistic=optimistic) for q in costs.resources]
+    return list(np.concatenate([units for _, units in _pieces(costs, lines, top)], axis=1))
 
 
-def _units(
-    costs: Costs, tables: list[tuple[Floats, Floats]], unit: int, top: int
-) -> Iterator[Ints]:
-    """Capacities of one block of devices, depth by depth."""
-    c = costs.devices.class_index
-    free = [q.limit * (1 + TOLERANCE) - q.offset for q in costs.resources]
-    for k in range(len(costs.sizes) + 1):
-        room = np.full(len(c), float(top))
-        for q, (fixed, ratio), most in zip(costs.resources, tables, free, strict=True):
-            left = most - q.scale * fixed[:, k].take(c)
-            slope = q.scale * ratio[:, k].take(c) + q.wire
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                left /= slope * unit
+def _pieces(costs: Costs, lines: list["_Line"], top: int) -> Iterator[tuple[slice, Ints]]:
+    """Capacities by depth and device, shape (L + 1, n), of n devices at a time."""
+    devices, depths = len(costs.devices), len(costs.sizes) + 1
+    length = max(CELLS // depths, 1)
+    for start in range(0, devices, length):
+        where = slice(start, start + length)
+        c = costs.devices.class_index[where]
+        room = np.full((depths, len(c)), float(top))
+        for line in lines:
             # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
-            np.fmin(room, left, out=room)
-        yield np.floor(room, out=room).clip(-1, top).astype(np.int64)
+            np.fmin(room, line.room(where, c), out=room)
+        np.maximum(np.floor(room, out=room), -1.0, out=room)
+        yield where, room.astype(np.int64)
 
 
-def _tables(q: Resource, sizes: Ints, optimistic: bool) -> tuple[Floats, Floats]:
-    """Fixed cost and slope per LoRA parameter, both (C, L + 1), erring on one side."""
-    ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """Cost of one resource as a line over the prefix sum, by depth, erring on one side.
+
+    Parameters
+    ----------
+    fixed, slope : arrays, shapes (L + 1, C) and (1 or L + 1, C)
+        By depth and class; the slope for a unit, in one row where it is the same everywhere.
+    scale, free, wire : arrays, shape (N,)
+        Multiplier of both, what the limit leaves for them, and what a unit adds to the slope.
+    saved : array, shape (L + 1, C), or None
+        What a cache that spares everything saves of `fixed`. What spares a part of it lies
+        between, and so does its cost from the true one.
+    saving : array, shape (N,), or None
+        Multiplier of `saved`.
+    per_unit : array, shape (L + 1, 1)
+        Ranks in a unit.
+    flat : array, shape (N,), or None
+        What a rank adds beside its units.
+    alike : bool
+        Whether all devices of a class are the same.
+    """
+
+    fixed: Floats
+    slope: Floats
+    scale: Floats
+    free: Floats
+    wire: Floats
+    saved: Floats | None
+    saving: Floats | None
+    per_unit: Floats
+    flat: Floats | None
+    alike: bool
+
+    @classmethod
+    def of(cls, q: Resource, sizes: Ints, unit: int, *, optimistic: bool) -> Self:
+        ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
+        extreme = np.minimum if optimistic else np.maximum
+        slope = extreme.accumulate(ratio, axis=1)
+        fixed, saved = _fixed(q.by_depth, optimistic=optimistic), None
+        if q.spare is not None:
+            cached = _fixed(q.by_depth - q.spare, optimistic=optimistic)
+            saved = np.ascontiguousarray((fixed - cached).T)
+        same = (slope[:, :1] == slope[:, -1:]).all()
+        columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
+        per_unit = unit / np.concatenate([sizes[:1], sizes])
+        return cls(
+            fixed=np.ascontiguousarray(fixed.T),
+            slope=np.ascontiguousarray(slope[:, :1].T if same else slope.T) * unit,
+            scale=q.scale,
+            free=q.limit * (1 + TOLERANCE) - q.offset,
+            wire=q.wire * unit,
+            saved=saved,
+            saving=q.saving,
+            per_unit=extreme.accumulate(per_unit)[:, None],
+            flat=q.flat,
+            alike=all(column is None or column.strides == (0,) for column in columns),
+        )
+
+    def room(self, where: slice, c: Ints) -> Floats:
+        """How many units fit, by depth and device, in fractions; below 0 if not even none."""
+        if self.alike and len(c):
+            saved = self.saved
+            return self._fit(self.fixed, self.slope, saved, slice(1)).take(c, axis=1)
+        saved = None if self.saved is None else self.saved.take(c, axis=1)
+        return self._fit(self.fixed.take(c, axis=1), self.slope.take(c, axis=1), saved, where)
+
+    def _fit(self, fixed: Floats, slope: Floats, saved: Floats | None, where: slice) -> Floats:
+        scale = self.scale[where]
+        left = self.free[where] - scale * fixed
+        if saved is not None and self.saving is not None:
+            left += self.saving[where] * saved
+        each = scale * slope + self.wire[where]
+        if self.flat is not None:
+            each = each + self.flat[where] * self.per_unit
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            left /= each
+        return left
+
+
+def _fixed(by_depth: Floats, *, optimistic: bool) -> Floats:
+    """Least fixed cost from each depth on, or largest of 1 up to it, shape (C, L + 1).
+
+    Depth 0 earns nothing, so no layer hangs on whether a device could stay there.
+    """
     if optimistic:
-        fixed = np.minimum.accumulate(q.by_depth[:, ::-1], axis=1)[:, ::-1]
-        return fixed, np.minimum.accumulate(ratio, axis=1)
-    return np.maximum.accumulate(q.by_depth, axis=1), np.maximum.accumulate(ratio, axis=1)
+        return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
+    below, deeper = by_depth[:, :1], by_depth[:, 1:]
+    return np.concatenate([below, np.maximum.accumulate(deeper, axis=1)], axis=1)

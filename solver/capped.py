@@ -16,6 +16,7 @@ import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
 from solver.capped_bound import GAP, lagrangian_bound
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
@@ -25,6 +26,8 @@ from solver.waits import limit_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
 RAMPS, CLIMBS = 6, 4
+# Relative gap that is good enough; the search for a bound goes on to a tenth of it.
+PROMISED_GAP = 1e-3
 # Relative gain below which a step is rounding.
 SMALLEST_STEP = 1e-12
 
@@ -57,7 +60,7 @@ def plan_capped(problem: Problem, start: Outcome, most: float, *, thorough: bool
         value=value,
         bound=max(bound, value),
         method="search over ranks with caps, bound by Lagrangian decomposition",
-        target_gap=GAP,
+        target_gap=PROMISED_GAP,
     )
 
 
@@ -147,6 +150,8 @@ class _Climb:
         while True:
             before = best
             for layer in range(int((ranks > 0).sum())):
+                if expired():
+                    return ranks
                 near = list(self._neighbours(ranks, layer))
                 values = [self.value(candidate) for candidate in near]
                 choice = int(np.argmax(values))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from profiler.schema import Fleet
+from solver.check_caches import cache_checks
 from solver.check_costs import Recomputed, recompute
 from solver.check_shape import shape_checks
 from solver.check_types import TOLERANCE, Check, close, reaches, within
@@ -21,8 +22,9 @@ from solver.plan import Certificate, Plan, PredictedRound
 __all__ = ["Check", "Verdict", "check"]
 
 LARGEST_TOLERANCE = 1e-6
-FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s")
-FIGURES = (*FIGURES_S, "memory_bytes", "upload_bytes", "download_bytes", "energy_j")
+FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s", "cache_build_s")
+FIGURES_BYTES = ("memory_bytes", "upload_bytes", "download_bytes", "storage_bytes")
+FIGURES = (*FIGURES_S, *FIGURES_BYTES, "energy_j")
 ROUND_FIGURES = (
     "utility",
     "round_time_s",
@@ -78,8 +80,9 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
     if plan.model.layers == fleet.model.layers:
         try:
             truth = recompute(plan, fleet)
+            checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
-            checks += _certificate(plan, truth.round)
+            checks += _certificate(plan, truth)
         except OverflowError:
             checks.append(
                 Check(name="numbers", ok=False, detail="a figure is too large for a float")
@@ -175,7 +178,7 @@ def _memory(fleet: Fleet, truth: Recomputed) -> Check:
     return Check(name="devices.memory", ok=False, seen=seen, expected=limit, detail=detail)
 
 
-def _certificate(plan: Plan, truth: PredictedRound) -> list[Check]:
+def _certificate(plan: Plan, truth: Recomputed) -> list[Check]:
     """Value, bound, gap and status agree with the plan and with each other."""
     certificate = plan.certificate
     tolerance = min(max(certificate.tolerance_fraction, TOLERANCE), LARGEST_TOLERANCE)
@@ -197,12 +200,15 @@ def _certificate(plan: Plan, truth: PredictedRound) -> list[Check]:
     ]
 
 
-def _objective(objective: str, truth: PredictedRound) -> float:
+def _objective(objective: str, truth: Recomputed) -> float:
+    if objective == "legend":
+        return truth.mean_depth
     if objective == "time":
-        return truth.round_time_s
+        return truth.round.round_time_s
     if objective == "efficiency":
-        return truth.utility / truth.round_time_s if truth.round_time_s > 0 else 0.0
-    return truth.utility
+        seconds = truth.round.round_time_s
+        return truth.round.utility / seconds if seconds > 0 else 0.0
+    return truth.round.utility
 
 
 def _bound(plan: Plan, tolerance: float) -> Check:

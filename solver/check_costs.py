@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
-from solver.plan import Configuration, Plan, PredictedDevice, PredictedRound
+from solver.plan import Cache, Configuration, Plan, PredictedDevice, PredictedRound
 
-__all__ = ["Recomputed", "recompute"]
+__all__ = ["Recomputed", "distinct", "example_bytes", "prefix_s", "recompute"]
 
 Ranks = Sequence[int]
 
@@ -28,10 +28,13 @@ class Recomputed:
         By device name; those that do not take part are left out.
     round : PredictedRound
         Of everybody together.
+    mean_depth : float
+        Adapted layers, weighted as the utility is.
     """
 
     devices: dict[str, PredictedDevice]
     round: PredictedRound
+    mean_depth: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +42,16 @@ class _Shape:
     """What all devices of one class and configuration share."""
 
     step_s: float
+    prefix_s: float
     parameters: float
+    upload_bytes: float
     memory_bytes: float
 
 
 def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     """Recompute the predictions of `plan` for `fleet`, which must have the same layers."""
     chosen = _chosen(plan)
+    caches = {d.name: d.cache for d in reversed(plan.devices)}
     classes = {c.name: c for c in fleet.classes}
     shapes: dict[tuple[str, int], _Shape] = {}
     alone: dict[str, PredictedDevice] = {}
@@ -57,12 +63,18 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         owner = classes[device.device_class]
         key = (owner.name, index)
         if key not in shapes:
-            shapes[key] = _shape(fleet, owner, plan.configurations[index])
-        alone[device.name] = _device(fleet, owner, device, shapes[key], stack)
+            shapes[key] = _shape(plan, fleet, owner, plan.configurations[index])
+        alone[device.name] = _device(
+            fleet, owner, device, shapes[key], stack, caches[device.name]
+        )
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)
     devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
     return Recomputed(
-        devices=devices, round=_round(plan, fleet, chosen, devices, slowest_s, classes)
+        devices=devices,
+        round=_round(plan, fleet, chosen, devices, slowest_s, classes),
+        mean_depth=_weighted(
+            plan, fleet, chosen, [float(c.depth) for c in plan.configurations]
+        ),
     )
 
 
@@ -83,14 +95,54 @@ def _stack(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
     return math.fsum([*stacked, fleet.model.head_parameters])
 
 
-def _shape(fleet: Fleet, owner: DeviceClass, configuration: Configuration) -> _Shape:
+def _shape(
+    plan: Plan, fleet: Fleet, owner: DeviceClass, configuration: Configuration
+) -> _Shape:
     ranks = configuration.ranks
     lora = [p * r for p, r in zip(fleet.lora.parameters_per_rank, ranks, strict=True)]
     return _Shape(
         step_s=_step_s(owner.time, ranks),
+        prefix_s=prefix_s(owner.time, configuration.depth),
         parameters=float(sum(lora) + fleet.model.head_parameters),
+        upload_bytes=_upload_bytes(plan, fleet, ranks),
         memory_bytes=_memory_bytes(owner.memory, ranks),
     )
+
+
+def _upload_bytes(plan: Plan, fleet: Fleet, ranks: Ranks) -> float:
+    """Bytes of the adapters and the head as the plan's codec sends them.
+
+    `float16` sends 2 bytes for each parameter. `int8` sends, for every rank of every adapted
+    module, a byte a parameter and two float32 scales, and the head in 2 bytes a parameter.
+    """
+    codec, head = plan.question.upload_codec, fleet.model.head_parameters
+    lora = list(zip(fleet.lora.parameters_per_rank, ranks, strict=True))
+    parameters = sum(p * r for p, r in lora)
+    if codec == "float16":
+        return float(2 * (parameters + head))
+    if codec == "int8":
+        scales = 2 * 4 * len(fleet.model.targets)
+        return float(sum((p + scales) * r for p, r in lora) + 2 * head)
+    return (parameters + head) * fleet.lora.bytes_per_parameter
+
+
+def prefix_s(time: StepTime, depth: int) -> float:
+    """Seconds of a step spent below the adapted layers; a cache has no use at depth 0."""
+    if depth == 0:
+        return 0.0
+    bare = len(time.forward_s) - depth
+    return math.fsum([time.embedding_s, *time.forward_s[:bare]])
+
+
+def example_bytes(fleet: Fleet) -> int:
+    """Bytes a cache keeps for an example."""
+    width = {"float32": 4, "bfloat16": 2, "float16": 2}[fleet.training.dtype]
+    return fleet.training.sequence_length * fleet.model.hidden_size * width
+
+
+def distinct(fleet: Fleet, device: FleetDevice) -> int:
+    """Different examples that a round's steps meet."""
+    return min(device.examples, device.local_steps * fleet.training.batch_size)
 
 
 def _adapted(ranks: Ranks) -> list[int]:
@@ -126,13 +178,25 @@ def _device(
     device: FleetDevice,
     shape: _Shape,
     stack: float | None,
+    cache: Cache,
 ) -> PredictedDevice:
     """Cost of one device, without its wait, which hangs on the others.
 
     It receives an adapter of its own shape, or everybody's adapters, `stack` parameters.
     """
-    compute_s = device.time_scale * device.local_steps * shape.step_s
-    sent_bytes = shape.parameters * fleet.lora.bytes_per_parameter
+    batch = fleet.training.batch_size
+    prefixes, kept, build_s = float(device.local_steps), 0, 0.0
+    if cache == "round":
+        kept = distinct(fleet, device)
+        prefixes = kept / batch
+    elif cache == "always":
+        kept, prefixes = device.examples, 0.0
+        build_s = device.time_scale * (kept / batch) * shape.prefix_s
+    rest_s = shape.step_s - shape.prefix_s
+    compute_s = device.time_scale * math.fsum(
+        [device.local_steps * rest_s, prefixes * shape.prefix_s]
+    )
+    sent_bytes = shape.upload_bytes
     upload_s = sent_bytes / device.uplink_bytes_per_s
     received = shape.parameters if stack is None else stack
     received_bytes = received * fleet.lora.bytes_per_parameter
@@ -149,6 +213,8 @@ def _device(
         download_bytes=received_bytes,
         energy_j=machine.power_w * compute_s
         + machine.radio_j_per_byte * (sent_bytes + received_bytes),
+        storage_bytes=float(kept * example_bytes(fleet)),
+        cache_build_s=build_s,
     )
 
 
@@ -176,9 +242,15 @@ def _round(
 
 
 def _utility(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
+    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
+    return _weighted(plan, fleet, chosen, gains)
+
+
+def _weighted(
+    plan: Plan, fleet: Fleet, chosen: dict[str, int], gains: Sequence[float]
+) -> float:
     """Weighted mean of the devices' gains over the whole fleet; absent ones gain nothing."""
     by_examples = plan.question.weights == "examples"
-    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
     total, terms = 0, []
     for device in fleet.devices:
         weight = device.count * (device.examples if by_examples else 1)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from profiler.schema import Fleet
 from solver.check_types import Check
@@ -20,7 +21,8 @@ def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
         *(_copied(plan, fleet, field) for field in COPIED),
         _taking_part(plan),
         _rank_choices(plan),
-        _min_depth(plan),
+        _depths(plan),
+        _rank_shape(plan),
         _left_out(plan),
         _structure(plan),
     ]
@@ -91,14 +93,32 @@ def _rank_choices(plan: Plan) -> Check:
     return _verdict("configurations.ranks", wrong)
 
 
-def _min_depth(plan: Plan) -> Check:
-    least = plan.question.min_depth
+def _depths(plan: Plan) -> Check:
+    least, most = plan.question.min_depth, plan.question.max_depth
+    most = plan.model.layers if most is None else most
     wrong = [
-        (f"configuration {i}", c.depth, f"{least} or more")
+        (f"configuration {i}", c.depth, f"{least} to {most}")
         for i, c in enumerate(plan.configurations)
-        if c.depth < least
+        if not least <= c.depth <= most
     ]
     return _verdict("configurations.depth", wrong)
+
+
+def _rank_shape(plan: Plan) -> Check:
+    """How the server's ranks may run from the first adapted layer to the output."""
+    ranks = [rank for rank in plan.ranks if rank > 0]
+    steps = [after - before for before, after in pairwise(ranks)]
+    holds = {
+        "free": True,
+        "rising": all(step >= 0 for step in steps),
+        "progression": all(step == steps[0] >= 0 for step in steps),
+    }[plan.question.rank_shape]
+    return Check(
+        name="question.rank_shape",
+        ok=holds,
+        seen=str(ranks),
+        expected=plan.question.rank_shape,
+    )
 
 
 def _left_out(plan: Plan) -> Check:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from solver import methods
 from solver.options import FLEET, JSON, budgets, given, problem_fields
 from solver.policies import POLICIES, described
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from solver.problem import Problem
 
 
-@click.command(epilog=described())
+@click.command(epilog=f"{described()}\n\n{methods.described()}")
 @FLEET
 @budgets
 @click.option(
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     "--objective",
     type=click.Choice(["utility", "time", "efficiency", "legend"]),
     default="utility",
-    help="Most utility, least time, most utility a second; 'legend' is --policy legend.",
+    help="Most utility, least time, most utility a second; 'legend': everybody as deep as "
+    "possible, ties by utility.",
 )
 @click.option(
     "--structure",
@@ -54,15 +56,20 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--method",
-    type=click.Choice(["auto", "dp", "milp"]),
+    type=click.Choice(methods.METHODS),
     default="auto",
-    help="How policy 'exact' solves: the dynamic program, a MILP, or what suits.",
+    metavar="NAME",
+    help="How policy 'exact' solves, see below.  [auto]",
 )
 @click.option(
     "--backend", type=click.Choice(["highs", "cbc"]), default="highs", help="MILP solver."
 )
 @click.option(
-    "--time-limit", "time_limit_s", type=float, default=60.0, metavar="S", help="Of the MILP."
+    "--time-limit",
+    "time_limit_s",
+    type=float,
+    metavar="S",
+    help="Stop after S seconds with the best plan so far; exit code 4 if that leaves a gap.",
 )
 @click.option(
     "--leave-out",
@@ -82,7 +89,10 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
+@click.pass_context
 def solve(
+    ctx: click.Context,
+    /,
     fleet_path: Path,
     output: Path | None,
     like: Path | None,
@@ -99,8 +109,10 @@ def solve(
     legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
     legend solve fleet.json --objective time --min-utility 0.8
     legend solve fleet-today.json --like plan.json -o plan-today.json
+    legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
     """
     from profiler.schema import read_fleet, write
+    from solver.deadline import within
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
     from solver.whatif import changed
@@ -109,8 +121,6 @@ def solve(
     if like is not None:
         problem = _again(fleet, like)
     else:
-        if options["objective"] == "legend":
-            options["policy"] = "legend"
         problem = Problem.of(
             fleet,
             policy=options["policy"],
@@ -120,16 +130,21 @@ def solve(
             leave_out=options["leave_out"],
             **problem_fields(options),
         )
-    using = _method(options) if problem.question.policy == "exact" else None
+    using = _method(options, problem.question.policy, seed)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)
-    plan = plan_problem(problem, using=using, seed=seed, options=given(options), inputs=inputs)
+    with within(options["time_limit_s"]) as clock:
+        plan = plan_problem(
+            problem, using=using, seed=seed, options=given(options), inputs=inputs
+        )
+    # Less than what was asked for: the time ended before the gap was closed.
+    code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
     if output is not None:
         write(output, plan)
     prices = _prices(problem) if want_prices else []
     if as_json:
         click.echo(msgspec.json.encode({"plan": plan, "prices": prices} if prices else plan))
-        return
+        ctx.exit(code)
     from solver.tables import plan_view, prices_table
 
     console = _console()
@@ -138,6 +153,7 @@ def solve(
         console.print(prices_table(prices))
     if output is not None:
         click.echo(f"plan written to {output}", err=True)
+    ctx.exit(code)
 
 
 # What `solve` may be told beside --like: how to solve and what to print, not what is asked.
@@ -174,13 +190,23 @@ def _prices(problem: "Problem") -> "list[Price]":
     return prices(problem)
 
 
-def _method(options: dict[str, Any]) -> "Callable[[Problem], Outcome]":
+def _method(
+    options: dict[str, Any], policy: str, seed: int
+) -> "Callable[[Problem], Outcome] | None":
+    """The method of the exact policy; None for another policy, which is its own."""
     from functools import partial
 
-    from solver.methods import plan_with
+    from solver.plan import InputError
 
-    chosen = {name: options[name] for name in ("method", "backend", "time_limit_s")}
-    return partial(plan_with, **chosen)
+    if policy == "exact":
+        chosen = {name: options[name] for name in ("method", "backend")}
+        return partial(methods.plan_with, seed=seed, **chosen)
+    if options["method"] != "auto":
+        raise InputError(
+            f"policy '{policy}' has no method '{options['method']}'; --method is "
+            "for --policy exact"
+        )
+    return None
 
 
 @click.command()

@@ -40,15 +40,17 @@ def compare_policies(
         structures = ("shared", "capped", "own") if policy == "exact" else ("shared",)
         for structure in structures:
             name = f"{policy}, {structure} ranks" if policy == "exact" else policy
-            rows.append(
-                _row(fleet, name, {"policy": policy, "structure": structure, **options}, best)
-            )
+            asked = {"policy": policy, "structure": structure, **options}
+            if structure != "shared":
+                asked["rank_shape"] = "free"
+            rows.append(_row(fleet, name, asked, best))
     return rows
 
 
 def _best_utility(fleet: Fleet, options: dict[str, Any]) -> float:
     """No plan has more, whoever it leaves out: so it holds where no plan takes everybody."""
-    relaxed = {**options, "structure": "own", "mean_wait_s": None, "rank_budget": None}
+    relaxed = {**options, "structure": "own", "rank_shape": "free"}
+    relaxed |= {"mean_wait_s": None, "rank_budget": None}
     return utility_bound(Problem.of(fleet, **relaxed))
 
 

@@ -3,222 +3,244 @@
 All a solver knows of a device is, for each limited resource q,
 
     cost_q(i, k, r) = scale_i (by_depth[c, k] + sum_{j<=k} per_rank[c, j] r_j)
-                      + offset_i + wire_i sum_{j<=k} size_j r_j   <=   limit_i
+                      - saving_i spare[c, k]
+                      + offset_i + sum_{j<=k} (wire_i size_j + flat_i) r_j   <=   limit_i
 
 with c the class of device i. Layers are counted from the *output* here: j = 1 is the last
-layer, at index 0. A download of everybody's adapters, stacked, is part of the offset: it does
-not depend on the device's own ranks. See design section 2; the cost model is that of LEGEND
-(arXiv 2412.20004) as far as known, with measured tables in place of its proportional terms.
+layer, at index 0. What a prefix cache spares (`solver.caching`) is a table by depth too, of
+which device i saves a share of its own. A rank has a flat price where a codec sends scales
+beside the parameters (`solver.uploads`) and layers differ in size. A download of everybody's
+adapters, stacked, is part of the offset: it does not depend on the device's own ranks. See
+design section 2; the cost model is that of LEGEND (arXiv 2412.20004) as far as known, with
+measured tables in place of its proportional terms.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
+from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
-from solver.plan import MAX_RANK, Budgets
+from solver.plan import MAX_RANK, Question
+from solver.resource import Costs, Resource
+from solver.uploads import Upload
 
-# Devices handled at once: a few columns of them fit the second-level cache.
-BLOCK = 1 << 15
+__all__ = ["MAX_DEPTH", "Costs", "Resource", "build_costs"]
+
 # Largest figure that may enter a cost; products of a few of them stay finite.
 LARGEST = 1e60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
-    """One limited quantity of every device.
-
-    Parameters
-    ----------
-    name : str
-        What it is called in plans and explanations: 'round time', 'memory' ...
-    unit : str
-        's', 'bytes' or 'J'.
-    by_depth : array, shape (C, L + 1)
-        Cost at depth k and rank 0, by class.
-    per_rank : array, shape (C, L)
-        Cost of one rank, by class and layer from the output.
-    scale, offset, wire, limit : array, shape (N,)
-        Multiplier of the class's cost, fixed cost, cost per LoRA parameter, and limit.
-    """
-
-    name: str
-    unit: str
-    by_depth: Floats
-    per_rank: Floats
-    scale: Floats
-    offset: Floats
-    wire: Floats
-    limit: Floats
-
-    def __getitem__(self, where: slice) -> Self:
-        return replace(
-            self,
-            scale=self.scale[where],
-            offset=self.offset[where],
-            wire=self.wire[where],
-            limit=self.limit[where],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """The resources of a fleet and what it takes to predict a round.
-
-    Parameters
-    ----------
-    devices : Devices
-        N rows.
-    sizes : array of int, shape (L,)
-        LoRA parameters a rank adds, by layer from the output.
-    seconds : Resource
-        Round time; its limit is infinite unless budgeted.
-    resources : tuple of Resource
-        Everything limited by the budgets or by a device's memory.
-    memory : tuple of Resource
-        The three phases whose largest is the peak.
-    head_bytes, bytes_per_parameter : float
-    stack_bytes : float, array of shape (N,), or None
-        What each device downloads beside the head, where adapters are stacked; None where it
-        receives an adapter of its own shape.
-    power_w, radio_j_per_byte : array, shape (C,)
-    """
-
-    devices: Devices
-    sizes: Ints
-    seconds: Resource
-    memory: tuple[Resource, ...]
-    resources: tuple[Resource, ...]
-    head_bytes: float
-    bytes_per_parameter: float
-    stack_bytes: float | Floats | None
-    power_w: Floats
-    radio_j_per_byte: Floats
-
-    def blocks(self) -> Iterator[tuple[slice, Self]]:
-        """Cut the devices into blocks that stay in cache, as views, in order."""
-        for start in range(0, len(self.devices), BLOCK):
-            where = slice(start, start + BLOCK)
-            yield (
-                where,
-                replace(
-                    self,
-                    devices=self.devices[where],
-                    seconds=self.seconds[where],
-                    memory=tuple(q[where] for q in self.memory),
-                    resources=tuple(q[where] for q in self.resources),
-                ),
-            )
+MAX_DEPTH = "greatest depth"
 
 
 def build_costs(
     fleet: Fleet,
-    budgets: Budgets,
+    question: Question,
     devices: Devices | None = None,
     stack_bytes: float | Floats | None = None,
 ) -> Costs:
-    """Put a fleet under budgets.
+    """Put a fleet under the budgets of a question.
 
     Parameters
     ----------
     fleet : Fleet
         Class tables, model and LoRA sizes.
-    budgets : Budgets
-        Limits; one that is None is not a resource.
+    question : Question
+        Its budgets (one that is None is not a resource), greatest depth, cache and codec.
     devices : Devices, optional
         Replaces the fleet's own devices (a million of them, from arrays).
     stack_bytes : float or array, optional
         See `Costs`.
     """
     devices = Devices.of(fleet) if devices is None else devices
-    lora, model = fleet.lora, fleet.model
-    sizes = np.array(lora.parameters_per_rank[::-1], dtype=np.int64)
-    head_bytes = model.head_parameters * lora.bytes_per_parameter
-    power_w = np.array([c.device.power_w for c in fleet.classes])
-    radio = np.array([c.device.radio_j_per_byte for c in fleet.classes])
-    steps = [_step_tables(c) for c in fleet.classes]
-    step_s, step_slope_s = np.array([s[0] for s in steps]), np.array([s[1] for s in steps])
-    zero_depth, zero_rank = np.zeros_like(step_s), np.zeros_like(step_slope_s)
-    compute = devices.time_scale * devices.local_steps
-    up_s, down_s = 1 / devices.uplink_bytes_per_s, 1 / devices.downlink_bytes_per_s
-    width = lora.bytes_per_parameter
-    # Bytes received whatever the device's ranks, and per LoRA parameter of its own.
-    received_bytes = head_bytes + (0.0 if stack_bytes is None else stack_bytes)
-    received_width = width if stack_bytes is None else 0.0
-
-    def alike(value: float | Floats | None) -> Floats:
-        """The same for every device, without a million copies of it."""
-        given = np.asarray(np.inf if value is None else value, dtype=np.float64)
-        return np.broadcast_to(given, len(devices))
-
-    seconds = Resource(
-        name="round time",
-        unit="s",
-        by_depth=step_s,
-        per_rank=step_slope_s,
-        scale=compute,
-        offset=devices.latency_s + head_bytes * up_s + received_bytes * down_s,
-        wire=width * up_s + received_width * down_s,
-        limit=alike(budgets.round_time_s),
-    )
+    caches = choose(fleet, devices, question.cache)
+    wires = _Wires.of(fleet, question, stack_bytes)
+    seconds = _seconds(fleet, question, devices, caches, wires)
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
-    resources = [seconds] if budgets.round_time_s is not None else []
+    resources = [seconds] if question.budgets.round_time_s is not None else []
     if np.isfinite(devices.memory_bytes).any():
-        resources.extend(_uncovered(memory))
-    wires = (
-        ("upload", budgets.upload_bytes, head_bytes, width),
-        ("download", budgets.download_bytes, received_bytes, received_width),
-    )
-    for name, budget, fixed_bytes, slope_bytes in wires:
-        if budget is not None:
-            resources.append(
-                Resource(
-                    name=name,
-                    unit="bytes",
-                    by_depth=zero_depth,
-                    per_rank=zero_rank,
-                    scale=alike(0.0),
-                    offset=alike(fixed_bytes),
-                    wire=alike(slope_bytes),
-                    limit=alike(budget),
-                )
-            )
-    if budgets.energy_j is not None:
-        c = devices.class_index
+        resources += _uncovered(memory)
+    resources += _traffic(fleet, question, devices, wires)
+    if question.budgets.energy_j is not None:
         resources.append(
-            Resource(
-                name="energy",
-                unit="J",
-                by_depth=step_s,
-                per_rank=step_slope_s,
-                scale=compute * power_w[c],
-                offset=(head_bytes + received_bytes) * radio[c],
-                wire=(width + received_width) * radio[c],
-                limit=alike(budgets.energy_j),
-            )
+            _energy(fleet, question.budgets.energy_j, seconds, wires, devices.class_index)
         )
+    if question.max_depth is not None and question.max_depth < fleet.model.layers:
+        resources.append(_depth(fleet, len(devices), question.max_depth))
     for q in (seconds, *memory, *resources):
         _check_size(q)
     return Costs(
         devices=devices,
-        sizes=sizes,
+        sizes=wires.sizes,
         seconds=seconds,
         memory=memory,
         resources=tuple(resources),
-        head_bytes=head_bytes,
-        bytes_per_parameter=width,
+        head_bytes=wires.head_bytes,
+        bytes_per_parameter=fleet.lora.bytes_per_parameter,
+        upload=wires.upload,
+        caches=caches,
         stack_bytes=stack_bytes,
-        power_w=power_w,
-        radio_j_per_byte=radio,
+        power_w=_by_class(fleet, "power_w"),
+        radio_j_per_byte=_by_class(fleet, "radio_j_per_byte"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wires:
+    """Bytes that travel.
+
+    Parameters
+    ----------
+    sizes : array of int, shape (L,)
+    upload : Upload
+    sent_width, sent_flat : float
+        Bytes sent per LoRA parameter, and per rank of any layer beside them.
+    head_bytes : float
+        Of a download.
+    received_bytes : float or array, shape (N,)
+        Received whatever the device's own ranks.
+    received_width : float
+        Received per LoRA parameter of its own.
+    """
+
+    sizes: Ints
+    upload: Upload
+    sent_width: float
+    sent_flat: float
+    head_bytes: float
+    received_bytes: float | Floats
+    received_width: float
+
+    @classmethod
+    def of(cls, fleet: Fleet, question: Question, stack_bytes: float | Floats | None) -> Self:
+        sizes = np.array(fleet.lora.parameters_per_rank[::-1], dtype=np.int64)
+        width = fleet.lora.bytes_per_parameter
+        upload = Upload.of(fleet, question.upload_codec)
+        sent_width, sent_flat = upload.bytes_per_parameter, upload.bytes_per_rank
+        if sizes.min() == sizes.max():
+            # Where all layers are of one size, all bytes are in proportion to it.
+            sent_width, sent_flat = sent_width + sent_flat / float(sizes[0]), 0.0
+        head_bytes = fleet.model.head_parameters * width
+        return cls(
+            sizes=sizes,
+            upload=upload,
+            sent_width=sent_width,
+            sent_flat=sent_flat,
+            head_bytes=head_bytes,
+            received_bytes=head_bytes + (0.0 if stack_bytes is None else stack_bytes),
+            received_width=width if stack_bytes is None else 0.0,
+        )
+
+
+def _seconds(
+    fleet: Fleet,
+    question: Question,
+    devices: Devices,
+    caches: Caches | None,
+    wires: _Wires,
+) -> Resource:
+    """Round time: local steps, less what caches spare, then upload, download and latency."""
+    steps = [_step_tables(c) for c in fleet.classes]
+    compute = devices.time_scale * devices.local_steps
+    up_s, down_s = 1 / devices.uplink_bytes_per_s, 1 / devices.downlink_bytes_per_s
+    return Resource(
+        name="round time",
+        unit="s",
+        by_depth=np.array([s[0] for s in steps]),
+        per_rank=np.array([s[1] for s in steps]),
+        scale=compute,
+        offset=devices.latency_s
+        + wires.upload.head_bytes * up_s
+        + wires.received_bytes * down_s,
+        wire=wires.sent_width * up_s + wires.received_width * down_s,
+        limit=_alike(question.budgets.round_time_s, len(devices)),
+        spare=None if caches is None else np.array([prefix_s(c) for c in fleet.classes]),
+        saving=None if caches is None else compute * caches.spared,
+        flat=wires.sent_flat * up_s if wires.sent_flat else None,
+    )
+
+
+def _energy(
+    fleet: Fleet, budget_j: float, seconds: Resource, wires: _Wires, c: Ints
+) -> Resource:
+    """Draw of the device while it computes, and radio energy of all bytes."""
+    power_w, radio = (_by_class(fleet, f)[c] for f in ("power_w", "radio_j_per_byte"))
+    return replace(
+        seconds,
+        name="energy",
+        unit="J",
+        scale=seconds.scale * power_w,
+        offset=(wires.upload.head_bytes + wires.received_bytes) * radio,
+        wire=(wires.sent_width + wires.received_width) * radio,
+        limit=_alike(budget_j, len(c)),
+        saving=None if seconds.saving is None else seconds.saving * power_w,
+        flat=wires.sent_flat * radio if wires.sent_flat else None,
+    )
+
+
+def _traffic(
+    fleet: Fleet, question: Question, devices: Devices, wires: _Wires
+) -> list[Resource]:
+    """Upload and download, where they are budgeted."""
+    budgets, n = question.budgets, len(devices)
+    found = []
+    if budgets.upload_bytes is not None:
+        found.append(
+            replace(
+                _counted(fleet, n, "upload", "bytes", budgets.upload_bytes),
+                offset=_alike(wires.upload.head_bytes, n),
+                wire=_alike(wires.sent_width, n),
+                flat=_alike(wires.sent_flat, n) if wires.sent_flat else None,
+            )
+        )
+    if budgets.download_bytes is not None:
+        found.append(
+            replace(
+                _counted(fleet, n, "download", "bytes", budgets.download_bytes),
+                offset=_alike(wires.received_bytes, n),
+                wire=_alike(wires.received_width, n),
+            )
+        )
+    return found
+
+
+def _depth(fleet: Fleet, n: int, limit: int) -> Resource:
+    """Adapted layers, as a resource: so every method keeps a greatest depth."""
+    layers = fleet.model.layers
+    by_depth = np.tile(np.arange(layers + 1.0), (len(fleet.classes), 1))
+    return replace(_counted(fleet, n, MAX_DEPTH, "layers", limit), by_depth=by_depth)
+
+
+def _counted(fleet: Fleet, n: int, name: str, unit: str, limit: float) -> Resource:
+    """What costs nothing yet."""
+    classes, layers = len(fleet.classes), fleet.model.layers
+    return Resource(
+        name=name,
+        unit=unit,
+        by_depth=np.zeros((classes, layers + 1)),
+        per_rank=np.zeros((classes, layers)),
+        scale=_alike(1.0, n),
+        offset=_alike(0.0, n),
+        wire=_alike(0.0, n),
+        limit=_alike(limit, n),
+    )
+
+
+def _alike(value: float | Floats | None, n: int) -> Floats:
+    """The same for every device, without a million copies of it; None is no limit."""
+    given = np.asarray(np.inf if value is None else value, dtype=np.float64)
+    return np.broadcast_to(given, n)
+
+
+def _by_class(fleet: Fleet, field: str) -> Floats:
+    return np.array([getattr(c.device, field) for c in fleet.classes])
 
 
 def _check_size(q: Resource) -> None:
     """Refuse figures whose sums would overflow, for overflows compare as nonsense."""
-    largest = [float(v.max()) for v in (q.scale, q.by_depth, q.per_rank, q.offset, q.wire)]
+    arrays = (q.scale, q.by_depth, q.per_rank, q.offset, q.wire)
+    largest = [float(v.max()) for v in arrays]
     if max(largest) > LARGEST:
         raise InputError(
             f"{q.name} of a device runs to {max(largest):.3g} {q.unit}; expected less than "

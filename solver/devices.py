@@ -27,6 +27,8 @@ class Devices:
     examples, local_steps : array of int, shape (N,)
     memory_bytes : array, shape (N,)
         Memory it may use; infinite where there is no limit.
+    storage_bytes : array, shape (N,)
+        Storage for cached layer outputs; 0 where there is none.
     time_scale : array, shape (N,)
         Observed over profiled compute time.
     """
@@ -40,6 +42,7 @@ class Devices:
     examples: Ints
     local_steps: Ints
     memory_bytes: Floats
+    storage_bytes: Floats
     time_scale: Floats
 
     def __len__(self) -> int:
@@ -83,5 +86,6 @@ class Devices:
             examples=ints("examples"),
             local_steps=ints("local_steps"),
             memory_bytes=memory,
+            storage_bytes=floats("storage_bytes"),
             time_scale=floats("time_scale"),
         )

@@ -17,10 +17,13 @@ from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.capped import plan_capped
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks, tables
+from solver.dp import SharedRanks
+from solver.dp_tables import tables
 from solver.explain import infeasible, least_allocation, without_plan
-from solver.outcome import Outcome
+from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
+from solver.progression import most_utility, plan_progressions
+from solver.shapes import shaped_ranks
 from solver.wait_search import GAP as WAIT_GAP
 from solver.wait_search import search
 from solver.waits import limit_wait
@@ -58,8 +61,10 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     reason = without_plan(problem)
     if reason is not None:
         raise reason
+    if problem.question.rank_shape == "progression":
+        return plan_progressions(problem)
     upper = _solve(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1])
+    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _solve(problem, optimistic=False)
     # Where no plan is safe by the conservative table, the least configuration still is one.
     allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
@@ -72,7 +77,7 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
         if kept is None:
             raise infeasible(problem, waiting=allocation)
         allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
-    elif branching and not same and upper is not None:
+    elif branching and not same and bound > utility(problem, allocation) * (1 + OPTIMAL_GAP):
         ranks, bound = branch(problem, allocation.rows[0], bound)
         allocation, target = shared(problem, ranks), BRANCH_GAP
         method = "branch and bound on rank boxes"
@@ -97,7 +102,10 @@ def utility_bound(problem: Problem) -> float:
         free = replace(problem, question=replace_fields(question, min_depth=0))
         return _own_gains(free, optimistic=True)[0]
     top = question.rank_choices[-1]
-    best = shared_ranks(
+    if question.rank_shape == "progression":
+        return most_utility(problem)
+    best = shaped_ranks(
+        question.rank_shape,
         capacity(problem.costs, problem.weights, top, optimistic=True),
         problem.gains,
         problem.ranks,
@@ -114,7 +122,8 @@ def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
     )
     if table.least[question.min_depth] < 0:
         return None
-    return shared_ranks(
+    return shaped_ranks(
+        question.rank_shape,
         table,
         problem.gains,
         problem.ranks,
@@ -129,7 +138,7 @@ def _own(problem: Problem) -> Outcome:
             "a rank budget needs shared ranks; drop --rank-budget or --structure own"
         )
     upper = _own_gains(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1])
+    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _own_gains(problem, optimistic=False)
     allocation = lower[1]
     if (allocation.depth < problem.question.min_depth).any():

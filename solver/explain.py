@@ -11,7 +11,7 @@ import numpy as np
 from solver.allocation import Allocation, cost, mean_wait_s, shallowest
 from solver.binding import shortfalls
 from solver.capacity import TOLERANCE
-from solver.devices import Ints
+from solver.devices import Floats, Ints
 from solver.errors import Infeasible, Shortfall, Stopped
 from solver.problem import Problem
 
@@ -83,9 +83,22 @@ def least_round_time_s(
     part = least.taking_part
     if not part.any() or (everybody and not part.all()):
         return None
-    costs = patient.costs
-    own_s = cost(costs, costs.seconds, least.rows, least.row, least.depth)[part]
+    own_s = _least_own_s(patient, least, depth)[part]
     return float(own_s.max() if everybody else own_s.min())
+
+
+def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floats:
+    """Least time of each device that takes part, shape (N,).
+
+    Time rises with the depth, except that one layer may take less than none with a cache.
+    """
+    costs = patient.costs
+    own_s = cost(costs, costs.seconds, least.rows, least.row, least.depth)
+    if depth is None and costs.caches is not None and patient.question.min_depth == 0:
+        adapting = shallowest(patient, least.rows[0], _depths(patient)[1:])
+        one_s = cost(costs, costs.seconds, adapting.rows, adapting.row, adapting.depth)
+        np.minimum(own_s, one_s, out=own_s, where=adapting.taking_part)
+    return own_s
 
 
 def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:

@@ -33,7 +33,7 @@ def without_unable(problem: Problem, plan: Callable[[Problem], Outcome]) -> Outc
     if not able.any():
         raise infeasible(problem, everybody=False)
     devices = problem.costs.devices.select(np.flatnonzero(able))
-    costs = build_costs(problem.fleet, problem.question.budgets, devices)
+    costs = build_costs(problem.fleet, problem.question, devices)
     outcome = plan(replace(problem, costs=costs, weights=problem.weights[able]))
     row, depth = np.zeros(len(able), dtype=np.int64), np.full(len(able), LEFT_OUT)
     row[able], depth[able] = outcome.allocation.row, outcome.allocation.depth

@@ -14,6 +14,7 @@ import numpy as np
 
 from solver.allocation import cost, shared, utility
 from solver.capacity import TOLERANCE
+from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.problem import Problem
 
@@ -23,7 +24,7 @@ KICKS = 60
 KICKED_LAYERS = 2
 
 
-def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
+def improve(problem: Problem, ranks: Ints, seed: int = 0, kicks: int = KICKS) -> Ints:
     """Better shared ranks, or the same.
 
     Parameters
@@ -34,29 +35,40 @@ def improve(problem: Problem, ranks: Ints, seed: int = 0) -> Ints:
         A feasible start, from the output.
     seed : int
         Seed of the kicks.
+    kicks : int
+        How often the ascent starts again.
 
     Returns
     -------
     array of int, shape (L,)
         Feasible, of at least the start's utility.
     """
-    costs = problem.costs
     depth = int((ranks > 0).sum())
-    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
-    if depth == 0 or cells > MOST_CELLS:
+    if depth == 0 or too_large(problem):
         return ranks
     rng = np.random.default_rng(seed)
     best = _ascend(problem, ranks)
     best_value = _value(problem, best)
-    for _ in range(KICKS):
+    for _ in range(kicks):
+        if expired():
+            break
         kicked = best.copy()
         layers = rng.choice(depth, size=min(KICKED_LAYERS, depth), replace=False)
         kicked[layers] = rng.choice(problem.ranks, size=len(layers))
+        if problem.question.rank_shape != "free":
+            kicked[:depth] = np.sort(kicked[:depth])[::-1]
         found = _ascend(problem, kicked)
         value = _value(problem, found)
         if value > best_value:
             best, best_value = found, value
     return best if best_value > _value(problem, ranks) else ranks
+
+
+def too_large(problem: Problem) -> bool:
+    """Whether the search would hold too much at once."""
+    costs = problem.costs
+    cells = len(costs.devices) * (problem.layers + 1) * max(1, len(costs.resources))
+    return cells > MOST_CELLS
 
 
 def _value(problem: Problem, ranks: Ints) -> float:
@@ -90,6 +102,10 @@ def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
     depth = int((ranks > 0).sum())
     value = np.zeros(len(choices))
     allowed = choices <= _budget_left(problem, ranks, layer)
+    if question.rank_shape != "free":
+        # From the output on ranks never rise.
+        allowed &= choices >= (ranks[layer + 1] if layer + 1 < depth else 0)
+        allowed &= choices <= (ranks[layer - 1] if layer > 0 else top)
     for k in range(1, depth + 1):
         most = _largest_rank(problem, ranks, layer, k)
         held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)
@@ -117,6 +133,8 @@ def _largest_rank(problem: Problem, ranks: Ints, layer: int, k: int) -> Ints:
         left = q.limit * (1 + TOLERANCE) - cost(costs, q, without, row, at)
         if layer < k:
             slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
+            if q.flat is not None:
+                slope += q.flat
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 left = np.where(slope > 0, left / slope, np.where(left >= 0, top, -1.0))
         else:

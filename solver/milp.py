@@ -7,20 +7,25 @@ allocation is priced again by `solver.costs`, and what breaks a limit is no answ
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
-from solver.errors import Stopped
-from solver.explain import infeasible, too_low, without_plan
+from solver.deepest import as_depth, depth_first
+from solver.devices import Ints
+from solver.errors import Infeasible, Stopped
+from solver.explain import infeasible, rounded, too_low, without_plan
 from solver.milp_arcs import arcs
-from solver.milp_model import Model, disaggregated
+from solver.milp_model import Model, disaggregated, elastic
 from solver.milp_run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.shapes import keeps_shape
 
 Form = Literal["disaggregated", "arcs"]
 
@@ -39,6 +44,7 @@ def solve_milp(
     backend: Backend = "highs",
     form: Form = "disaggregated",
     time_limit_s: float = 60.0,
+    nodes: int | None = None,
 ) -> Outcome:
     """Solve with a general solver, in a process that is killed when its time is up.
 
@@ -50,6 +56,8 @@ def solve_milp(
     form : {'disaggregated', 'arcs'}
     time_limit_s : float
         Wall clock of the solver; writing the program comes on top.
+    nodes : int, optional
+        Most nodes of its search: a bound that does not depend on the machine's speed.
 
     Returns
     -------
@@ -66,12 +74,26 @@ def solve_milp(
         If this question has no such program or the backend is not installed.
     """
     _check(backend, form, time_limit_s)
+    if problem.question.objective == "legend":
+        asked = replace_fields(problem.question, objective="utility")
+        deepest = replace(depth_first(problem), question=asked)
+        found = solve_milp(
+            deepest, backend=backend, form=form, time_limit_s=time_limit_s, nodes=nodes
+        )
+        return as_depth(problem, found)
     reason = without_plan(problem)
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
-    answer = run(model.program, backend, time_limit_s)
-    return verified(problem, model, answer, f"mixed-integer program, {form}, {backend}")
+    answer = run(model.program, backend, time_limit_s, nodes)
+    if answer is not None and answer.status == "infeasible":
+        raise _no_plan(problem, method_name(form, backend), backend, time_limit_s, nodes)
+    return verified(problem, model, answer, method_name(form, backend))
+
+
+def method_name(form: str, backend: str) -> str:
+    """What a certificate calls the method."""
+    return f"mixed-integer program, {form}, {backend}"
 
 
 def _check(backend: str, form: str, time_limit_s: float) -> None:
@@ -93,10 +115,10 @@ def verified(problem: Problem, model: Model, answer: Answer | None, method: str)
     """Turn an answer into an outcome, or raise; see `solve_milp`."""
     if answer is None or answer.status == "unknown":
         raise Stopped(
-            f"{method}: stopped without a plan; raise --time-limit or use --method dp"
+            f"{method}: stopped without a plan; give --time-limit more or use --method dp"
         )
     if answer.status == "infeasible":
-        raise _no_plan(problem, method)
+        raise Stopped(f"{method}: finds no plan; use --method dp")
     allocation = model.read(answer.values)
     broken = violations(problem, allocation)
     if broken:
@@ -109,14 +131,48 @@ def verified(problem: Problem, model: Model, answer: Answer | None, method: str)
     return Outcome(allocation=allocation, value=value, bound=bound, method=method)
 
 
-def _no_plan(problem: Problem, method: str) -> Exception:
+def _no_plan(
+    problem: Problem, method: str, backend: Backend, time_limit_s: float, nodes: int | None
+) -> Exception:
     """Believe that there is no plan only where the least configuration is not one."""
     question = problem.question
+    if question.budgets.mean_wait_s is None and question.objective != "time":
+        return Stopped(f"{method}: finds no plan where there is one; use --method dp")
+    model = elastic(problem)
+    relaxed = _relaxed(problem, model, run(model.program, backend, time_limit_s, nodes))
+    if relaxed is not None:
+        repair = f"What breaks them least: {relaxed}."
+        return Infeasible(
+            reason=f"infeasible: no plan keeps all side constraints together. {repair}",
+            repair=repair,
+        )
     if question.budgets.mean_wait_s is not None:
         return infeasible(problem)
-    if question.objective == "time":
-        return too_low(question.min_utility or 0.0)
-    return Stopped(f"{method}: finds no plan where there is one; use --method dp")
+    return too_low(question.min_utility or 0.0)
+
+
+def _relaxed(problem: Problem, model: Model, answer: Answer | None) -> str | None:
+    """Side constraints as an elastic answer needs them, checked; None without one."""
+    if answer is None or answer.status not in ("optimal", "feasible"):
+        return None
+    allocation = model.read(answer.values)
+    question, needs, changed = problem.question, [], problem
+    budgets = question.budgets
+    total, wait_s = _rank_sum(allocation), mean_wait_s(problem, allocation)
+    reached = utility(problem, allocation)
+    if budgets.rank_budget is not None and total > budgets.rank_budget:
+        needs.append(f"a rank budget of {total} instead of {budgets.rank_budget}")
+        changed = changed.under(rank_budget=total)
+    if budgets.mean_wait_s is not None and wait_s > budgets.mean_wait_s * (1 + TOLERANCE):
+        text = rounded(wait_s, up=True)
+        needs.append(f"a mean wait of {text} s instead of {budgets.mean_wait_s:.6g} s")
+        changed = changed.under(mean_wait_s=float(text))
+    floor = question.min_utility
+    if question.objective == "time" and floor is not None and reached < floor:
+        text = rounded(reached, up=False)
+        needs.append(f"a least utility of {text} instead of {floor:.6g}")
+        changed = changed.asking(replace_fields(changed.question, min_utility=float(text)))
+    return None if not needs or violations(changed, allocation) else " and ".join(needs)
 
 
 def violations(problem: Problem, allocation: Allocation) -> list[str]:
@@ -132,6 +188,9 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     adapted = np.arange(problem.layers) < allocation.depth[:, None]
     if not (allocation.rows[allocation.row][adapted] > 0).all():
         broken.append("the ranks of adapted layers")
+    shared = question.structure == "shared"
+    if shared and not keeps_shape(question.rank_shape, _server_ranks(allocation)):
+        broken.append("the shape of the ranks")
     budgets = question.budgets
     if budgets.rank_budget is not None and _rank_sum(allocation) > budgets.rank_budget:
         broken.append("the rank budget")
@@ -149,6 +208,12 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
 
 def _rank_sum(allocation: Allocation) -> int:
     """Sum over layers of the largest rank in use."""
+    return int(_server_ranks(allocation).sum())
+
+
+def _server_ranks(allocation: Allocation) -> Ints:
+    """Largest rank in use by layer, from the output, shape (L,)."""
     layer = np.arange(allocation.rows.shape[1])
     held = np.where(layer < allocation.depth[:, None], allocation.rows[allocation.row], 0)
-    return int(held.max(axis=0, initial=0).sum())
+    ranks: Ints = held.max(axis=0, initial=0)
+    return ranks

@@ -51,7 +51,8 @@ def arcs(problem: Problem) -> Model:
     Raises
     ------
     InputError
-        If costs are not proportional, ranks are not shared, or a mean wait is limited.
+        If costs are not proportional, ranks are not shared or not free in shape, or a mean
+        wait is limited.
     """
     _check(problem)
     program = pulp.LpProblem("legend-arcs", pulp.LpMaximize)
@@ -68,18 +69,23 @@ def arcs(problem: Problem) -> Model:
     )
 
 
-def _check(problem: Problem) -> None:
+def arcs_hold(problem: Problem) -> bool:
+    """Whether this form answers the question."""
     question = problem.question
-    fits = (
+    return (
         question.structure == "shared"
+        and question.rank_shape == "free"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
-        and exact(problem.costs, question.rank_choices[-1])
+        and exact(problem.costs, question.rank_choices[-1], question.min_depth)
     )
-    if not fits:
+
+
+def _check(problem: Problem) -> None:
+    if not arcs_hold(problem):
         raise InputError(
-            "the arc form takes shared ranks, the largest utility, no mean wait and costs per "
-            "rank in proportion to the layers' sizes; use the disaggregated form"
+            "the arc form takes shared ranks of free shape, the largest utility, no mean wait "
+            "and costs per rank in proportion to the layers' sizes; use the disaggregated form"
         )
 
 
@@ -128,7 +134,7 @@ def _carried(problem: Problem, step: int) -> tuple[Floats, Any]:
         for k in range(layers + 1):
             holds = np.ones((len(block), len(prefix)), dtype=np.bool_)
             for q in costs.resources:
-                fixed = q.scale[block] * q.by_depth[c, k] + q.offset[block]
+                fixed = q[block].fixed(c, k) + q.offset[block]
                 slope = q.scale[block] * q.per_rank[c, 0] / costs.sizes[0] + q.wire[block]
                 spent = fixed[:, None] + slope[:, None] * prefix
                 holds &= spent <= q.limit[block, None] * (1 + TOLERANCE)

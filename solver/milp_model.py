@@ -13,6 +13,7 @@ y[j,r]   1 if layer j has rank r (shared and capped ranks)       L R, binary
 z[i,r]   1 if device i has cap r (capped ranks only)             N R, binary
 x[i,k]   1 if device i adapts at least k layers                  N L, binary
 u[i,j,r] 1 if device i adapts layer j at rank r                  N L R, in [0, 1]
+d        step of an arithmetic progression of ranks             1, if asked for
 T        time of the slowest device, as a share of the longest   1, if needed
          that any device could take
 ======== ======================================================= ============
@@ -23,6 +24,7 @@ solver's absolute tolerances are relative ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -114,6 +116,28 @@ def disaggregated(problem: Problem) -> Model:
     InputError
         If the question is not one of this program: objective 'utility', 'legend' or 'time'.
     """
+    build, _, unit_s, round_time = _written(problem, elastic=False)
+    unit, utility = _utility(build)
+    if problem.question.objective == "time":
+        unit, utility = unit_s, round_time + 0.0
+    build.program.setObjective(utility)
+    return Model(program=build.program, read=lambda v: _read(build, v), unit=unit)
+
+
+def elastic(problem: Problem) -> Model:
+    """Write the problem out with side constraints that give: what breaks them least.
+
+    The limits on devices hold. A side constraint (rank budget, mean wait, least utility) may
+    be passed by a slack, in shares of its limit, and the sum of the slacks is minimised.
+    """
+    build, slacks, _, _ = _written(problem, elastic=True)
+    build.program.sense = pulp.LpMinimize
+    build.program.setObjective(pulp.lpSum(slacks))
+    return Model(program=build.program, read=lambda v: _read(build, v), unit=1.0)
+
+
+def _written(problem: Problem, *, elastic: bool) -> tuple[_Build, list[Any], float, Any]:
+    """Everything but the objective; also the slacks, T, and the seconds of its unit."""
     _check(problem)
     build = _Build.of(problem)
     question = problem.question
@@ -123,20 +147,34 @@ def disaggregated(problem: Problem) -> Model:
         _cap_ranks(build)
     elif build.y:
         _share_ranks(build)
+        if question.rank_shape != "free":
+            _rise(build)
+        if question.rank_shape == "progression":
+            _rise_evenly(build)
     for q in problem.costs.resources:
         _limit(build, q)
+    slacks: list[Any] = []
+
+    def slack(name: str, most: float | None = None) -> Any:
+        if not elastic:
+            return 0
+        slacks.append(build.program.add_variable(f"slack_{name}", 0, most))
+        return slacks[-1]
+
     if question.budgets.rank_budget is not None:
-        _limit_rank_sum(build, question.budgets.rank_budget)
-    unit, utility = _utility(build)
+        _limit_rank_sum(build, question.budgets.rank_budget, slack("rank_budget"))
+    unit_s, round_time = 1.0, None
     if question.objective == "time" or question.budgets.mean_wait_s is not None:
         unit_s, round_time = _round_time(build)
         if question.budgets.mean_wait_s is not None:
-            _limit_wait(build, round_time, unit_s, question.budgets.mean_wait_s)
+            wait = slack("mean_wait")
+            _limit_wait(build, round_time, unit_s, question.budgets.mean_wait_s, wait)
     if question.objective == "time":
-        build.hold(utility >= (question.min_utility or 0.0) / unit, "least_utility")
-        unit, utility = unit_s, round_time + 0.0
-    build.program.setObjective(utility)
-    return Model(program=build.program, read=lambda v: _read(build, v), unit=unit)
+        unit, utility = _utility(build)
+        floor = (question.min_utility or 0.0) / unit
+        given = slack("least_utility", 1.0)
+        build.hold(utility >= floor - floor * given, "least_utility")
+    return build, slacks, unit_s, round_time
 
 
 def _check(problem: Problem) -> None:
@@ -187,6 +225,36 @@ def _share_ranks(build: _Build) -> None:
                 build.hold(mine <= ours, f"shared_rank[{name},{j},{rank}]")
 
 
+def _rise(build: _Build) -> None:
+    """Ranks never fall towards the output: ``r_{j+1} <= r_j`` where layer j + 1 has a rank.
+
+    By tails over the rank choices: ``sum_{r' >= r} y[j+1,r'] <= sum_{r' >= r} y[j,r']``.
+    """
+    ranks = build.problem.ranks.tolist()
+    for j, (near, far) in enumerate(pairwise(build.y), start=1):
+        for m, rank in enumerate(ranks):
+            build.hold(pulp.lpSum(far[m:]) <= pulp.lpSum(near[m:]), f"rising[{j + 1},{rank}]")
+
+
+def _rise_evenly(build: _Build) -> None:
+    """By one step d: ``r_j - r_{j+1} = d`` where layer j + 1 has a rank.
+
+    With ``r_j = sum_r r y[j,r]`` and r_max the largest choice, ``|r_j - r_{j+1} - d| <= r_max
+    (1 - sum_r y[j+1,r])``.
+    """
+    ranks = build.problem.ranks.tolist()
+    most = ranks[-1]
+    step = build.program.add_variable("d", 0, most, pulp.LpInteger)
+    taken = [
+        pulp.LpAffineExpression([(y, r) for y, r in zip(row, ranks, strict=True)])
+        for row in build.y
+    ]
+    for j, (near, far) in enumerate(pairwise(taken), start=1):
+        slack = most * (1 - pulp.lpSum(build.y[j]))
+        build.hold(near - far - step <= slack, f"step_at_most[{j + 1}]")
+        build.hold(step - near + far <= slack, f"step_at_least[{j + 1}]")
+
+
 def _cap_ranks(build: _Build) -> None:
     """A device's rank ``min(r_j, cap_i)``, as products of tails over the rank choices.
 
@@ -226,24 +294,26 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     """Cost of device i as an expression, in `unit`."""
     costs = build.problem.costs
     c = int(costs.devices.class_index[i])
-    scale = float(q.scale[i])
-    deeper = scale * np.diff(q.by_depth[c]) / unit
-    per_rank = (scale * q.per_rank[c] + float(q.wire[i]) * costs.sizes) / unit
+    by_depth = q.scale[i] * q.by_depth[c]
+    if q.spare is not None and q.saving is not None:
+        by_depth = by_depth - q.saving[i] * q.spare[c]
+    deeper = np.diff(by_depth) / unit
+    per_rank = q.slopes(i, c, costs.sizes) / unit
     terms = list(zip(build.x[i], deeper.tolist(), strict=True))
     for choices, slope in zip(build.u[i], per_rank.tolist(), strict=True):
         ranks = build.problem.ranks.tolist()
         terms += [(taken, slope * r) for taken, r in zip(choices, ranks, strict=True)]
-    fixed = (scale * float(q.by_depth[c, 0]) + float(q.offset[i])) / unit
+    fixed = float(by_depth[0] + q.offset[i]) / unit
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 
-def _limit_rank_sum(build: _Build, budget: int) -> None:
-    """``sum_j r_j <= budget``: ``sum_j sum_r r y[j,r] <= budget``."""
+def _limit_rank_sum(build: _Build, budget: int, slack: Any = 0) -> None:
+    """``sum_j r_j <= budget (1 + slack)``: ``sum_j sum_r r y[j,r]`` on the left."""
     ranks = build.problem.ranks.tolist()
     total = pulp.LpAffineExpression(
         [(y, r) for row in build.y for y, r in zip(row, ranks, strict=True)]
     )
-    build.hold(total <= budget, "rank_budget")
+    build.hold(total - max(budget, 1) * slack <= budget, "rank_budget")
 
 
 def _round_time(build: _Build) -> tuple[float, Any]:
@@ -260,13 +330,19 @@ def _round_time(build: _Build) -> tuple[float, Any]:
     return longest_s, round_time
 
 
-def _limit_wait(build: _Build, round_time: Any, unit_s: float, epsilon_s: float) -> None:
-    """``mean_i (T - t_i) <= epsilon`` over all devices: linear, since all take part."""
+def _limit_wait(
+    build: _Build, round_time: Any, unit_s: float, epsilon_s: float, slack: Any = 0
+) -> None:
+    """``mean_i (T - t_i) <= epsilon`` over all devices: linear, since all take part.
+
+    The slack is in shares of epsilon, or of the unit where that is 0.
+    """
     costs = build.problem.costs
     share = costs.devices.count / costs.devices.count.sum()
     own = [_cost(build, costs.seconds, i, unit_s) for i in range(len(share))]
     mean = pulp.lpSum(w * t for w, t in zip(share.tolist(), own, strict=True))
-    build.hold(round_time - mean <= epsilon_s / unit_s, "mean_wait")
+    given = (epsilon_s or unit_s) / unit_s * slack
+    build.hold(round_time - mean - given <= epsilon_s / unit_s, "mean_wait")
 
 
 def _utility(build: _Build) -> tuple[float, Any]:

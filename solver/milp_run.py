@@ -44,7 +44,9 @@ class Answer:
     bound: float | None = None
 
 
-def run(program: Any, backend: Backend, time_limit_s: float) -> Answer | None:
+def run(
+    program: Any, backend: Backend, time_limit_s: float, nodes: int | None = None
+) -> Answer | None:
     """Solve a ``pulp.LpProblem`` elsewhere.
 
     Parameters
@@ -53,6 +55,8 @@ def run(program: Any, backend: Backend, time_limit_s: float) -> Answer | None:
     backend : {'highs', 'cbc'}
     time_limit_s : float
         Wall clock from start to answer.
+    nodes : int, optional
+        Most nodes of the search.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def run(program: Any, backend: Backend, time_limit_s: float) -> Answer | None:
         "model": program.toDict(),
         "backend": backend,
         "time_limit_s": SHARE * time_limit_s,
+        "nodes": nodes,
     }
     with (
         tempfile.TemporaryDirectory(prefix="legend-milp-") as folder,
@@ -96,16 +101,18 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _serve() -> None:
     request = json.load(sys.stdin)
-    answer = _solve(request["model"], request["backend"], request["time_limit_s"])
+    answer = _solve(**request)
     print(json.dumps(asdict(answer)))
 
 
-def _solve(model: dict[str, Any], backend: Backend, time_limit_s: float) -> Answer:
+def _solve(
+    model: dict[str, Any], backend: Backend, time_limit_s: float, nodes: int | None
+) -> Answer:
     import pulp
 
     _, program = pulp.LpProblem.fromDict(model)
     try:
-        program.solve((_highs if backend == "highs" else _cbc)(time_limit_s))
+        program.solve((_highs if backend == "highs" else _cbc)(time_limit_s, nodes))
     except pulp.PulpSolverError:
         return Answer(status="unknown")
     status = _status(program)
@@ -118,9 +125,10 @@ def _solve(model: dict[str, Any], backend: Backend, time_limit_s: float) -> Answ
     )
 
 
-def _highs(time_limit_s: float) -> Any:
+def _highs(time_limit_s: float, nodes: int | None) -> Any:
     import pulp
 
+    limits = {} if nodes is None else {"mip_max_nodes": nodes}
     return pulp.HiGHS(
         msg=False,
         timeLimit=time_limit_s,
@@ -129,10 +137,11 @@ def _highs(time_limit_s: float) -> Any:
         mip_feasibility_tolerance=FEASIBILITY,
         primal_feasibility_tolerance=FEASIBILITY,
         dual_feasibility_tolerance=FEASIBILITY,
+        **limits,
     )
 
 
-def _cbc(time_limit_s: float) -> Any:
+def _cbc(time_limit_s: float, nodes: int | None) -> Any:
     import cbcbox
     import pulp
 
@@ -141,6 +150,7 @@ def _cbc(time_limit_s: float) -> Any:
         path=str(Path(cbcbox.cbc_bin_path())),
         msg=False,
         timeLimit=time_limit_s,
+        maxNodes=nodes,
         gapRel=0.0,
         gapAbs=0.0,
         # Unless told, CBC passes over solutions that are better by less than 1e-5. Its scaling

@@ -48,6 +48,29 @@ _BUDGETS = (
         "--min-depth", type=int, default=1, metavar="K", help="Fewest layers a device adapts."
     ),
     click.option(
+        "--max-depth", type=int, metavar="K", help="Most layers a device adapts.  [all]"
+    ),
+    click.option(
+        "--rank-shape",
+        type=click.Choice(["free", "rising", "progression"]),
+        default="free",
+        help="How shared ranks run over the layers: freely, never falling towards the output, "
+        "or rising towards it by a constant step.",
+    ),
+    click.option(
+        "--cache",
+        type=click.Choice(["off", "round", "always", "auto"]),
+        default="off",
+        help="Outputs of layers that a device does not adapt: not kept, kept for a round, for "
+        "the whole run, or whichever is fastest, as far as its storage goes.",
+    ),
+    click.option(
+        "--upload-codec",
+        type=click.Choice(["none", "float16", "int8"]),
+        default="none",
+        help="How uploads are compressed.",
+    ),
+    click.option(
         "--weights",
         type=click.Choice(["examples", "equal"]),
         default="examples",
@@ -73,6 +96,10 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
             "rank_budget",
             "energy_j",
             "min_depth",
+            "max_depth",
+            "rank_shape",
+            "cache",
+            "upload_codec",
             "weights",
         )
     }

@@ -236,11 +236,11 @@ class PredictedRound(_Base, frozen=True, kw_only=True):
 class Certificate(_Base, frozen=True, kw_only=True):
     """How good the plan is, provably.
 
-    For the objectives `utility`, `legend` (value: the utility) and `efficiency` (utility by
-    round time) no plan of the same question exceeds ``bound``, and the gap is ``(bound -
-    value) / bound``. For `time` (value: the round time) none falls below it, and the gap is
-    ``(value - bound) / value``. A policy that does not optimise carries the bound of the exact
-    solver, so that its gap says what it gives away.
+    For the objectives `utility`, `legend` (value: the weighted mean depth, in layers) and
+    `efficiency` (utility by round time) no plan of the same question exceeds ``bound``, and
+    the gap is ``(bound - value) / bound``. For `time` (value: the round time) none falls below
+    it, and the gap is ``(value - bound) / value``. A policy that does not optimise carries the
+    bound of the exact solver, so that its gap says what it gives away.
     """
 
     status: Annotated[Status, Meta(description="what was proven")]

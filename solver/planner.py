@@ -4,15 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from profiler.schema import InputError
 from solver.assemble import assemble
+from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.leave_out import without_unable
 from solver.outcome import Outcome
-from solver.plan import Plan
+from solver.plan import Plan, Question
 from solver.policies import policy
 from solver.problem import Problem
 from solver.stacking import stacked
+
+# Policies that have a plan wherever the least configuration is one.
+_LEAST = ("exact", "legend")
 
 
 def solve(
@@ -58,10 +64,13 @@ def solve(
     _check(problem)
     plan = using or policy(problem.question.policy, seed).plan
     unable_out = problem.question.leave_out == "unable"
-    outcome = without_unable(problem, plan) if unable_out else plan(problem)
+    try:
+        outcome = without_unable(problem, plan) if unable_out else plan(problem)
+    except Infeasible as error:
+        raise _with_repair(problem, error) from None
     answered = problem
     if outcome.question is not None:
-        answered = problem.asking(outcome.question)
+        answered = problem.asking(_without_shape(outcome.question))
     if outcome.bound is None:
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
@@ -71,6 +80,20 @@ def solve(
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
     )
+
+
+def _without_shape(question: Question) -> Question:
+    """Drop the shape of shared ranks where a policy gives devices ranks of their own."""
+    if question.structure == "shared":
+        return question
+    return replace_fields(question, rank_shape="free")
+
+
+def _with_repair(problem: Problem, error: Infeasible) -> Infeasible:
+    """Name the cheapest repair too, for policies that need no more than the exact one."""
+    from solver.repair import explained
+
+    return explained(problem, error) if problem.question.policy in _LEAST else error
 
 
 def _check(problem: Problem) -> None:
@@ -85,7 +108,7 @@ def _check(problem: Problem) -> None:
             f"policy '{question.policy}' decides itself whom it leaves out; --leave-out is for "
             "--policy exact"
         )
-    if question.policy != "exact" and question.objective in ("time", "efficiency"):
+    if question.policy != "exact" and question.objective != "utility":
         raise InputError(
             f"policy '{question.policy}' plans for utility and knows no objective "
             f"'{question.objective}'; use --policy exact or --objective utility"

@@ -21,6 +21,7 @@ _UNITS = {
     "rank_budget": ("rank in the budget", 1),
 }
 _MEMORY_BYTES = 100e6
+_STORAGE_BYTES = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,9 @@ class Price:
 
 
 def prices(problem: Problem) -> list[Price]:
-    """Price every budget in force, and 100 MB more memory on each device with a limit.
+    """Price every budget in force, and more memory and storage on each device.
+
+    100 MB of memory, where it is limited, and 1 GB of storage, where caches are asked for.
 
     Raises
     ------
@@ -60,7 +63,9 @@ def prices(problem: Problem) -> list[Price]:
         if getattr(problem.question.budgets, name) is not None
     }
     if any(q.name == "memory" for q in problem.costs.resources):
-        looser["100 MB of memory everywhere"] = _with_memory(problem, _MEMORY_BYTES)
+        looser["100 MB of memory everywhere"] = _with_more(problem, "memory", _MEMORY_BYTES)
+    if problem.costs.caches is not None:
+        looser["GB of storage everywhere"] = _with_more(problem, "storage", _STORAGE_BYTES)
     found = []
     for words, loosened in looser.items():
         better = maximise_utility(loosened)
@@ -80,8 +85,7 @@ def _proven(outcome: Outcome) -> bool:
     return outcome.certificate("utility").status == "optimal"
 
 
-def _with_memory(problem: Problem, more_bytes: float) -> Problem:
-    devices = problem.costs.devices
-    roomier = replace(devices, memory_bytes=devices.memory_bytes + more_bytes)
-    budgets = problem.question.budgets
-    return replace(problem, costs=build_costs(problem.fleet, budgets, roomier))
+def _with_more(problem: Problem, what: str, more_bytes: float) -> Problem:
+    devices, field = problem.costs.devices, f"{what}_bytes"
+    roomier = replace(devices, **{field: getattr(devices, field) + more_bytes})
+    return replace(problem, costs=build_costs(problem.fleet, problem.question, roomier))

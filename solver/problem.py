@@ -9,7 +9,16 @@ import numpy as np
 from profiler.schema import Fleet, Gain, InputError
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
-from solver.plan import MAX_RANK, Budgets, Objective, Question, Structure
+from solver.plan import (
+    MAX_RANK,
+    Budgets,
+    CacheChoice,
+    Codec,
+    Objective,
+    Question,
+    RankShape,
+    Structure,
+)
 
 DEFAULT_RANKS = tuple(range(1, 65))
 
@@ -48,7 +57,11 @@ class Problem:
         structure: Structure = "shared",
         weights: Literal["examples", "equal"] = "examples",
         ranks: Sequence[int] = DEFAULT_RANKS,
+        rank_shape: RankShape = "free",
         min_depth: int = 1,
+        max_depth: int | None = None,
+        cache: CacheChoice = "off",
+        upload_codec: Codec = "none",
         min_utility: float | None = None,
         leave_out: Literal["nobody", "unable"] = "nobody",
         round_time_s: float | None = None,
@@ -74,8 +87,17 @@ class Problem:
             What a device counts for in the utility.
         ranks : sequence of int
             Ranks a layer may have, 1 or more.
-        min_depth : int
-            Fewest layers a device adapts (k_min).
+        rank_shape : {'free', 'rising', 'progression'}
+            How shared ranks may run over the adapted layers: freely, never falling towards
+            the output, or rising towards it by a constant step.
+        min_depth, max_depth : int
+            Fewest (k_min) and most layers a device adapts; None: all of them.
+        cache : {'off', 'round', 'always', 'auto'}
+            What devices keep of the outputs of layers they do not adapt, as far as their
+            storage goes: nothing, a cache filled anew each round, one for the whole run, or
+            whichever is fastest. See `solver.caching`.
+        upload_codec : {'none', 'float16', 'int8'}
+            How uploads are compressed; see `solver.uploads`.
         min_utility : float, optional
             Least utility, for the objectives 'time' and 'efficiency'.
         leave_out : {'nobody', 'unable'}
@@ -101,6 +123,16 @@ class Problem:
                 f"min depth is {min_depth}; the model has {layers} layers, so expected 0 to "
                 f"{layers}"
             )
+        if rank_shape != "free" and structure != "shared":
+            raise InputError(
+                f"rank shape '{rank_shape}' is for shared ranks; use structure 'shared' or "
+                "rank shape 'free'"
+            )
+        if max_depth is not None and not min_depth <= max_depth <= layers:
+            raise InputError(
+                f"max depth is {max_depth}; the least depth is {min_depth} and the model has "
+                f"{layers} layers, so expected {min_depth} to {layers}"
+            )
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
         try:
@@ -120,12 +152,16 @@ class Problem:
             structure=structure,
             weights=weights,
             rank_choices=choices,
+            rank_shape=rank_shape,
             min_depth=min_depth,
+            max_depth=max_depth,
+            cache=cache,
+            upload_codec=upload_codec,
             min_utility=min_utility,
             leave_out=leave_out,
             budgets=budgets,
         )
-        costs = build_costs(fleet, budgets, devices)
+        costs = build_costs(fleet, question, devices)
         counted = costs.devices.count.astype(np.float64)
         if weights == "examples":
             counted *= costs.devices.examples
@@ -155,7 +191,7 @@ class Problem:
         """
         if stack_bytes is None:
             stack_bytes = self.costs.stack_bytes
-        costs = build_costs(self.fleet, question.budgets, self.costs.devices, stack_bytes)
+        costs = build_costs(self.fleet, question, self.costs.devices, stack_bytes)
         return replace(self, question=question, costs=costs)
 
     @property

@@ -1,13 +1,133 @@
 """Arithmetic progressions: shared ranks that rise towards the output by a constant step.
 
 LEGEND's ranks are likely of this kind (a hypothesis, see the policy). There are only as many
-as pairs of a first rank and a step, so all of them are tried, at once.
+as pairs of a first rank and a step, so all of them are tried: their optimistic values at once,
+then their true ones, best first, until none that is left could be better.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-from solver.capacity import Capacity
+from solver.allocation import Allocation, shared, utility
+from solver.capacity import Capacity, capacity
+from solver.deadline import expired
 from solver.devices import Floats, Ints
+from solver.explain import infeasible, least_allocation
+from solver.outcome import Outcome
+from solver.problem import Problem
+from solver.waits import limit_wait
+
+# Devices times layers priced in one search: by work, not by the clock.
+WORK = 4e9
+FEWEST = 10
+
+
+def plan_progressions(problem: Problem) -> Outcome:
+    """Best of all progressions, every device as deep as its limits and the mean wait allow.
+
+    Exact for any costs, where `WORK` is enough to look at all that could be best.
+
+    Raises
+    ------
+    Infeasible
+        If none of them keeps the budgets.
+    """
+    epsilon_s = problem.question.budgets.mean_wait_s
+
+    def keep(found: Allocation) -> Allocation | None:
+        if (found.depth < problem.question.min_depth).any():
+            return None
+        return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+
+    table = _optimistic(problem)
+    usable = within(candidates(problem), table, problem.question.min_depth)
+    best, bound = best_progression(problem, table, usable, keep)
+    if best is None:
+        # The least rank on every layer is a progression too.
+        best = keep(least_allocation(problem))
+    if best is None:
+        raise infeasible(problem)
+    return Outcome(
+        allocation=best,
+        value=(value := utility(problem, best)),
+        bound=max(bound, value),
+        method="all arithmetic progressions",
+    )
+
+
+def best_progression(
+    problem: Problem,
+    table: Capacity,
+    ranks: Ints,
+    keep: Callable[[Allocation], Allocation | None],
+) -> tuple[Allocation | None, float]:
+    """Best rank sequence by what `keep` makes of it, and a bound on the utility of all.
+
+    Parameters
+    ----------
+    problem : Problem
+    table : Capacity
+        Optimistic.
+    ranks : array of int, shape (A, L)
+        What is tried.
+    keep : callable
+        Takes the deepest allocation at some ranks and returns it, one with less utility, or
+        None where the ranks are of no use.
+    """
+    most = values(table, problem.gains, problem.ranks, ranks)
+    order = np.argsort(-most, kind="stable")
+    tries = max(FEWEST, int(WORK / (len(problem.costs.devices) * problem.layers**2)))
+    best, best_value = None, -np.inf
+    for tried, index in enumerate(order.tolist()):
+        if most[index] <= best_value:
+            break
+        if tried == tries or expired():
+            return best, float(most[index])
+        found = keep(shared(problem, ranks[index]))
+        if found is not None and utility(problem, found) > best_value:
+            best, best_value = found, utility(problem, found)
+    # With a cache one layer may take less time than none: then deepest is not always best.
+    waits = problem.question.budgets.mean_wait_s is not None
+    if waits and problem.costs.caches is not None and problem.question.min_depth == 0:
+        return best, float(most.max(initial=0.0))
+    return best, best_value
+
+
+def most_utility(problem: Problem) -> float:
+    """Utility that no progression exceeds, whoever it leaves out."""
+    every = candidates(problem)
+    most = values(_optimistic(problem), problem.gains, problem.ranks, every)
+    return float(most.max(initial=0.0))
+
+
+def within(ranks: Ints, table: Capacity, depth: int) -> Ints:
+    """Those of shape (A, L) that reach a depth within the least capacity of each depth."""
+    prefix = np.cumsum(ranks * table.steps, axis=1)[:, :depth]
+    held = (ranks[:, :depth] > 0) & (prefix <= table.least[1 : depth + 1])
+    return ranks[held.all(axis=1)]
+
+
+def _optimistic(problem: Problem) -> Capacity:
+    top = problem.question.rank_choices[-1]
+    return capacity(problem.costs, problem.weights, top, optimistic=True)
+
+
+def candidates(problem: Problem) -> Ints:
+    """Progressions within the rank choices and budget, as long as they go, shape (A, L).
+
+    A longer one adds layers and changes none, so shorter ones are of no use.
+    """
+    choices, layers = problem.ranks, problem.layers
+    steps = np.arange(choices[-1] - choices[0] + 1)
+    falls = steps[None, :, None] * np.arange(layers)
+    every = (choices[:, None, None] - falls).reshape(-1, layers)
+    allowed = np.isin(every, choices)
+    budget = problem.question.budgets.rank_budget
+    if budget is not None:
+        allowed &= np.cumsum(every, axis=1) <= budget
+    allowed = np.logical_and.accumulate(allowed, axis=1)
+    return np.unique(np.where(allowed, every, 0), axis=0)
 
 
 def progressions(choices: Ints, layers: int) -> Ints:

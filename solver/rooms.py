@@ -7,7 +7,9 @@ least capacities of a group whatever it is given is feasible, at the largest not
 is lost.
 """
 
+import heapq
 from dataclasses import dataclass
+from itertools import count
 from typing import Self
 
 import numpy as np
@@ -16,7 +18,7 @@ from solver.capacity import grid, units_by_depth
 from solver.devices import Floats, Ints
 from solver.problem import Problem
 
-MOST_GROUPS = 128
+MOST_GROUPS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +47,39 @@ class Rooms:
         whole = int(steps.sum()) * top
         room = np.stack(units_by_depth(costs, unit, whole, optimistic=optimistic), axis=1)
         room[:, : problem.question.min_depth] = -1
+        # More than all ranks at once, or less than the least of each, makes no difference.
+        ends = np.append(0, np.cumsum(steps))
+        room = np.where(room < ends * problem.question.rank_choices[0], -1, room)
+        np.minimum(room, ends * top, out=room)
         rows, group = np.unique(room, axis=0, return_inverse=True)
         weights = np.bincount(group.reshape(-1), problem.weights).astype(np.float64)
-        rows, weights = _merged(rows, weights, optimistic=optimistic)
+        if len(rows) > MOST_GROUPS:
+            rows, weights = _merged(rows, weights, optimistic=optimistic)
         return cls(weights=weights, room=rows, steps=steps)
 
 
 def _merged(rows: Ints, weights: Floats, *, optimistic: bool) -> tuple[Ints, Floats]:
-    """At most `MOST_GROUPS` groups of neighbours by their mean capacity."""
-    if len(rows) <= MOST_GROUPS:
-        return rows, weights
-    order = np.argsort(rows.sum(axis=1), kind="stable")
-    starts = np.linspace(0, len(rows), MOST_GROUPS, endpoint=False).astype(np.int64)
-    extreme = np.maximum if optimistic else np.minimum
-    return extreme.reduceat(rows[order], starts), np.add.reduceat(weights[order], starts)
+    """At most `MOST_GROUPS` groups: the one that merging costs most is halved, again and again.
+
+    A group is halved between the least and the greatest capacity at the depth where those
+    lie furthest apart.
+    """
+    order = count()
+    heap: list[tuple[float, int, Ints]] = []
+
+    def put(group: Ints) -> None:
+        apart = np.ptp(rows[group], axis=0)
+        loss = float(weights[group].sum()) * int(apart.sum())
+        heapq.heappush(heap, (-loss, next(order), group))
+
+    put(np.arange(len(rows)))
+    while len(heap) < MOST_GROUPS and heap[0][0] < 0:
+        group = heapq.heappop(heap)[2]
+        held = rows[group]
+        at = held[:, int(np.argmax(np.ptp(held, axis=0)))]
+        above = 2 * at > int(at.min()) + int(at.max())
+        put(group[~above])
+        put(group[above])
+    extreme = np.max if optimistic else np.min
+    merged = np.array([extreme(rows[group], axis=0) for _, _, group in heap])
+    return merged, np.array([weights[group].sum() for _, _, group in heap])

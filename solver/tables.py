@@ -19,7 +19,13 @@ _BESIDE, _CELL = 78, 3
 
 def plan_view(plan: Plan, width: int) -> Group:
     """Show a plan: what was asked, classes by layers with ranks, totals, certificate."""
-    return Group(_heading(plan), plan_table(plan, width), _totals(plan), _certificate(plan))
+    return Group(
+        _heading(plan),
+        plan_table(plan, width),
+        _totals(plan),
+        *_caches(plan),
+        _certificate(plan),
+    )
 
 
 def plan_table(plan: Plan, width: int) -> Table:
@@ -108,14 +114,31 @@ def _heading(plan: Plan) -> Text:
     total = sum(d.count for d in plan.devices)
     return Text(
         f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
-        f"{asked.structure} ranks · {_aim(asked)}{budget_text(asked.budgets)}",
+        f"{_ranks_asked(asked)} · {_aim(asked)}{budget_text(asked.budgets)}{_choices(asked)}",
         style="bold",
     )
 
 
+def _ranks_asked(asked: Question) -> str:
+    shapes = {"free": "", "rising": ", rising", "progression": ", a progression"}
+    deepest = "" if asked.max_depth is None else f", {asked.max_depth} layers at most"
+    return f"{asked.structure} ranks{shapes[asked.rank_shape]}{deepest}"
+
+
+def _choices(asked: Question) -> str:
+    """Cache and codec, where they are asked for."""
+    cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
+    codec = "" if asked.upload_codec == "none" else f" · {asked.upload_codec} uploads"
+    return cache + codec
+
+
 def _aim(asked: Question) -> str:
     """The objective where it is not the usual one, and its floor."""
-    names = {"time": "least round time", "efficiency": "most utility a second"}
+    names = {
+        "time": "least round time",
+        "efficiency": "most utility a second",
+        "legend": "as deep as possible",
+    }
     if asked.objective not in names:
         return ""
     floor = "" if asked.min_utility is None else f" with utility {asked.min_utility:g} or more"
@@ -145,6 +168,22 @@ def _totals(plan: Plan) -> Text:
         f"round {p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · "
         f"upload {friendly(p.upload_bytes, 'bytes')} a round{energy} · utility {p.utility:.5f}"
     )
+
+
+def _caches(plan: Plan) -> list[Text]:
+    """How many devices keep what, where caches are asked for."""
+    if plan.question.cache == "off":
+        return []
+    counts = {
+        kind: sum(d.count for d in plan.devices if d.cache == kind)
+        for kind in ("always", "round", "off")
+    }
+    parts = [d.predicted for d in plan.devices if d.predicted is not None]
+    stored = max((p.storage_bytes for p in parts), default=0.0)
+    build_s = max((p.cache_build_s for p in parts), default=0.0)
+    first = f", filled once in up to {build_s:.3g} s before the first round" if build_s else ""
+    said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
+    return [Text(f"caches: {said}; up to {friendly(stored, 'bytes')} stored{first}")]
 
 
 def _certificate(plan: Plan) -> Text:

@@ -1,52 +1,115 @@
-"""Most utility under a mean wait, with a bound: branch on the round time, price the wait.
+"""Most utility under a mean wait, proven: branch on the round time and on prefix sums.
 
 With T the realised round time, c_i the counts, C their sum and epsilon the budget, the wait
 is kept exactly when the devices' own times add up to enough:
 
     sum_i c_i t_i  >=  C (T - epsilon).
 
-Those times add up over layers as the gains do, so a price on them enters the dynamic program
-of `solver.dp` as one more reward per layer. For all plans with T in [a, b],
-
-    max over ranks of  U + price * (sum_i c_i t_i - C (a - epsilon)),   every t_i <= b,
-
-is an upper bound for any price >= 0 (Lagrangian relaxation; everybody as deep as b allows is
-best for both terms). The price is bisected, and intervals are split, best bound first. Every
-solution's ranks are finished exactly by `solver.waits.limit_wait`, which yields the plans.
+For all T in an interval, `solver.wait_relax` makes of this a longest path with one side
+constraint, and `solver.wait_price` bounds it with a price on own times. What the price leaves
+open has two causes. T itself is uncertain: the interval is halved. Or two paths, one of which
+waits too long, are better mixed than any path is: the prefix sums at the depth where they lie
+farthest apart are halved. Nodes that cannot beat the incumbent are cut off, the program
+shrinks to a narrow band, and label setting (`solver.wait_labels`) finishes it. Every path on
+the way is made a plan by `solver.waits.limit_wait`.
 """
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 
 from solver.allocation import Allocation, round_time_s, shared, utility
-from solver.capacity import Capacity, capacity, units_by_depth
-from solver.devices import Floats
-from solver.dp import Prices, SharedRanks, shared_ranks
+from solver.capacity import exact
+from solver.deadline import expired
+from solver.devices import Ints
+from solver.dp_tables import Band, completions
 from solver.explain import least_round_time_s
 from solver.problem import Problem
+from solver.wait_labels import best_ranks
+from solver.wait_price import Lines, Priced, best_price
+from solver.wait_relax import Relaxed, under_deadline
+from solver.wait_shaped import shaped_bound
 from solver.waits import limit_wait
 
-GAP = 1e-4
-PRICE_STEPS = 10
-# Dynamic programs in one search: by work, not by the clock, so that the plan is the same on
-# every machine.
-WORK = 4e8
-FEWEST, MOST = 24, 120
+# Gap at which a search that cannot prove more stops, and one that can: rounding.
+GAP, EXACT_GAP = 1e-4, 5e-10
+# Work of one search, in cells of tables: by work, not by the clock, so that the plan is the
+# same on every machine. A device at a depth costs as much as some cells.
+WORK, DEVICE_CELLS = 2e10, 20
+FEWEST, MOST_GENERAL, MOST = 24, 120, 4000
+# Round times this close, relatively, are told apart only where everything else is settled.
+NEAR, SAME = 2e-4, 1e-12
+# Nodes alive at which labels are set.
+FEW_NODES = 600
+# Deadlines whose tables are kept: the parts of an interval share one.
+DEADLINES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Round times from `start_s` to `end_s`, prefix sums in a band; all there is if None."""
+
+    start_s: float
+    end_s: float
+    band: Band | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class _Best:
-    """Best allocation so far that keeps the wait."""
+class _Search:
+    """Incumbent and what was seen so far.
 
-    allocation: Allocation | None
-    value: float
+    Parameters
+    ----------
+    gap : float
+        Relative gap at which to stop.
+    pool : list of array of int
+        Rank vectors that were good last.
+    """
 
-    def offer(self, problem: Problem, candidate: Allocation, epsilon_s: float) -> None:
-        kept = limit_wait(problem, candidate, epsilon_s)
-        if kept is not None and utility(problem, kept) > self.value:
-            self.allocation, self.value = kept, utility(problem, kept)
+    problem: Problem
+    epsilon_s: float
+    gap: float
+    allocation: Allocation | None = None
+    value: float = -1.0
+    pool: list[Ints] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+    deadlines: dict[float, Relaxed | None] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> float:
+        """Bounds up to here are settled."""
+        return self.value + self.gap * abs(self.value)
+
+    def offer(self, ranks: Ints) -> None:
+        """Try ranks, if they are new."""
+        if ranks.tobytes() not in self.seen:
+            self.seen.add(ranks.tobytes())
+            self.consider(shared(self.problem, ranks))
+
+    def offer_all(self, lines: Lines) -> None:
+        """Try all ranks that could be better."""
+        for gain, ranks in zip(lines.gain, lines.ranks, strict=True):
+            if gain > self.floor:
+                self.offer(ranks)
+
+    def consider(self, candidate: Allocation) -> None:
+        """Keep the best depths under an allocation's ranks, if they are better."""
+        if (candidate.depth < self.problem.question.min_depth).any():
+            return
+        kept = limit_wait(self.problem, candidate, self.epsilon_s)
+        if kept is not None and utility(self.problem, kept) > self.value:
+            self.allocation, self.value = kept, utility(self.problem, kept)
+
+    def relaxed(self, deadline_s: float) -> Relaxed | None:
+        """Return the problem under a deadline."""
+        if deadline_s not in self.deadlines:
+            while len(self.deadlines) >= DEADLINES:
+                self.deadlines.pop(next(iter(self.deadlines)))
+            self.deadlines[deadline_s] = Relaxed.at(self.problem, deadline_s)
+        return self.deadlines[deadline_s]
 
 
 def search(
@@ -70,28 +133,43 @@ def search(
     tuple of (Allocation or None, float)
         Best allocation found, and a bound on the utility of every one that keeps the wait.
     """
-    best = _Best(allocation=None, value=-1.0)
-    best.offer(problem, unlimited, epsilon_s)
-    start = least_round_time_s(problem)
-    end = _longest_s(problem)
-    if start is None:
-        return best.allocation, upper
-    # (minus the bound, from, to); a split inherits the bound of its whole.
-    queue = [(-upper, start, end)]
-    for _ in range(_tries(problem)):
-        if not queue or -queue[0][0] <= best.value * (1 + GAP):
+    question = problem.question
+    provable = question.rank_shape == "free" and exact(
+        problem.costs, question.rank_choices[-1], question.min_depth
+    )
+    state = _Search(problem=problem, epsilon_s=epsilon_s, gap=EXACT_GAP if provable else GAP)
+    state.consider(unlimited)
+    start_s = least_round_time_s(problem)
+    if start_s is None:
+        return state.allocation, upper
+    order, settled = count(), -np.inf
+    # (minus the bound, a number, the part); parts inherit the bound of their whole.
+    queue = [(-upper, next(order), _Part(start_s=start_s, end_s=_longest_s(problem)))]
+    for _ in range(_parts(problem, provable=provable)):
+        if not queue or -queue[0][0] <= state.floor or expired():
             break
-        _, low, high = heapq.heappop(queue)
-        bound = _interval_bound(problem, low, high, epsilon_s, best)
-        if bound is None or high - low <= 1e-9 * high:
-            if bound is not None:
-                heapq.heappush(queue, (-bound, low, low))
-            continue
-        middle = (low + high) / 2
-        heapq.heappush(queue, (-bound, low, middle))
-        heapq.heappush(queue, (-bound, middle, high))
-    bound = max(-queue[0][0] if queue else 0.0, best.value)
-    return best.allocation, min(bound, upper) if best.allocation else upper
+        above, _, part = heapq.heappop(queue)
+        bound, parts = _branch(state, part)
+        bound = min(bound, -above)
+        if bound > state.floor and not parts:
+            settled = max(settled, bound)
+        for each in parts:
+            heapq.heappush(queue, (-bound, next(order), each))
+    if state.allocation is None:
+        _try_even_ranks(state)
+    open_bound = -queue[0][0] if queue else -np.inf
+    bound = max(open_bound, settled, state.value)
+    return state.allocation, min(bound, upper) if state.allocation else upper
+
+
+def _try_even_ranks(state: _Search) -> None:
+    """Look for any plan at all among ranks that are the same in all layers they reach."""
+    budget = state.problem.question.budgets.rank_budget
+    for rank in state.problem.ranks.tolist():
+        ranks = np.full(state.problem.layers, rank, dtype=np.int64)
+        if budget is not None:
+            ranks[budget // rank :] = 0
+        state.offer(ranks)
 
 
 def _longest_s(problem: Problem) -> float:
@@ -107,107 +185,108 @@ def _longest_s(problem: Problem) -> float:
     return longest_s if budget_s is None else min(longest_s, budget_s)
 
 
-def _tries(problem: Problem) -> int:
+def _parts(problem: Problem, *, provable: bool) -> int:
+    """How many parts to bound; where costs are no lines, halving more soon gains nothing."""
     layers, ranks = problem.gains.shape
-    work = layers * ranks * int(problem.ranks[-1]) * layers * PRICE_STEPS
-    return int(np.clip(WORK / work, FEWEST, MOST))
+    cells = layers * ranks * int(problem.ranks[-1]) * layers
+    devices = len(problem.costs.devices) * layers * DEVICE_CELLS
+    most = MOST if provable else MOST_GENERAL
+    return int(np.clip(WORK / (3 * cells + devices), FEWEST, most))
 
 
-def _interval_bound(
-    problem: Problem, low: float, high: float, epsilon_s: float, best: _Best
-) -> float | None:
-    """Least Lagrangian bound found for round times in [low, high]; None if there is none."""
-    within = problem.under(round_time_s=high)
-    question = problem.question
-    top = question.rank_choices[-1]
-    table = capacity(within.costs, problem.weights, top, optimistic=True)
-    if table.least[question.min_depth] < 0:
+def _branch(state: _Search, part: _Part) -> tuple[float, list[_Part]]:
+    """Bound a part; if that does not settle it, cut it in two."""
+    nothing = -np.inf
+    relaxed = state.relaxed(part.end_s)
+    if relaxed is None:
+        return nothing, []
+    needed_s = relaxed.needed_s(part.start_s, state.epsilon_s)
+    if state.problem.question.rank_shape != "free":
+        return _branch_shaped(state, relaxed, part, needed_s)
+    priced = best_price(relaxed, needed_s, part.band, state.pool, state.floor)
+    if priced is None:
+        return nothing, []
+    state.offer_all(priced.lines)
+    if priced.bound <= state.floor:
+        return priced.bound, []
+    table, least = priced.table, state.problem.question.min_depth
+    back = completions(table, least)
+    alive = table.flat + back - priced.price * needed_s > state.floor
+    bound, cut = priced.bound, None
+    if np.count_nonzero(alive) < FEW_NODES:
+        found = best_ranks(relaxed, table, back, priced.price, needed_s, state.floor)
+        bound, cut = min(bound, found.bound), found.ranks
+        if cut is not None:
+            state.offer(cut)
+    if bound <= state.floor:
+        return bound, []
+    within = replace(part, band=_band(table.by_prefix(alive), state.problem.layers))
+    return bound, _cut(state, relaxed, within, priced, cut)
+
+
+def _branch_shaped(
+    state: _Search, relaxed: Relaxed, part: _Part, needed_s: float
+) -> tuple[float, list[_Part]]:
+    """Bound a part where the ranks must rise; if that does not settle it, halve its times."""
+    found = shaped_bound(relaxed, needed_s, state.pool, state.floor)
+    if found is None:
+        return -np.inf, []
+    bound, lines = found
+    state.offer_all(lines)
+    if bound <= state.floor or part.end_s - part.start_s <= SAME * part.end_s:
+        return bound, []
+    middle_s = (part.start_s + part.end_s) / 2
+    return bound, [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
+
+
+def _band(alive: npt.NDArray[np.bool_], layers: int) -> Band:
+    """First and last prefix sum that is alive by depth, from (K + 1, S + 1) flags."""
+    depths, some = len(alive), alive.any(axis=1)
+    low, high = np.ones(layers + 1, dtype=np.int64), np.zeros(layers + 1, dtype=np.int64)
+    low[:depths] = np.where(some, alive.argmax(axis=1), 1)
+    last = alive.shape[1] - 1 - alive[:, ::-1].argmax(axis=1)
+    high[:depths] = np.where(some, last, 0)
+    return Band(low=low, high=high)
+
+
+def _cut(
+    state: _Search, relaxed: Relaxed, part: _Part, priced: Priced, found: Ints | None
+) -> list[_Part]:
+    """Halve the round times or the prefix sums of a depth; nothing if neither is left."""
+    if found is None:
+        wide = part.end_s - part.start_s > NEAR * part.end_s
+        halves = None if wide else _cut_band(relaxed, part, priced)
+        if halves is not None:
+            return halves
+    if part.end_s - part.start_s <= SAME * part.end_s:
+        return []
+    middle_s = (part.start_s + part.end_s) / 2
+    if found is not None:
+        # Longer than these ranks may take, and shorter than they do: they are in neither half.
+        own_s = float(relaxed.reached(found[None])[1][0])
+        most_s = relaxed.round_time_s(own_s, state.epsilon_s)
+        costs = under_deadline(state.problem.costs, part.end_s)
+        problem = replace(state.problem, costs=costs)
+        between_s = (most_s + round_time_s(problem, shared(problem, found))) / 2
+        middle_s = between_s if part.start_s < between_s < part.end_s else middle_s
+    return [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
+
+
+def _cut_band(relaxed: Relaxed, part: _Part, priced: Priced) -> list[_Part] | None:
+    """Part the two paths that the bound mixes, where they lie farthest apart."""
+    lines, band = priced.lines, part.band
+    waits = lines.nearest(priced.price, waits=True)
+    keeps = lines.nearest(priced.price, waits=False)
+    if waits is None or keeps is None or band is None:
         return None
-    times = _Times.of(within, table)
-    counts = problem.costs.devices.count
-    needed_s = float(counts.sum()) * (low - epsilon_s) - times.bare_s
-    least, price, cheap, dear = np.inf, 0.0, 0.0, np.inf
-    for _ in range(PRICE_STEPS):
-        found = shared_ranks(
-            table,
-            problem.gains,
-            problem.ranks,
-            min_depth=question.min_depth,
-            rank_budget=question.budgets.rank_budget,
-            prices=times.prices(price) if price > 0 else None,
-        )
-        if found is None:
-            return None
-        least = min(least, found.value - price * needed_s)
-        best.offer(problem, shared(within, found.ranks), epsilon_s)
-        if least <= best.value * (1 + GAP):
-            break
-        if times.total_s(found, table) >= needed_s:
-            dear = price
-            if price == 0:
-                break
-        else:
-            cheap = price
-        price = _next_price(price, cheap, dear, least, times, needed_s)
-    return least
-
-
-def _next_price(
-    price: float, cheap: float, dear: float, value: float, times: "_Times", needed_s: float
-) -> float:
-    if np.isfinite(dear):
-        return (cheap + dear) / 2
-    if price > 0:
-        return price * 4
-    return value / max(abs(needed_s), times.bare_s, 1e-12) / 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Times:
-    """Own times of all devices together, per layer, as the dynamic program adds them up.
-
-    Parameters
-    ----------
-    bare_s : float
-        Sum over devices at depth 0.
-    fixed_s, per_rank_s : arrays, shape (L, S + 1)
-        What layer k adds at prefix sum S, beside and per rank.
-    """
-
-    bare_s: float
-    fixed_s: Floats
-    per_rank_s: Floats
-
-    @classmethod
-    def of(cls, problem: Problem, table: Capacity) -> "_Times":
-        """Aggregate the devices that can carry each prefix sum."""
-        costs, q = problem.costs, problem.costs.seconds
-        c, counts, top = (
-            costs.devices.class_index,
-            costs.devices.count,
-            table.reach.shape[1] - 1,
-        )
-        units = units_by_depth(costs, table.unit, top, optimistic=True)
-        ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
-        fixed_s, per_rank_s = np.zeros((2, problem.layers, top + 1))
-        for k in range(1, problem.layers + 1):
-            able = units[k] >= 0
-            deeper_s = q.scale * (q.by_depth[c, k] - q.by_depth[c, k - 1]) * counts
-            slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
-            for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
-                held = np.bincount(units[k][able], weights=added_s[able], minlength=top + 1)
-                into[k - 1] = held[::-1].cumsum()[::-1]
-        bare_s = float(np.dot(q.scale * q.by_depth[c, 0] + q.offset, counts))
-        return cls(bare_s=bare_s, fixed_s=fixed_s, per_rank_s=per_rank_s)
-
-    def prices(self, price: float) -> Prices:
-        """Reward of the time itself at a price per second."""
-        return Prices(fixed=price * self.fixed_s, per_rank=price * self.per_rank_s)
-
-    def total_s(self, found: SharedRanks, table: Capacity) -> float:
-        """Own times beyond `bare_s` of a solution."""
-        depth = int((found.ranks > 0).sum())
-        prefix = np.cumsum(found.ranks * table.steps)[:depth]
-        layer, ranks = np.arange(depth), found.ranks[:depth]
-        added = self.fixed_s[layer, prefix] + ranks * self.per_rank_s[layer, prefix]
-        return float(added.sum())
+    steps = relaxed.capacity.steps
+    one, other = np.cumsum(waits * steps), np.cumsum(keeps * steps)
+    apart = np.abs(one - other) * (waits > 0) * (keeps > 0)
+    at = int(apart.argmax())
+    if apart[at] == 0:
+        return None
+    low, high = band.low.copy(), band.high.copy()
+    high[at + 1] = (one[at] + other[at]) // 2
+    low[at + 1] = high[at + 1] + 1
+    below, above = replace(band, high=high), replace(band, low=low)
+    return [replace(part, band=below), replace(part, band=above)]

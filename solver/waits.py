@@ -15,9 +15,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import LEFT_OUT, Allocation, cost, fits, mean_wait_s
+from solver.allocation import (
+    LEFT_OUT,
+    Allocation,
+    cost_by_depth,
+    fits_by_depth,
+    mean_wait_s,
+)
 from solver.capacity import TOLERANCE
-from solver.devices import Floats, Ints
+from solver.devices import Floats
 from solver.problem import Problem
 
 
@@ -68,12 +74,11 @@ def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Al
 
 def _allowed(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
     """Depths from the least to the given one at which every limit holds, shape (N, L + 1)."""
-    costs, least = problem.costs, problem.question.min_depth
-    rows, row, depth = allocation.rows, allocation.row, allocation.depth
-    allowed = np.zeros((len(row), problem.layers + 1), dtype=np.bool_)
-    for k in range(least, problem.layers + 1):
-        allowed[:, k] = (k <= depth) & fits(costs, rows, row, k)
-    return allowed
+    holds = fits_by_depth(problem.costs, allocation.rows, allocation.row).T
+    depths = np.arange(problem.layers + 1)
+    return (
+        holds & (depths >= problem.question.min_depth) & (depths <= allocation.depth[:, None])
+    )
 
 
 def keeps_wait(problem: Problem, allocation: Allocation) -> bool:
@@ -86,15 +91,5 @@ def keeps_wait(problem: Problem, allocation: Allocation) -> bool:
 
 def depth_times(problem: Problem, allocation: Allocation) -> Floats:
     """Round time of every device at every depth, shape (N, L + 1)."""
-    n, costs = len(allocation.row), problem.costs
-    return np.stack(
-        [
-            cost(costs, costs.seconds, allocation.rows, allocation.row, _full(n, k))
-            for k in range(problem.layers + 1)
-        ],
-        axis=1,
-    )
-
-
-def _full(n: int, k: int) -> Ints:
-    return np.full(n, k, dtype=np.int64)
+    costs = problem.costs
+    return cost_by_depth(costs, costs.seconds, allocation.rows, allocation.row).T

@@ -13,12 +13,14 @@ _FIELDS = {
     "downlink_mbps": ("downlink_bytes_per_s", 1e6 / 8),
     "latency_s": ("latency_s", 1.0),
     "memory_gb": ("memory_bytes", 1e9),
+    "storage_gb": ("storage_bytes", 1e9),
     "time_scale": ("time_scale", 1.0),
     "examples": ("examples", 1.0),
     "local_steps": ("local_steps", 1.0),
     "count": ("count", 1.0),
 }
-_WHOLE = ("memory_bytes", "examples", "local_steps", "count")
+_WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
+_MAY_BE_0 = ("memory_bytes", "storage_bytes")
 _SELECTORS = ("device", "class")
 
 
@@ -30,7 +32,8 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     fleet : Fleet
     assignments : sequence of str
         Each selects ``device=NAME`` or ``class=NAME`` and sets one or more of uplink_mbps,
-        downlink_mbps, latency_s, memory_gb, time_scale, examples, local_steps, count.
+        downlink_mbps, latency_s, memory_gb, storage_gb, time_scale, examples, local_steps,
+        count.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def _field(text: str, key: str, value: str) -> tuple[str, float]:
         number = float(value) * factor
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or (field in _WHOLE and number < (field != "memory_bytes")):
+    if not math.isfinite(number) or (field in _WHOLE and number < (field not in _MAY_BE_0)):
         raise InputError(f"--set '{text}': {key} is '{value}'; expected a number in range")
     return field, round(number) if field in _WHOLE else number
 

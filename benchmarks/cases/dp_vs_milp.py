@@ -36,6 +36,12 @@ LARGE = Instance(
     ranks=(1, 2, 4, 8, 12, 16, 24, 32),
     label="80 devices x 12 layers x 8 ranks",
 )
+ALL_RANKS = Instance(
+    devices=80,
+    model="roberta-base",
+    ranks=tuple(range(1, 65)),
+    label="80 devices x 12 layers x 64 ranks",
+)
 SMALL = Instance(
     devices=12,
     model="distilbert-base-uncased",
@@ -51,7 +57,7 @@ class Peer:
     Attributes
     ----------
     full_only : bool
-        Left out of the quick form, because it takes its whole time limit.
+        Left out of the quick form, because it takes long.
     """
 
     instance: Instance
@@ -70,6 +76,8 @@ PEERS = (
     Peer(instance=LARGE, form="arcs", solver="PuLP+CBC"),
     Peer(instance=LARGE, form="arcs", solver="PuLP+HiGHS"),
     Peer(instance=LARGE, form="arcs", solver="CP-SAT"),
+    Peer(instance=ALL_RANKS, form="arcs", solver="PuLP+CBC", full_only=True),
+    Peer(instance=ALL_RANKS, form="arcs", solver="PuLP+HiGHS", full_only=True),
     Peer(instance=SMALL, form="disaggregated", solver="PuLP+CBC"),
     Peer(instance=SMALL, form="disaggregated", solver="PuLP+HiGHS"),
     Peer(

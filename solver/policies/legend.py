@@ -16,13 +16,14 @@ from solver.devices import Ints
 from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.progression import progressions, values
+from solver.progression import candidates, progressions, values
 from solver.waits import limit_wait
 
 
 def plan(problem: Problem) -> Outcome:
     """Best arithmetic progression of shared ranks, every device as deep as it can."""
-    ranks = progressions(problem.ranks, problem.layers)
+    strict = problem.question.rank_shape == "progression"
+    ranks = candidates(problem) if strict else progressions(problem.ranks, problem.layers)
     budget = problem.question.budgets.rank_budget
     if budget is not None:
         # What the budget does not reach stays bare.

@@ -41,9 +41,9 @@ def build(file: Path, *profiles: Profile, **request: Any) -> Fleet:
 def test_a_table_and_profiles_make_a_fleet(tmp_path: Path) -> None:
     file = table(
         tmp_path,
-        f"{HEADER},latency_s,examples,local_steps,memory_gib,count,time_scale",
-        "a,slow,8,16,0.1,200,3,2.5,4,1.5",
-        "b,fast/hot,1.5,2,,,,,,",
+        f"{HEADER},latency_s,examples,local_steps,memory_gib,count,time_scale,storage_gb",
+        "a,slow,8,16,0.1,200,3,2.5,4,1.5,0.5",
+        "b,fast/hot,1.5,2,,,,,,,",
     )
     fleet = build(file, profile("slow"), profile("fast", "hot"), profile("unused"))
     first, second = fleet.devices
@@ -51,6 +51,7 @@ def test_a_table_and_profiles_make_a_fleet(tmp_path: Path) -> None:
     assert first.downlink_bytes_per_s == 2e6
     assert (first.latency_s, first.examples, first.local_steps) == (0.1, 200, 3)
     assert (first.memory_bytes, first.count, first.time_scale) == (2.5 * 2**30, 4, 1.5)
+    assert (first.storage_bytes, second.storage_bytes) == (500_000_000, 0)
     assert (second.device_class, second.local_steps) == ("fast/hot", 5)
     assert [c.name for c in fleet.classes] == ["slow/default", "fast/hot"]
     assert len(fleet.provenance.inputs) == 4

@@ -21,21 +21,32 @@ class Need:
     time_s: float
     memory_bytes: float
     sent_bytes: float
+    received_bytes: float
     energy_j: float
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best plan for an objective; `value` is None where there is no plan."""
+    """The best plan for an objective; `value` is None where there is no plan.
+
+    `utility` breaks the ties of objective 'legend'.
+    """
 
     value: float | None
+    utility: float = 0.0
 
 
-def need(fleet: Fleet, device: FleetDevice, ranks: tuple[int, ...], depth: int) -> Need:
+def need(
+    fleet: Fleet,
+    device: FleetDevice,
+    ranks: tuple[int, ...],
+    depth: int,
+    question: Question | None = None,
+) -> Need:
     owner = next(c for c in fleet.classes if c.name == device.device_class)
     time, memory, lora = owner.time, owner.memory, fleet.lora
     step_s = time.embedding_s + math.fsum(time.forward_s) + time.head_s
-    parameters = float(fleet.model.head_parameters)
+    parameters = head = float(fleet.model.head_parameters)
     phases = [memory.forward_bytes, memory.backward_bytes, memory.optimizer_bytes]
     peaks = [phase.by_depth[depth] for phase in phases]
     for j in range(depth):
@@ -44,18 +55,50 @@ def need(fleet: Fleet, device: FleetDevice, ranks: tuple[int, ...], depth: int) 
         parameters += lora.parameters_per_rank[layer] * ranks[j]
         for p, phase in enumerate(phases):
             peaks[p] += phase.per_rank[layer] * ranks[j]
-    compute_s = device.time_scale * device.local_steps * step_s
-    sent = parameters * lora.bytes_per_parameter
+    compute_s = device.time_scale * (
+        device.local_steps * step_s - spared_s(fleet, device, depth, question)
+    )
+    received = sent = parameters * lora.bytes_per_parameter
+    if question is not None and question.upload_codec == "float16":
+        sent = 2 * parameters
+    elif question is not None and question.upload_codec == "int8":
+        scales = 8 * len(fleet.model.targets) * sum(ranks[:depth])
+        sent = 2 * head + (parameters - head) + scales
     machine = owner.device
     return Need(
         time_s=compute_s
         + sent / device.uplink_bytes_per_s
-        + sent / device.downlink_bytes_per_s
+        + received / device.downlink_bytes_per_s
         + device.latency_s,
         memory_bytes=memory.weights_bytes + memory.framework_bytes + max(peaks),
         sent_bytes=sent,
-        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * 2 * sent,
+        received_bytes=received,
+        energy_j=machine.power_w * compute_s + machine.radio_j_per_byte * (sent + received),
     )
+
+
+def spared_s(fleet: Fleet, device: FleetDevice, depth: int, question: Question | None) -> float:
+    """Seconds of a round that the best cache spares, before the device's scale."""
+    asked = "off" if question is None else question.cache
+    if depth == 0 or asked == "off":
+        return 0.0
+    time = next(c.time for c in fleet.classes if c.name == device.device_class)
+    prefix = time.embedding_s + math.fsum(time.forward_s[: fleet.model.layers - depth])
+    training = fleet.training
+    one = training.sequence_length * fleet.model.hidden_size
+    one *= 4 if training.dtype == "float32" else 2
+    met = device.local_steps * training.batch_size
+    fresh = min(device.examples, met)
+    steps = {
+        "round": (device.local_steps - fresh / training.batch_size, fresh),
+        "always": (float(device.local_steps), device.examples),
+    }
+    spared = [
+        saved
+        for kind, (saved, stored) in steps.items()
+        if asked in (kind, "auto") and stored * one <= device.storage_bytes
+    ]
+    return prefix * max(spared, default=0.0)
 
 
 def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
@@ -63,7 +106,7 @@ def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
     pairs = [
         (needs.time_s, budgets.round_time_s),
         (needs.sent_bytes, budgets.upload_bytes),
-        (needs.sent_bytes, budgets.download_bytes),
+        (needs.received_bytes, budgets.download_bytes),
         (needs.energy_j, budgets.energy_j),
         (needs.memory_bytes, device.memory_bytes or None),
     ]
@@ -91,20 +134,37 @@ def rank_vectors(layers: int, question: Question) -> Iterator[tuple[int, ...]]:
     budget = question.budgets.rank_budget
     for k in range(layers + 1):
         for ranks in product(question.rank_choices, repeat=k):
-            if budget is None or sum(ranks) <= budget:
+            if (budget is None or sum(ranks) <= budget) and in_shape(ranks, question):
                 yield ranks
+
+
+def in_shape(ranks: tuple[int, ...], question: Question) -> bool:
+    """Whether ranks, from the output, keep the shape that is asked for."""
+    steps = [near - far for near, far in pairwise(ranks)]
+    if question.rank_shape == "free":
+        return True
+    constant = question.rank_shape == "rising" or len(set(steps)) <= 1
+    return constant and all(step >= 0 for step in steps)
 
 
 def options(
     fleet: Fleet, question: Question, device: FleetDevice, ranks: tuple[int, ...]
 ) -> list[tuple[float, float]]:
     """(gain, time) of every depth that a device may take under given ranks."""
+    return [(gain, time_s) for gain, time_s, _ in depths(fleet, question, device, ranks)]
+
+
+def depths(
+    fleet: Fleet, question: Question, device: FleetDevice, ranks: tuple[int, ...]
+) -> list[tuple[float, float, int]]:
+    """(gain, time, depth) of every depth that a device may take under given ranks."""
     found = []
-    for depth in range(question.min_depth, len(ranks) + 1):
-        needs = need(fleet, device, ranks, depth)
+    most = len(ranks) if question.max_depth is None else min(question.max_depth, len(ranks))
+    for depth in range(question.min_depth, most + 1):
+        needs = need(fleet, device, ranks, depth, question)
         if fits(device, question, needs):
             gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
-            found.append((gain, needs.time_s))
+            found.append((gain, needs.time_s, depth))
     return found
 
 
@@ -133,39 +193,52 @@ def best_own(fleet: Fleet, question: Question) -> Best:
     return Best(total)
 
 
-def _rounds(
-    fleet: Fleet, question: Question, ranks: tuple[int, ...]
-) -> Iterator[tuple[float, float, float]]:
-    """(utility, round time, mean wait) of the combinations of depths worth looking at."""
-    every = [options(fleet, question, d, ranks) for d in fleet.devices]
-    simple = (
-        question.objective in ("utility", "legend") and question.budgets.mean_wait_s is None
-    )
-    if simple and all(every):
-        every = [[max(e)] for e in every]
+@dataclass(frozen=True, slots=True)
+class Round:
+    utility: float
+    depth: float
+    slowest_s: float
+    wait_s: float
+
+
+def _rounds(fleet: Fleet, question: Question, ranks: tuple[int, ...]) -> Iterator[Round]:
+    """The combinations of depths worth looking at."""
+    every = [depths(fleet, question, d, ranks) for d in fleet.devices]
+    simple = question.objective in ("utility", "legend")
+    if simple and question.budgets.mean_wait_s is None and all(every):
+        key = 2 if question.objective == "legend" else 0
+        every = [[max(e, key=lambda o: o[key])] for e in every]
     share = weights(fleet, question)
     counts = [d.count for d in fleet.devices]
     for chosen in product(*every):
-        slowest = max(t for _, t in chosen)
-        wait = sum(n * (slowest - t) for n, (_, t) in zip(counts, chosen, strict=True))
-        utility = math.fsum(w * g for w, (g, _) in zip(share, chosen, strict=True))
-        yield utility, slowest, wait / sum(counts)
+        slowest = max(t for _, t, _ in chosen)
+        wait = sum(n * (slowest - t) for n, (_, t, _) in zip(counts, chosen, strict=True))
+        yield Round(
+            utility=math.fsum(w * o[0] for w, o in zip(share, chosen, strict=True)),
+            depth=math.fsum(w * o[2] for w, o in zip(share, chosen, strict=True)),
+            slowest_s=slowest,
+            wait_s=wait / sum(counts),
+        )
 
 
-def _best(question: Question, rounds: Iterator[Iterator[tuple[float, float, float]]]) -> Best:
+def _best(question: Question, rounds: Iterator[Iterator[Round]]) -> Best:
     epsilon = question.budgets.mean_wait_s
     floor = question.min_utility or 0.0
     found = [
-        (utility, slowest)
+        r
         for each in rounds
-        for utility, slowest, wait in each
-        if (epsilon is None or wait <= epsilon * (1 + SLACK))
-        and (question.objective in ("utility", "legend") or utility >= floor)
+        for r in each
+        if (epsilon is None or r.wait_s <= epsilon * (1 + SLACK))
+        and (question.objective in ("utility", "legend") or r.utility >= floor)
     ]
     if not found:
         return Best(None)
     if question.objective == "time":
-        return Best(min(t for _, t in found))
+        return Best(min(r.slowest_s for r in found))
     if question.objective == "efficiency":
-        return Best(max(u / t for u, t in found))
-    return Best(max(u for u, _ in found))
+        return Best(max(r.utility / r.slowest_s for r in found))
+    if question.objective == "legend":
+        most = max(r.depth for r in found)
+        deep = [r.utility for r in found if r.depth >= most * (1 - SLACK)]
+        return Best(most, max(deep))
+    return Best(max(r.utility for r in found))

@@ -83,7 +83,13 @@ def random_fleet(
             examples=int(rng.integers(10, 100)),
             local_steps=int(rng.integers(1, 4)),
             memory_bytes=int(rng.uniform(1.4e7, 3e7)),
+            storage_bytes=storage(index),
         )
+
+    def storage(index: int) -> int:
+        """None, some or enough; drawn apart, so that the rest of a seed's fleet stays."""
+        own = np.random.default_rng([seed, index])
+        return int(own.choice([0.0, own.uniform(1e3, 3e4), 1e6]))
 
     table = rng.uniform(0.1, 1, (layers, max_rank))
     gains = (

@@ -54,6 +54,17 @@ def random_options(fleet: Fleet, rng: np.random.Generator) -> dict[str, Any]:
     return options
 
 
+def more_options(fleet: Fleet, rng: np.random.Generator) -> dict[str, Any]:
+    """A cache, a codec, a rank shape and a greatest depth, each more often than not."""
+    layers = fleet.model.layers
+    return {
+        "cache": str(rng.choice(["off", "round", "always", "auto"])),
+        "upload_codec": str(rng.choice(["none", "float16", "int8"])),
+        "rank_shape": str(rng.choice(["free", "rising", "progression"])),
+        "max_depth": None if rng.random() < 0.5 else int(rng.integers(1, layers + 1)),
+    }
+
+
 def _range(fleet: Fleet, field: str, top: int) -> tuple[float, float]:
     """From the largest least need of a device to the largest need."""
     layers = fleet.model.layers

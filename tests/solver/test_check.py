@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from solver.check import FIGURES, ROUND_FIGURES, check
+from solver.check_costs import recompute
 from solver.plan import Plan
 from tests.solver.fleets import LAYERS, hand_plan, planned_fleet
 
@@ -77,6 +78,15 @@ def test_figures_that_are_no_numbers_are_caught(field: str) -> None:
         (("devices", 0, "examples"), 31, "devices.examples"),
         (("devices", 0, "local_steps"), 6, "devices.local_steps"),
         (("devices", 0, "configuration"), 1, "devices.predicted.compute_s"),
+        (("devices", 0, "cache"), "always", "devices.storage"),
+        (("devices", 1, "cache"), "round", "devices.cache"),
+        (("devices", 1, "cache"), "off", "devices.cache"),
+        (("devices", 2, "cache"), "round", "devices.cache"),
+        (("question", "cache"), "off", "devices.cache"),
+        (("question", "cache"), "round", "devices.cache"),
+        (("question", "upload_codec"), "float16", "devices.predicted.upload_bytes"),
+        (("question", "upload_codec"), "int8", "devices.predicted.upload_bytes"),
+        (("question", "max_depth"), 2, "configurations.depth"),
         (("question", "rank_choices"), [2, 4], "configurations.ranks"),
         (("question", "rank_choices"), [], "configurations.ranks"),
         (("question", "min_depth"), 2, "configurations.depth"),
@@ -131,6 +141,28 @@ def test_memory_of_each_device_is_a_limit() -> None:
     assert (found.name, found.seen, found.expected) == ("devices.memory", 1560.0, 1559.0)
 
 
+@pytest.mark.parametrize(("storage", "ok"), [(30_720, True), (30_719, False), (0, False)])
+def test_storage_of_each_device_is_a_limit(storage: int, ok: bool) -> None:
+    fleet = planned_fleet()
+    devices = [replace(d, storage_bytes=storage if d.name == "b" else 0) for d in fleet.devices]
+    failed = {c.name for c in check(hand_plan(), replace(fleet, devices=devices)).failed}
+    assert failed == (set() if ok else {"devices.storage", "devices.cache"})
+
+
+@pytest.mark.parametrize(
+    ("codec", "bytes_sent"),
+    # 16 parameters and 18 of the head; ranks 2, 3 and 4 of one module.
+    [("float16", 2 * (9 * 16 + 18)), ("int8", 9 * (16 + 8) + 2 * 18)],
+)
+def test_compressed_bytes_worked_out_by_hand(codec: Any, bytes_sent: float) -> None:
+    plan = hand_plan()
+    truth = recompute(
+        replace(plan, question=replace(plan.question, upload_codec=codec)), planned_fleet()
+    )
+    assert truth.devices["b"].upload_bytes == bytes_sent
+    assert truth.devices["b"].download_bytes == 648.0
+
+
 def test_a_device_left_out_of_the_plan_is_caught() -> None:
     plan = hand_plan()
     assert failures(replace(plan, devices=plan.devices[:2])) == {"devices"}
@@ -174,7 +206,7 @@ def test_a_proven_plan_passes_for_each_objective() -> None:
     plan, fleet = hand_plan(), planned_fleet()
     for objective, value in (
         ("utility", 0.62),
-        ("legend", 0.62),
+        ("legend", 1.6),
         ("time", 6.692),
         ("efficiency", 0.62 / 6.692),
     ):

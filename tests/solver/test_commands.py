@@ -52,6 +52,39 @@ def test_a_plan_is_made_verified_and_tampering_is_found(
     assert (code, "predicted.utility" in out) == (2, True)
 
 
+CHOICES = ["--cache", "auto", "--upload-codec", "int8", "--rank-shape", "rising"]
+
+
+def test_caches_codecs_and_shapes_from_the_command_line(
+    run: Any, fleet_path: Path, tmp_path: Path
+) -> None:
+    path, options = tmp_path / "plan.json", [*CHOICES, "--ranks", "1-4", "--max-depth", 2]
+    code, out, _ = run("solve", fleet_path, *options, "--prices", "-o", path)
+    assert code == 0
+    assert "rising, 2 layers at most" in out
+    assert "cache auto · int8 uploads" in out
+    assert "caches: always" in out
+    assert "GB of storage" in out
+    assert run("verify", path, fleet_path)[0] == 0
+    plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+    assert (plan.question.cache, plan.question.upload_codec) == ("auto", "int8")
+    for command in ("compare", "frontier"):
+        code, out, err = run(command, fleet_path, *options, "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)
+
+
+def test_more_storage_is_a_what_if(run: Any, fleet_path: Path) -> None:
+    asked = ["--cache", "always", "--ranks", "1-4", "--round-time", 9, "--json"]
+    kinds = {}
+    for storage in (0, 1):
+        change = ",".join(["class=class-0", f"storage_gb={storage}"])
+        _, out, _ = run("solve", fleet_path, *asked, "--set", change)
+        plan = msgspec.json.decode(out, type=Plan)
+        kinds[storage] = {d.cache for d in plan.devices if d.device_class == "class-0"}
+    assert kinds == {0: {"off"}, 1: {"always"}}
+
+
 @pytest.mark.parametrize("command", ["solve", "compare", "frontier"])
 def test_json_is_one_value_on_stdout_and_nothing_else(
     run: Any, fleet_path: Path, command: str
@@ -101,6 +134,13 @@ BAD_OPTIONS = [
     (["--structure", "own", "--rank-budget", "4"], "shared ranks"),
     (["--policy", "legend", "--objective", "time", "--min-utility", "0.1"], "policy exact"),
     (["--policy", "hetlora", "--objective", "efficiency"], "policy exact"),
+    (["--policy", "legend", "--objective", "legend"], "policy exact"),
+    (["--structure", "own", "--rank-shape", "rising"], "shared ranks"),
+    (["--max-depth", "4"], "max depth is 4"),
+    (["--max-depth", "1", "--min-depth", "2"], "expected 2 to 3"),
+    (["--cache", "sometimes"], "not one of"),
+    (["--upload-codec", "int4"], "not one of"),
+    (["--rank-shape", "falling"], "not one of"),
     (["--no-such-option"], "No such option"),
     (["one-too-many"], "unexpected extra argument"),
 ]

@@ -1,0 +1,58 @@
+"""Whether every device has the cache that the question gives it, and room to store it."""
+
+from collections.abc import Sequence
+
+from profiler.schema import Fleet, FleetDevice
+from solver.check_costs import distinct, example_bytes, prefix_s
+from solver.check_types import Check
+from solver.plan import Cache, Plan
+
+__all__ = ["cache_checks"]
+
+
+def cache_checks(plan: Plan, fleet: Fleet) -> list[Check]:
+    """Check the kind of every cache and its storage, from the fleet alone."""
+    known = {d.name: d for d in fleet.devices}
+    times = {c.name: c.time for c in fleet.classes}
+    wrong, over = [], []
+    for planned in plan.devices:
+        device = known.get(planned.name)
+        if device is None:
+            continue  # another check
+        shape = plan.configuration_of(planned)
+        expected: Cache = "off"
+        if shape is not None and prefix_s(times[device.device_class], shape.depth) > 0:
+            expected = _expected(plan, fleet, device)
+        if planned.cache != expected:
+            wrong.append((planned.name, planned.cache, expected))
+        needed = example_bytes(fleet) * _kept(fleet, device, planned.cache)
+        if needed > device.storage_bytes:
+            over.append((planned.name, needed, device.storage_bytes))
+    return [_verdict("devices.cache", wrong), _verdict("devices.storage", over)]
+
+
+def _expected(plan: Plan, fleet: Fleet, device: FleetDevice) -> Cache:
+    """Fastest cache that is asked for, of use, and within the device's storage."""
+    asked = plan.question.cache
+    kinds: list[Cache] = ["always", "round"]
+    for kind in kinds:
+        useful = kind == "always" or (
+            distinct(fleet, device) < device.local_steps * fleet.training.batch_size
+        )
+        fits = example_bytes(fleet) * _kept(fleet, device, kind) <= device.storage_bytes
+        if asked in (kind, "auto") and useful and fits:
+            return kind
+    return "off"
+
+
+def _kept(fleet: Fleet, device: FleetDevice, cache: Cache) -> int:
+    """Examples in a cache."""
+    return {"off": 0, "round": distinct(fleet, device), "always": device.examples}[cache]
+
+
+def _verdict(name: str, wrong: Sequence[tuple[str, object, object]]) -> Check:
+    if not wrong:
+        return Check(name=name, ok=True)
+    owner, seen, expected = wrong[0]
+    detail = f"{len(wrong)} wrong, first '{owner}'"
+    return Check(name=name, ok=False, seen=str(seen), expected=str(expected), detail=detail)

@@ -1,0 +1,355 @@
+"""Dynamic programming over (layer from the output, prefix sum).
+
+With W_k(S) the weight of the devices that can train depth k at prefix sum S
+(`solver.capacity`) and gain[k, r] the marginal gain of layer k at rank r,
+
+    V_k(S) = max_r  V_{k-1}(S - s_k r) + W_k(S) gain[k, r],     V_0(0) = 0,
+
+and the optimum is the largest V_k(S) over all k and S (design section 4). The devices enter
+through W alone, so the cost after one pass over them, O(L R S), does not depend on N.
+
+Only the values are kept. The rank taken at a node is found again on the way back, for the few
+nodes that lie on the way; filling a table of choices would cost more than the maxima do.
+"""
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.capacity import Capacity
+from solver.devices import Floats, Ints
+
+# Cells (rank, prefix sum) handled at once: they stay in the second-level cache.
+CELLS = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What adapting layer k at prefix sum S and rank r earns beside the gain.
+
+    ``fixed[k - 1, S] + r * per_rank[k - 1, S]``, both of shape (L, S + 1): a Lagrangian price
+    on a quantity that adds up over devices and layers.
+    """
+
+    fixed: Floats
+    per_rank: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Prefix sums worth a look at each depth, ``low[k] <= S <= high[k]``, shape (L + 1,)."""
+
+    low: Ints
+    high: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The recursion, filled.
+
+    Parameters
+    ----------
+    flat : array, shape (K + 1, F)
+        V_k by prefix sum and rank sum, flattened, for k = 0 up to the last depth anybody
+        reaches. Around both axes lies minus infinity, so that a step too far leads nowhere.
+    axes : _Axes
+        Where (S, B) lies in it.
+    strides : array of int, shape (L, R)
+        How far a rank of a layer leads in it.
+    choices : array of int, shape (R,)
+    weight : array, shape (L + 1, S + 1)
+        W, see `solver.capacity.Capacity`.
+    gains : array, shape (L, R)
+    prices : Prices or None
+    factors, both : arrays, shapes (L, R, 2) and (L, 2, S + 1)
+        Gain and rank, and what they are multiplied with: W and the price of a rank. Empty
+        where there are no prices.
+    stretches : list of tuple of int, length K + 1
+        First and last prefix sum that is looked at, by depth.
+    """
+
+    flat: Floats
+    axes: "_Axes"
+    strides: Ints
+    choices: Ints
+    weight: Floats
+    gains: Floats
+    prices: Prices | None
+    factors: Floats
+    both: Floats
+    stretches: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def values(self) -> Floats:
+        """V_k by prefix sum and rank sum, shape (K + 1, S + 1, B + 1)."""
+        axes = self.axes
+        whole = self.flat.reshape(len(self.flat), -1, axes.width)
+        return whole[:, axes.room :, axes.margin :]
+
+    def backtrack(self, depth: int, prefix: int, rank_sum: int = 0) -> Ints:
+        """Ranks that lead to V_depth(prefix, rank_sum), shape (L,), from the output."""
+        return self.path(depth, self.axes.place(prefix, rank_sum))
+
+    def by_prefix(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Whether a flag is set at any rank sum, shape (K + 1, S + 1), from the flat layout."""
+        whole = flags.reshape(len(flags), -1, self.axes.width)
+        return np.asarray(whole[:, self.axes.room :].any(axis=2))
+
+    def path(self, depth: int, at: int) -> Ints:
+        """Ranks that lead to a place of ``flat[depth]``, shape (L,), from the output."""
+        taken, axes = [0] * len(self.strides), self.axes
+        for k in range(depth, 0, -1):
+            before, carried = at - self.strides[k - 1], at // axes.width - axes.room
+            earned = self.gains[k - 1] * self.weight[k, carried]
+            if self.prices is not None:
+                earned += self.choices * self.prices.per_rank[k - 1, carried]
+            earned += self.flat[k - 1].take(before)
+            best = earned.argmax()
+            taken[k - 1], at = int(self.choices[best]), int(before[best])
+        return np.array(taken, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axes:
+    """How (prefix sum, rank sum) is laid out in one row.
+
+    Parameters
+    ----------
+    room, margin : int
+        Places before the first prefix sum and the first rank sum.
+    width : int
+        Places of the rank sum, its margin included; 1 where it needs no watching.
+    """
+
+    room: int
+    margin: int
+    width: int
+
+    def place(self, prefix: int, rank_sum: int = 0) -> int:
+        """Where a node lies."""
+        return (self.room + prefix) * self.width + self.margin + rank_sum
+
+
+def tables(
+    capacity: Capacity,
+    gains: Floats,
+    choices: Ints,
+    *,
+    min_depth: int = 0,
+    rank_budget: int | None = None,
+    prices: Prices | None = None,
+    band: Band | None = None,
+) -> Tables:
+    """Fill V_k for every depth, within a band if there is one; see `shared_ranks`."""
+    steps, most = capacity.steps, int(choices[-1])
+    top, sums, margin = capacity.reach.shape[1] - 1, 0, 0
+    # A budget that no ranks can pass needs no watching.
+    if rank_budget is not None and rank_budget < len(steps) * most:
+        top = min(top, rank_budget * int(steps.max()))
+        # With equal sizes the prefix sum is the rank sum: no second axis is needed.
+        if steps.min() != steps.max():
+            sums, margin = rank_budget, most
+    axes = _Axes(room=int(steps.max()) * most, margin=margin, width=margin + sums + 1)
+    factors = both = np.empty((0, 0, 0))
+    if prices is not None:
+        factors = np.stack(np.broadcast_arrays(gains, choices), axis=2).astype(np.float64)
+        both = np.stack([capacity.reach[1:, : top + 1], prices.per_rank[:, : top + 1]], axis=1)
+    table = Tables(
+        flat=np.full((len(steps) + 1, (axes.room + top + 1) * axes.width), -np.inf),
+        axes=axes,
+        strides=(steps[:, None] * axes.width + (margin > 0)) * choices,
+        choices=choices,
+        weight=capacity.reach,
+        gains=gains,
+        prices=prices,
+        factors=factors,
+        both=both,
+    )
+    table.flat[0, axes.place(0)] = 0.0
+    stretches = _stretches(table, capacity, min_depth, band)
+    _fill(table, steps.tolist(), stretches)
+    return replace(table, flat=table.flat[: len(stretches)], stretches=stretches)
+
+
+def completions(table: Tables, min_depth: int) -> Floats:
+    """Most that the layers beyond each node can add, in the layout of ``table.flat``.
+
+    Minus infinity where no path ends at `min_depth` or beyond, or none leads through.
+    """
+    back = np.full_like(table.flat, -np.inf)
+    axes = table.axes
+    steps = (table.strides[:, 0] // table.choices[0] - (axes.margin > 0)) // axes.width
+    for k in range(len(table.stretches) - 1, -1, -1):
+        low, high = table.stretches[k]
+        first, last = (axes.room + low) * axes.width, (axes.room + high + 1) * axes.width
+        here = back[k, first:last]
+        if k >= min_depth:
+            np.maximum(here, 0.0, out=here)
+        here[table.flat[k, first:last] == -np.inf] = -np.inf
+        if k == 0:
+            break
+        below_low, below_high = table.stretches[k - 1]
+        rows = _ranks_between(table, int(steps[k - 1]), low - below_high, high - below_low)
+        if table.prices is not None:
+            here = here + _spread(table, table.prices.fixed[k - 1, low : high + 1])
+        # Room on both sides, so that each row can be shifted by its rank.
+        strides = table.strides[k - 1, rows]
+        if not len(strides):
+            break
+        to, end = (
+            (axes.room + below_low) * axes.width,
+            (axes.room + below_high + 1) * axes.width,
+        )
+        left = max(first - to - int(strides[0]), 0)
+        right = max(end + int(strides[-1]) - last, 0)
+        reward = np.full((len(strides), left + last - first + right), -np.inf)
+        inner = reward[:, left : left + last - first]
+        _earned(table, k, rows, low, high + 1, inner)
+        inner += here
+        apart = np.diff(strides)
+        offset, item = to + int(strides[0]) - first + left, reward.itemsize
+        if len(set(apart.tolist())) <= 1:
+            step = int(apart[0]) if len(apart) else 0
+            shifted = np.ndarray(
+                (len(strides), end - to),
+                reward.dtype,
+                reward,
+                offset * item,
+                (reward.strides[0] + step * item, item),
+            )
+            np.maximum.reduce(shifted, axis=0, out=back[k - 1, to:end])
+        else:
+            before = back[k - 1, to:end]
+            for shift, row in zip((strides - strides[0]).tolist(), reward, strict=True):
+                np.maximum(before, row[offset + shift : offset + shift + end - to], out=before)
+    return back
+
+
+def _stretches(
+    table: Tables, capacity: Capacity, min_depth: int, band: Band | None
+) -> list[tuple[int, int]]:
+    """First and last prefix sum of each depth, as deep as anybody gets.
+
+    Between what the smallest and the largest ranks lead to, and no further than somebody
+    carries, for without a device nothing is gained; up to the least depth, than everybody
+    carries.
+    """
+    steps, top = capacity.steps.tolist(), table.values.shape[1] - 1
+    least, most = int(table.choices[0]), int(table.choices[-1])
+    ends = np.minimum(np.count_nonzero(capacity.reach > 0, axis=1) - 1, top)
+    needed = slice(1, min_depth + 1)
+    ends[needed] = np.minimum(ends[needed], capacity.least[needed])
+    starts = np.zeros_like(ends)
+    if band is not None:
+        starts, ends = band.low, np.minimum(ends, band.high)
+    found = [(0, 0)]
+    for step, start, end in zip(steps, starts[1:].tolist(), ends[1:].tolist(), strict=True):
+        low, high = found[-1]
+        low, high = max(low + step * least, start), min(high + step * most, end)
+        if low > high:
+            break
+        found.append((low, high))
+    return found
+
+
+def _fill(table: Tables, steps: list[int], stretches: list[tuple[int, int]]) -> None:
+    """Fill layer by layer."""
+    axes, choices = table.axes, table.choices
+    length = max(CELLS // (len(choices) * axes.width), 16)
+    windows = {step: _Window.of(axes, step, choices, length) for step in set(steps)}
+    cells = np.empty((len(choices), length * axes.width))
+    for k, ((before_low, before_high), (low, high)) in enumerate(pairwise(stretches), start=1):
+        window = windows[steps[k - 1]]
+        for start in range(low, high + 1, length):
+            end = min(start + length, high + 1)
+            rows = _ranks_between(
+                table, steps[k - 1], start - before_high, end - 1 - before_low
+            )
+            first, last = (axes.room + start) * axes.width, (axes.room + end) * axes.width
+            earned = _earned(table, k, rows, start, end, cells[rows, : last - first])
+            earned += window.before(table.flat, k - 1, rows, first, last)
+            here = table.flat[k, first:last]
+            np.maximum.reduce(earned, axis=0, out=here, initial=-np.inf)
+            if table.prices is not None:
+                here += _spread(table, table.prices.fixed[k - 1, start:end])
+        if axes.margin:
+            # What came from the end of the row before.
+            table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf
+
+
+def _ranks_between(table: Tables, step: int, least: int, most: int) -> slice:
+    """Choices that make a step from `least` to `most` long."""
+    if step == 0:
+        return slice(None)
+    choices = table.choices
+    first = int(choices.searchsorted(-(-least // step))) if least > 0 else 0
+    return slice(first, int(choices.searchsorted(most // step, side="right")))
+
+
+def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:
+    """What layer k earns by rank and node, for prefix sums from `start` to before `end`.
+
+    All but what does not hang on the rank.
+    """
+    if table.prices is None:
+        weight = _spread(table, table.weight[k, start:end])
+        return np.multiply(table.gains[k - 1, rows, None], weight, out=out)
+    both = table.both[k - 1, :, start:end]
+    if table.axes.width > 1:
+        both = both.repeat(table.axes.width, axis=1)
+    return np.matmul(table.factors[k - 1, rows], both, out=out)
+
+
+def _spread(table: Tables, values: Floats) -> Floats:
+    """Values by prefix sum, for every node."""
+    return values if table.axes.width == 1 else values.repeat(table.axes.width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """Looks back from every node of a stretch by every rank.
+
+    Parameters
+    ----------
+    nearest, farthest : int
+        How far the smallest and the largest rank lead.
+    spacing : int or None
+        How far one choice leads beyond another, where they are evenly spaced.
+    places : array of int, shape (R, W)
+        Where they are not: nodes relative to the farthest.
+    """
+
+    nearest: int
+    farthest: int
+    spacing: int | None
+    places: Ints
+
+    @classmethod
+    def of(cls, axes: _Axes, step: int, choices: Ints, length: int) -> Self:
+        back = choices * (step * axes.width + (axes.margin > 0))
+        apart = {0} if len(back) == 1 else set(np.diff(back).tolist())
+        even = len(apart) == 1
+        nodes = np.arange(0 if even else length * axes.width)
+        return cls(
+            nearest=int(back[0]),
+            farthest=int(back[-1]),
+            spacing=apart.pop() if even else None,
+            places=nodes + (back[-1] - back)[:, None],
+        )
+
+    def before(self, flat: Floats, k: int, rows: slice, first: int, last: int) -> Floats:
+        """Values of layer k by rank and node, for nodes from `first` to before `last`."""
+        length, item = last - first, flat.itemsize
+        if self.spacing is None:
+            return flat[k, first - self.farthest :].take(self.places[rows, :length])
+        # Evenly spaced ranks are a view: each row is the one above, shifted.
+        return np.ndarray(
+            (len(self.places), length),
+            flat.dtype,
+            flat,
+            (k * flat.shape[1] + first - self.nearest) * item,
+            (-self.spacing * item, item),
+        )[rows]

@@ -1,0 +1,84 @@
+"""Shared ranks as candidates of a heuristic: which may be, and the plan that they make."""
+
+import numpy as np
+
+from profiler.schema import InputError
+from solver.allocation import Allocation, shared, utility
+from solver.devices import Ints
+from solver.errors import Infeasible
+from solver.explain import infeasible, least_allocation, without_plan
+from solver.outcome import Outcome
+from solver.problem import Problem
+from solver.waits import keeps_wait, limit_wait
+
+
+def require_shared(problem: Problem, method: str) -> None:
+    """Refuse questions that heuristics on shared ranks do not answer, or that have no plan."""
+    question = problem.question
+    if question.structure != "shared" or question.objective != "utility":
+        raise InputError(
+            f"method '{method}' takes shared ranks and the largest utility; use --method auto"
+        )
+    reason = without_plan(problem)
+    if reason is not None:
+        raise reason
+
+
+def require_free(problem: Problem, method: str) -> None:
+    """Refuse ranks that must form a progression, where single ranks are changed."""
+    if problem.question.rank_shape == "progression":
+        raise InputError(
+            f"method '{method}' changes one rank at a time; for a progression use --method dp "
+            "or progression"
+        )
+
+
+def deepest_allowed(problem: Problem) -> int:
+    """Most layers that any device may adapt."""
+    depth = problem.question.max_depth
+    return problem.layers if depth is None else min(depth, problem.layers)
+
+
+def may_be(problem: Problem, ranks: Ints) -> bool:
+    """Whether shared ranks, from the output, keep the rank budget, shape and depth."""
+    budget = problem.question.budgets.rank_budget
+    if budget is not None and int(ranks.sum()) > budget:
+        return False
+    if ranks[deepest_allowed(problem) :].any():
+        return False
+    return problem.question.rank_shape == "free" or bool((np.diff(ranks) <= 0).all())
+
+
+def finished(problem: Problem, found: Allocation | None, method: str) -> Outcome:
+    """A heuristic's allocation within the mean wait, or else the least configuration's.
+
+    The bound is left open.
+    """
+    least = least_allocation(problem)
+    kept = [_within_wait(problem, each) for each in (found, least) if each is not None]
+    best = max(
+        (each for each in kept if each is not None),
+        key=lambda each: utility(problem, each),
+        default=None,
+    )
+    if best is None:
+        raise no_plan(problem, least)
+    return Outcome(allocation=best, value=utility(problem, best), bound=None, method=method)
+
+
+def plan_of(problem: Problem, ranks: Ints) -> Allocation | None:
+    """Every device as deep as it can at shared ranks; None if one falls short."""
+    found = shared(problem, ranks)
+    return found if (found.depth >= problem.question.min_depth).all() else None
+
+
+def no_plan(problem: Problem, least: Allocation) -> Infeasible:
+    """Explain that no candidate keeps the mean wait."""
+    return infeasible(problem, waiting=least)
+
+
+def _within_wait(problem: Problem, found: Allocation) -> Allocation | None:
+    if keeps_wait(problem, found):
+        return found
+    epsilon_s = problem.question.budgets.mean_wait_s
+    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)

@@ -1,0 +1,153 @@
+"""What a device costs, as a solver sees it: `Resource` and `Costs`; built by `solver.costs`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from solver.caching import Caches
+from solver.devices import Devices, Floats, Ints
+from solver.uploads import Upload
+
+# Devices handled at once: a few columns of them fit the second-level cache.
+BLOCK = 1 << 15
+# Relative difference of two costs that is rounding.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One limited quantity of every device.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in plans and explanations: 'round time', 'memory' ...
+    unit : str
+        's', 'bytes' or 'J'.
+    by_depth : array, shape (C, L + 1)
+        Cost at depth k and rank 0, by class.
+    per_rank : array, shape (C, L)
+        Cost of one rank, by class and layer from the output.
+    scale, offset, wire, limit : array, shape (N,)
+        Multiplier of the class's cost, fixed cost, cost per LoRA parameter, and limit.
+    spare : array, shape (C, L + 1), or None
+        What a cache can save of `by_depth`, by class; None where nobody has one.
+    saving : array, shape (N,), or None
+        Multiplier of what is saved, from 0 to `scale`; None with `spare`.
+    flat : array, shape (N,), or None
+        Cost of a rank of any layer, beside its parameters; None where there is none.
+    """
+
+    name: str
+    unit: str
+    by_depth: Floats
+    per_rank: Floats
+    scale: Floats
+    offset: Floats
+    wire: Floats
+    limit: Floats
+    spare: Floats | None = None
+    saving: Floats | None = None
+    flat: Floats | None = None
+
+    def __getitem__(self, where: slice | Ints) -> Self:
+        return replace(
+            self,
+            scale=self.scale[where],
+            offset=self.offset[where],
+            wire=self.wire[where],
+            limit=self.limit[where],
+            saving=None if self.saving is None else self.saving[where],
+            flat=None if self.flat is None else self.flat[where],
+        )
+
+    def fixed(self, c: Ints, k: int | Ints) -> Floats:
+        """Cost at depth k and rank 0 of every device, shape (N,), its offset aside.
+
+        Parameters
+        ----------
+        c : array of int, shape (N,)
+            Class of each device.
+        k : int or array of int, shape (N,)
+        """
+        cold: Floats = self.scale * self.by_depth[c, k]
+        if self.spare is None or self.saving is None:
+            return cold
+        return np.asarray(cold - self.saving * self.spare[c, k])
+
+    def grows(self, first: int) -> bool:
+        """Whether no device gets cheaper with depth, from a first depth on.
+
+        With a cache, one layer may take less time than none.
+        """
+        cached = () if self.spare is None else (self.by_depth - self.spare,)
+        return not any(
+            (table[:, first + 1 :] < table[:, first:-1] * (1 - ROUNDING)).any()
+            for table in (self.by_depth, *cached)
+        )
+
+    def slopes(self, i: int, c: int, sizes: Ints) -> Floats:
+        """Cost of a rank of each layer on device i of class c, shape (L,)."""
+        flat = 0.0 if self.flat is None else float(self.flat[i])
+        return np.asarray(self.scale[i] * self.per_rank[c] + self.wire[i] * sizes + flat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """The resources of a fleet and what it takes to predict a round.
+
+    Parameters
+    ----------
+    devices : Devices
+        N rows.
+    sizes : array of int, shape (L,)
+        LoRA parameters a rank adds, by layer from the output.
+    seconds : Resource
+        Round time; its limit is infinite unless budgeted.
+    resources : tuple of Resource
+        Everything limited by the budgets or by a device's memory.
+    memory : tuple of Resource
+        The three phases whose largest is the peak.
+    head_bytes, bytes_per_parameter : float
+        Of a download; what an upload weighs is in `upload`.
+    upload : Upload
+    caches : Caches or None
+        None where nobody has one.
+    stack_bytes : float, array of shape (N,), or None
+        What each device downloads beside the head, where adapters are stacked; None where it
+        receives an adapter of its own shape.
+    power_w, radio_j_per_byte : array, shape (C,)
+    """
+
+    devices: Devices
+    sizes: Ints
+    seconds: Resource
+    memory: tuple[Resource, ...]
+    resources: tuple[Resource, ...]
+    head_bytes: float
+    bytes_per_parameter: float
+    upload: Upload
+    caches: Caches | None
+    stack_bytes: float | Floats | None
+    power_w: Floats
+    radio_j_per_byte: Floats
+
+    def blocks(self) -> Iterator[tuple[slice, Self]]:
+        """Cut the devices into blocks that stay in cache, as views, in order."""
+        if len(self.devices) <= BLOCK:
+            yield slice(None), self
+            return
+        for start in range(0, len(self.devices), BLOCK):
+            where = slice(start, start + BLOCK)
+            yield (
+                where,
+                replace(
+                    self,
+                    devices=self.devices[where],
+                    seconds=self.seconds[where],
+                    memory=tuple(q[where] for q in self.memory),
+                    resources=tuple(q[where] for q in self.resources),
+                ),
+            )

@@ -1,0 +1,41 @@
+"""How shared ranks may run over the layers: freely, rising, or by a constant step."""
+
+from solver.capacity import Capacity
+from solver.devices import Floats, Ints
+from solver.dp import SharedRanks, shared_ranks
+from solver.dp_tables import Prices
+from solver.plan import RankShape
+
+
+def shaped_ranks(
+    shape: RankShape,
+    capacity: Capacity,
+    gains: Floats,
+    choices: Ints,
+    *,
+    min_depth: int,
+    rank_budget: int | None,
+    prices: Prices | None = None,
+) -> SharedRanks | None:
+    """Ranks of largest utility among those of a shape; see `solver.dp.shared_ranks`.
+
+    A progression is a rising one too, so its answer to 'progression' is a bound, whose ranks
+    need not be one; `solver.progression` finds those.
+    """
+    if shape == "free":
+        solve = shared_ranks
+    else:
+        from solver.dp_rising import rising_ranks as solve
+    return solve(
+        capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget, prices=prices
+    )
+
+
+def keeps_shape(shape: RankShape, ranks: Ints) -> bool:
+    """Whether shared ranks, from the output and 0 beyond the last adapted layer, have it."""
+    used = ranks[: int((ranks > 0).sum())]
+    falls = (used[:-1] - used[1:]).tolist()
+    if shape == "free" or not falls:
+        return True
+    constant = shape == "rising" or len(set(falls)) == 1
+    return constant and all(fall >= 0 for fall in falls)

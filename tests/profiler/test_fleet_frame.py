@@ -1,0 +1,72 @@
+"""Fleets from and to pandas."""
+
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from profiler.fleet import FleetRequest, preset_fleet
+from profiler.fleet_devices import STORAGE_BYTES
+from profiler.fleet_frame import devices_frame, fleet_from_frame
+from profiler.schema import InputError, Training
+
+TRAINING = Training(batch_size=8, sequence_length=64)
+COLUMNS = ["name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s"]
+
+
+def frame(*rows: tuple[object, ...], extra: tuple[str, ...] = ()) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=[*COLUMNS, *extra])
+
+
+def test_missing_values_take_the_defaults() -> None:
+    given = frame(
+        ("a", "jetson-tx2", 8, 16, 3, None, 2.5),
+        ("b", "jetson-tx2/maxq", 1.5, 2, None, 0.5, None),
+        extra=("count", "storage_gb", "memory_gib"),
+    )
+    fleet = fleet_from_frame(given, model="gpt2", training=TRAINING, storage_bytes=7)
+    first, second = fleet.devices
+    assert (first.uplink_bytes_per_s, first.count, first.storage_bytes) == (1e6, 3, 7)
+    assert (second.count, second.storage_bytes, second.local_steps) == (1, 500_000_000, 10)
+    assert first.memory_bytes == 2.5 * 2**30
+    assert second.memory_bytes == fleet.classes[1].device.memory_bytes
+
+
+def test_there_and_back() -> None:
+    fleet = preset_fleet(FleetRequest(devices=12, options={}))
+    again = fleet_from_frame(devices_frame(fleet), training=fleet.training)
+    for one, other in zip(fleet.devices, again.devices, strict=True):
+        near = {
+            name: pytest.approx(getattr(one, name), rel=1e-12)
+            for name in ("uplink_bytes_per_s", "downlink_bytes_per_s")
+        }
+        assert other == replace(one, **{name: getattr(other, name) for name in near})
+        assert all(getattr(other, name) == value for name, value in near.items())
+    assert {c.name for c in again.classes} == {c.name for c in fleet.classes}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (frame(("a", "jetson-tx9", 1, 1)), "frame, row 2, column 'class': 'jetson-tx9'"),
+        (frame(("a", "jetson-tx2", None, 1)), "frame, row 2, column 'uplink_mbit_per_s': ''"),
+        (
+            frame(("a", "jetson-tx2", 1, 1, -1), extra=("storage_gb",)),
+            "column 'storage_gb': '-1'; expected a number, 0 or more",
+        ),
+        (frame(("a", "jetson-tx2", 1, 1), ("a", "jetson-tx2", 1, 1)), "another name"),
+        (frame(("a", "jetson-tx2", 1, 1, 1), extra=("speed",)), "columns are"),
+        (frame(), "no devices"),
+    ],
+)
+def test_bad_cells_are_named(given: pd.DataFrame, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        fleet_from_frame(given, training=TRAINING)
+    assert words in str(error.value)
+
+
+def test_presets_have_storage_and_say_how_much() -> None:
+    fleet = preset_fleet(FleetRequest(devices=3, options={}))
+    assert {d.storage_bytes for d in fleet.devices} == {STORAGE_BYTES}
+    assert "4 GB" in fleet.provenance.origins["devices"].source
+    none = preset_fleet(FleetRequest(devices=3, storage_bytes=0, options={}))
+    assert {d.storage_bytes for d in none.devices} == {0}
