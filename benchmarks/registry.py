@@ -31,6 +31,7 @@ NAMES = (
     "derive",
     "learning-rates",
     "time-to-accuracy",
+    "time-to-accuracy-more",
     "time-to-accuracy-skewed",
     "utility-truth",
     "replan",

@@ -1,6 +1,6 @@
 """Virtual time and bytes to accuracy where devices see very different labels."""
 
-from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
+from benchmarks.cases.time_to_accuracy import CORE_ARMS, PROTOCOL, QUICK_ARMS, compare
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
 
@@ -9,7 +9,7 @@ ALPHA = 1.0
 
 def measure(job: Job) -> list[Figure]:
     """Run every arm at every seed."""
-    return compare(job, ALPHA)
+    return compare(job, QUICK_ARMS if job.quick else CORE_ARMS, ALPHA)
 
 
 CASE = Case(
