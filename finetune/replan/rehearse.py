@@ -1,7 +1,9 @@
 """Play the clock of a run without its training: what rounds take, and what re-planning saves.
 
 Times, waits, bytes and plans are those that `finetune.run` records with the same plan, fleet,
-trace and options, as none of them depends on what is learnt. It needs no torch.
+trace and options, as none of them depends on what is learnt; but for ``--local-epochs`` and
+for aggregations that send other bytes than the plan says (`finetune.traffic`), which are not
+rehearsed. It needs no torch.
 """
 
 from collections.abc import Iterator

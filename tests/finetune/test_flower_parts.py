@@ -154,6 +154,24 @@ def test_an_open_superlink_is_refused(
         CliRunner().invoke(finetune.cli.run, [*command, *more], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--aggregation", "fedex"], "'fedex' changes the base's weights"),
+        (["--fleet", "x", "--replan-every", "2"], "plan for simulated devices only"),
+    ],
+)
+def test_what_flower_cannot_do_is_refused_before_anything_starts(
+    inputs: MakeInputs, tmp_path: Path, more: list[str], reason: str
+) -> None:
+    model, data, plan = map(str, inputs())
+    out = tmp_path / "run"
+    command = [plan, "--model", model, "--data", data, "-o", str(out), "--engine", "flower"]
+    with pytest.raises(InputError, match=reason):
+        CliRunner().invoke(finetune.cli.run, [*command, *more], catch_exceptions=False)
+    assert not out.exists()
+
+
 def test_too_many_local_supernodes_are_refused_before_any_is_started(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:

@@ -175,6 +175,7 @@ def test_late_devices_are_named_and_do_not_train(inputs: MakeInputs, tmp_path: P
     assert {r["device"] for r in late} <= {"d0", "d2"}
     assert late
     assert all("the deadline is 10 s" in r["reason"] for r in late)
+    assert {r["kind"] for r in late} == {"late"}
 
 
 def test_the_fleet_of_the_tests_is_what_they_say() -> None:
