@@ -24,6 +24,7 @@ NAMES = (
     "frontier",
     "capped",
     "slopes",
+    "links",
     "startup",
     "profiler-memory",
     "memory-peers",

@@ -29,11 +29,13 @@ from profiler.fleet_devices import (
     UPLINK_MBIT_PER_S,
     draw_devices,
 )
+from profiler.fleet_links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
 from profiler.hardware import Hardware, find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
     Fleet,
     InputError,
+    Link,
     Memory,
     Origin,
     Profile,
@@ -91,6 +93,8 @@ class FleetRequest:
         Its file.
     all_modes : bool
         Whether classes of the boards' other power modes are there too, for traces.
+    access_points, sites : int
+        Links that devices share, see `profiler.fleet_links`; 0 for none.
     options : mapping of str to str
         Options the person gave, for the record.
     """
@@ -105,6 +109,8 @@ class FleetRequest:
     profile: Profile | None = None
     profile_path: Path | None = None
     all_modes: bool = False
+    access_points: int = 0
+    sites: int = 0
     options: Mapping[str, str]
 
 
@@ -127,6 +133,16 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         config, note = _config_of(request.profile, request.model)
         classes = [_rescaled(request.profile, config, h) for h in hardware]
         origins, source = _rescaled_origins(request.profile, note), request.profile
+    devices = draw_devices(
+        hardware,
+        list(groups.values()),
+        request.seed,
+        request.local_steps,
+        request.storage_bytes,
+    )
+    links: list[Link] = []
+    if request.access_points or request.sites:
+        devices, links = draw_links(devices, request.access_points, request.sites, request.seed)
     return Fleet(
         provenance=provenance(
             seed=request.seed,
@@ -139,13 +155,8 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         lora=source.lora,
         gain=source.gain,
         classes=classes,
-        devices=draw_devices(
-            hardware,
-            list(groups.values()),
-            request.seed,
-            request.local_steps,
-            request.storage_bytes,
-        ),
+        devices=devices,
+        links=links,
     )
 
 
@@ -263,7 +274,16 @@ def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[st
     by_device = {h.id: h.sources for h in hardware}
     listed = " | ".join(f"{name}: {sources}" for name, sources in by_device.items())
     low, high = UPLINK_MBIT_PER_S
-    return {
+    linked = {}
+    if request.access_points:
+        least, most = ACCESS_MBIT_PER_S
+        linked["links"] = Origin(
+            kind="derived",
+            source=f"generated: access points with {least:g} to {most:g} Mb/s a device, "
+            f"log-uniform; links above with {ABOVE_RATIO[0]:g} to {ABOVE_RATIO[1]:g} of what "
+            "leads to them; assumptions",
+        )
+    return linked | {
         "device": Origin(kind="catalogue", source=listed),
         "devices": Origin(
             kind="derived",

@@ -47,6 +47,11 @@ FILE = click.Path(path_type=Path)
 @click.option("--task", type=click.Choice(["classification", "causal-lm"]))
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]))
 @click.option("--all-modes", is_flag=True, help="Also classes that no device starts in.")
+@click.option("--links", "links_path", type=FILE, help="CSV of links that devices share.")
+@click.option(
+    "--access-points", type=click.IntRange(1), help="Links that a preset's devices share."
+)
+@click.option("--sites", type=click.IntRange(1), help="Links that its access points share.")
 @trace_options
 @click.option("-o", "--output", type=FILE, default=Path("fleet.json"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on stdout.")
@@ -105,6 +110,8 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
     from profiler.fleet import FleetRequest, preset_fleet
     from profiler.fleet_devices import STORAGE_BYTES
 
+    if options["links_path"]:
+        raise click.UsageError("--links is for tables; a preset takes --access-points")
     if len(paths) > 1:
         raise click.UsageError("a preset takes one --profile; its scale is derived")
     profile = _read_profiles(paths, options)
@@ -120,6 +127,8 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
             profile=profile[0] if profile else None,
             profile_path=paths[0] if paths else None,
             all_modes=options["all_modes"],
+            access_points=options["access_points"] or 0,
+            sites=options["sites"] or 0,
             options=_given(options),
         )
     )
@@ -130,6 +139,8 @@ def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -
 
     if options["devices"]:
         raise click.UsageError("--devices is for presets; a table lists its devices")
+    if options["access_points"] or options["sites"]:
+        raise click.UsageError("--access-points and --sites are for presets; give --links")
     if paths and options["model"]:
         raise click.UsageError("--model is for closed forms; the profiles say the model")
     return table_fleet(
@@ -142,6 +153,7 @@ def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -
             local_steps=options["local_steps"],
             storage_bytes=_storage_bytes(options, 0),
             all_modes=options["all_modes"],
+            links_path=options["links_path"],
             options=_given(options),
         )
     )

@@ -16,6 +16,16 @@ One row a device, or several alike. Columns, in any order:
                            option)
 ``count``                  optional: devices alike (1)
 ``time_scale``             optional: observed over profiled compute time (1)
+``link``                   optional: shared link it is behind (none)
+=========================  =============================================================
+
+Links that devices share come from a second table, one row a link:
+
+=========================  =============================================================
+``name``                   unique
+``parent``                 optional: link it leads to; empty: the server
+``uplink_mbit_per_s``      shared upload capacity, megabits per second
+``downlink_mbit_per_s``    shared download capacity
 =========================  =============================================================
 """
 
@@ -25,7 +35,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from profiler.schema import DeviceClass, FleetDevice, InputError, read_bytes
+from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_bytes
 
 __all__ = [
     "COLUMNS",
@@ -34,6 +44,7 @@ __all__ = [
     "class_names",
     "devices_of",
     "read_devices",
+    "read_links",
     "read_rows",
 ]
 
@@ -48,8 +59,11 @@ OPTIONAL = (
     "storage_gb",
     "count",
     "time_scale",
+    "link",
 )
 COLUMNS = (*REQUIRED, *OPTIONAL)
+LINK_REQUIRED = ("name", "uplink_mbit_per_s", "downlink_mbit_per_s")
+LINK_OPTIONAL = ("parent",)
 
 BYTES_PER_S_PER_MBIT = 125_000.0
 BYTES_PER_GIB = 2**30
@@ -107,7 +121,25 @@ def devices_of(
     return devices
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_links(path: Path) -> list[Link]:
+    """Read the links of a fleet; that they form a tree is the fleet's own check.
+
+    Raises
+    ------
+    InputError
+        With one line for every bad cell.
+    """
+    rows = read_rows(path, LINK_REQUIRED, LINK_OPTIONAL)
+    reader = _Reader(str(path), {}, 1, "", 0)
+    read = [reader.link(row, line) for line, row in enumerate(rows, start=2)]
+    links = [link for link in read if link is not None]
+    reader.finish(len(links), "links")
+    return links
+
+
+def read_rows(
+    path: Path, required: Sequence[str] = REQUIRED, optional: Sequence[str] = OPTIONAL
+) -> list[dict[str, str]]:
     """Rows of the table by column; raises `InputError` if the header is wrong."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
@@ -117,7 +149,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
     header = [name.strip() for name in rows[0]] if rows else []
-    check_header(str(path), header)
+    check_header(str(path), header, required, optional)
     return [_as_mapping(header, row) for row in rows[1:]]
 
 
@@ -127,15 +159,20 @@ def _as_mapping(header: list[str], row: list[str]) -> dict[str, str]:
     return {**dict(zip(header, cells, strict=False)), **extra}
 
 
-def check_header(owner: str, header: list[str]) -> None:
+def check_header(
+    owner: str,
+    header: list[str],
+    required: Sequence[str] = REQUIRED,
+    optional: Sequence[str] = OPTIONAL,
+) -> None:
     """Raise `InputError` unless the columns are those of such a table."""
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in COLUMNS]
+    missing = [name for name in required if name not in header]
+    unknown = [name for name in header if name not in (*required, *optional)]
     if missing or unknown or len(set(header)) < len(header):
         seen = ", ".join(header) or "nothing"
         raise InputError(
-            f"{owner}, row 1: columns are {seen}; expected {', '.join(REQUIRED)} and, "
-            f"if wanted, {', '.join(OPTIONAL)}, each once"
+            f"{owner}, row 1: columns are {seen}; expected {', '.join(required)} and, "
+            f"if wanted, {', '.join(optional)}, each once"
         )
 
 
@@ -199,17 +236,37 @@ class _Reader:
         }
         if len(self.problems) > before or device_class is None:
             return None
-        return _build(name, device_class, numbers, self.local_steps, self.storage_bytes)
+        link = row.get("link", "")
+        return _build(name, device_class, numbers, self.local_steps, self.storage_bytes, link)
 
-    def finish(self, devices: int) -> None:
+    def link(self, row: Mapping[str, str], line: int) -> Link | None:
+        """Read a row of the table of links, or note its problems and return None."""
+        before = len(self.problems)
+        if "" in row:
+            self._note(line, "", row[""], "no more cells than columns")
+        name = self._name(row, line)
+        up, down = (
+            self._number(row, line, column, None, above_zero=True, whole=False)
+            for column in LINK_REQUIRED[1:]
+        )
+        if len(self.problems) > before:
+            return None
+        return Link(
+            name=name,
+            parent=row.get("parent", ""),
+            uplink_bytes_per_s=up * BYTES_PER_S_PER_MBIT,
+            downlink_bytes_per_s=down * BYTES_PER_S_PER_MBIT,
+        )
+
+    def finish(self, found: int, what: str = "devices") -> None:
         """Raise `InputError` if any row was bad, or there was none."""
         if self.problems:
             shown = self.problems[:MOST_REPORTED]
             more = len(self.problems) - len(shown)
             tail = [f"and {more} more"] if more else []
             raise InputError("\n".join([*shown, *tail]))
-        if not devices:
-            raise InputError(f"{self.owner}: no devices; expected one row a device")
+        if not found:
+            raise InputError(f"{self.owner}: no {what}; expected one row a {what[:-1]}")
 
     def _note(self, line: int, column: str, seen: str, expected: str) -> None:
         where = f"{self.owner}, row {line}" + (f", column '{column}'" if column else "")
@@ -261,6 +318,7 @@ def _build(
     numbers: Mapping[str, float],
     local_steps: int,
     storage_bytes: int,
+    link: str,
 ) -> FleetDevice:
     storage = numbers["storage_gb"]
     own = device_class.device.memory_bytes
@@ -277,4 +335,5 @@ def _build(
         memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
         storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
         time_scale=numbers["time_scale"],
+        link=link,
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
 from profiler.fleet import other_modes
-from profiler.fleet_csv import Row, by_label, class_names, devices_of, read_rows
+from profiler.fleet_csv import Row, by_label, class_names, devices_of, read_links, read_rows
+from profiler.fleet_links import check_tree
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
@@ -43,6 +44,8 @@ class TableRequest:
     all_modes : bool
         Whether classes that no device starts in are there too, for traces: those of all
         profiles, or of the other power modes of the catalogue's boards.
+    links_path : Path or None
+        Table of the links that devices share.
     options : mapping of str to str
         Options the person gave, for the record.
     """
@@ -55,6 +58,7 @@ class TableRequest:
     local_steps: int
     storage_bytes: int = 0
     all_modes: bool = False
+    links_path: Path | None = None
     options: Mapping[str, str]
 
 
@@ -89,13 +93,19 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
     devices = devices_of(
         rows, owner, classes, request.local_steps, known, request.storage_bytes
     )
+    links = [] if request.links_path is None else read_links(request.links_path)
+    check_tree(owner, devices, links)
     used = {d.device_class for d in devices}
     unique = {c.name: c for c in classes.values()}
     first = profiles[0]
     return Fleet(
         provenance=provenance(
             options=dict(request.options),
-            inputs=[*([request.path] if request.path else []), *request.profile_paths],
+            inputs=[
+                *([request.path] if request.path else []),
+                *request.profile_paths,
+                *([request.links_path] if request.links_path else []),
+            ],
             origins={
                 **_origins_by_class(profiles),
                 "devices": Origin(kind="catalogue", source=f"listed in {Path(owner).name}"),
@@ -107,6 +117,7 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
         gain=first.gain,
         classes=[c for c in unique.values() if request.all_modes or c.name in used],
         devices=devices,
+        links=links,
     )
 
 

@@ -177,18 +177,33 @@ def device_gains(problem: Problem, rows: Ints) -> Floats:
 
 
 def mean_wait_s(problem: Problem, allocation: Allocation) -> float:
-    """Mean over the devices that take part of the slowest one's time minus their own."""
+    """Mean over the devices that take part of the round time minus their own."""
     costs, part = problem.costs, allocation.taking_part
     own_s = _seconds(costs, allocation)[part]
     if not part.any():
         return 0.0
-    return float(np.average(own_s.max() - own_s, weights=costs.devices.count[part]))
+    round_s = max(float(own_s.max()), float(busy_s(costs, allocation).max(initial=0.0)))
+    return float(np.average(round_s - own_s, weights=costs.devices.count[part]))
 
 
 def round_time_s(problem: Problem, allocation: Allocation) -> float:
-    """Time of the slowest device that takes part."""
-    own_s = _seconds(problem.costs, allocation)
-    return float(own_s[allocation.taking_part].max(initial=0.0))
+    """Time of the slowest device that takes part, or of the busiest shared link."""
+    own_s = _seconds(problem.costs, allocation)[allocation.taking_part]
+    links_s = busy_s(problem.costs, allocation)
+    return max(float(own_s.max(initial=0.0)), float(links_s.max(initial=0.0)))
+
+
+def busy_s(costs: Costs, allocation: Allocation) -> Floats:
+    """How long every shared link is busy, shape (E,); E is 0 without links."""
+    if costs.links is None:
+        return np.zeros(0)
+    return costs.links.busy_s(parameters(costs, allocation), allocation.taking_part)
+
+
+def parameters(costs: Costs, allocation: Allocation) -> Floats:
+    """LoRA parameters that every device adapts, shape (N,)."""
+    size = _prefix(allocation.rows * costs.sizes)
+    return size[allocation.row, np.maximum(allocation.depth, 0)]
 
 
 def _seconds(costs: Costs, allocation: Allocation) -> Floats:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from profiler.schema import provenance
-from solver.allocation import Allocation, cost, mean_wait_s, utility
+from solver.allocation import Allocation, busy_s, cost, mean_wait_s, utility
 from solver.binding import binding
 from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
 from solver.devices import Floats, Ints
+from solver.links_said import link_of, predicted_links
 from solver.plan import (
     Certificate,
     Configuration,
@@ -62,6 +63,7 @@ def assemble(
                 examples=int(devices.examples[i]),
                 local_steps=int(devices.local_steps[i]),
                 cache=KINDS[caches[i]],
+                link=link_of(problem.costs, i),
                 predicted=None
                 if index[i] < 0
                 else PredictedDevice(**{name: float(v[i]) for name, v in predicted.items()}),
@@ -69,6 +71,7 @@ def assemble(
             )
             for i, why in enumerate(binding(problem, allocation))
         ],
+        links=predicted_links(problem.costs, allocation),
         predicted=_round(problem, allocation, predicted),
         certificate=certificate,
     )
@@ -128,6 +131,7 @@ def _predict(problem: Problem, allocation: Allocation, caches: Kinds) -> dict[st
     time_s = compute_s + upload_s + download_s + devices.latency_s
     phases = [cost(costs, q, rows, row, depth) for q in costs.memory]
     slowest = time_s[allocation.taking_part].max(initial=0.0)
+    slowest = busy_s(costs, allocation).max(initial=slowest)
     return {
         "time_s": time_s,
         "compute_s": compute_s,
@@ -171,7 +175,11 @@ def _round(
     errors = np.array([c.time.error_fraction for c in problem.fleet.classes])
     return PredictedRound(
         utility=utility(problem, allocation),
-        round_time_s=float(predicted["time_s"][part].max(initial=0.0)),
+        round_time_s=float(
+            busy_s(problem.costs, allocation).max(
+                initial=predicted["time_s"][part].max(initial=0.0)
+            )
+        ),
         mean_wait_s=mean_wait_s(problem, allocation),
         upload_bytes=total("upload_bytes"),
         download_bytes=total("download_bytes"),

@@ -3,10 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import Allocation, cost
+from solver.allocation import Allocation, busy_s, cost, parameters
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.errors import Shortfall
+from solver.links import NO_LINK
 from solver.problem import Problem
 
 ALL_LAYERS = "all layers"
@@ -31,8 +32,33 @@ def binding(problem: Problem, allocation: Allocation) -> list[str]:
         excess = _excess(cost(costs, q, rows, allocation.row, following), q.limit)
         over = excess > np.maximum(worst, TOLERANCE)
         names[over], worst[over] = q.name, excess[over]
+    _name_links(problem, allocation, rows, following, names, worst)
     names[allocation.depth == layers] = ALL_LAYERS
     return [str(name) for name in names]
+
+
+def _name_links(
+    problem: Problem,
+    allocation: Allocation,
+    rows: Ints,
+    following: Ints,
+    names: npt.NDArray[np.object_],
+    worst: Floats,
+) -> None:
+    """Name the shared link that one layer more on a device would overload."""
+    costs, links = problem.costs, problem.costs.links
+    limit_s = problem.question.budgets.round_time_s
+    if links is None or limit_s is None:
+        return
+    left_s = limit_s * (1 + TOLERANCE) - busy_s(costs, allocation)
+    more = parameters(costs, Allocation(rows=rows, row=allocation.row, depth=following))
+    more -= np.where(allocation.taking_part, parameters(costs, allocation), 0.0)
+    for i in np.flatnonzero((links.own != NO_LINK) & (worst <= 0) & allocation.taking_part):
+        added_s = links.count[i] * more[i] * links.s_per_parameter
+        over = np.flatnonzero(links.above[links.own[i]] & (added_s > left_s))
+        if len(over):
+            tightest = over[np.argmax((added_s - left_s)[over])]
+            names[i] = f"link {links.names[tightest]}"
 
 
 def _excess(need: Floats, limit: Floats) -> Floats:

@@ -18,6 +18,8 @@ from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
 from solver.capped_bound import GAP, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
+from solver.errors import Infeasible
+from solver.explain import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms
@@ -32,24 +34,30 @@ PROMISED_GAP = 1e-3
 SMALLEST_STEP = 1e-12
 
 
-def plan_capped(problem: Problem, start: Outcome, most: float, *, thorough: bool) -> Outcome:
+def plan_capped(
+    problem: Problem, start: Outcome | Infeasible, most: float, *, thorough: bool
+) -> Outcome:
     """Find shared ranks, depths and caps of large utility, with a bound.
 
     Parameters
     ----------
     problem : Problem
-    start : Outcome
-        A plan of the same question with shared ranks.
+    start : Outcome or Infeasible
+        A plan of the same question with shared ranks, or why none was found.
     most : float
         Utility that no plan with ranks of their own for every device exceeds.
     thorough : bool
         Whether to take seconds for a tight bound.
     """
-    ranks = best_ranks(problem, start.allocation.rows[0])
-    found = _finished(problem, ranks)
-    allocation = start.allocation
-    if found is not None and utility(problem, found) > start.value:
-        allocation = found
+    known = start.allocation if isinstance(start, Outcome) else None
+    least = least_allocation(problem) if known is None else known
+    # What nobody adapts has no rank, and takes nothing from a budget on the ranks.
+    adapted = np.arange(problem.layers) < least.depth.max()
+    ranks = best_ranks(problem, np.where(adapted, least.rows[0], 0))
+    kept = [each for each in (_finished(problem, ranks), known) if each is not None]
+    if not kept and isinstance(start, Infeasible):
+        raise start
+    allocation = max(kept, key=lambda each: utility(problem, each))
     value = utility(problem, allocation)
     bound = most
     if relative_gap(value, most, "utility") > GAP:

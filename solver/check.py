@@ -15,6 +15,7 @@ from msgspec import Struct
 from profiler.schema import Fleet
 from solver.check_caches import cache_checks
 from solver.check_costs import Recomputed, recompute
+from solver.check_links import link_checks
 from solver.check_shape import shape_checks
 from solver.check_types import TOLERANCE, Check, close, reaches, within
 from solver.plan import Certificate, Plan, PredictedRound
@@ -82,6 +83,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             truth = recompute(plan, fleet)
             checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
+            checks += link_checks(plan, truth.links)
             checks += _certificate(plan, truth)
         except OverflowError:
             checks.append(

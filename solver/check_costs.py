@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
+from solver.check_links import LinkTraffic, link_traffic
 from solver.plan import Cache, Configuration, Plan, PredictedDevice, PredictedRound
 
 __all__ = ["Recomputed", "distinct", "example_bytes", "prefix_s", "recompute"]
@@ -30,11 +31,14 @@ class Recomputed:
         Of everybody together.
     mean_depth : float
         Adapted layers, weighted as the utility is.
+    links : dict of str to LinkTraffic
+        By link name; none where no device is behind a link.
     """
 
     devices: dict[str, PredictedDevice]
     round: PredictedRound
     mean_depth: float
+    links: dict[str, LinkTraffic]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,9 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         alone[device.name] = _device(
             fleet, owner, device, shapes[key], stack, caches[device.name]
         )
+    links = link_traffic(fleet, alone)
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)
+    slowest_s = max([slowest_s, *(link.busy_s for link in links.values())])
     devices = {name: replace(p, wait_s=slowest_s - p.time_s) for name, p in alone.items()}
     return Recomputed(
         devices=devices,
@@ -75,6 +81,7 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         mean_depth=_weighted(
             plan, fleet, chosen, [float(c.depth) for c in plan.configurations]
         ),
+        links=links,
     )
 
 

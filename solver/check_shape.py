@@ -10,7 +10,7 @@ from solver.plan import Plan
 
 __all__ = ["shape_checks"]
 
-COPIED = ("device_class", "count", "examples", "local_steps")
+COPIED = ("device_class", "count", "examples", "local_steps", "link")
 
 
 def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     "changes",
     multiple=True,
     metavar="CHANGE",
-    help="What if: 'device=tx2-03,uplink_mbps=5' or 'class=NAME,memory_gb=4'.",
+    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4' or "
+    "'link=ap-1,uplink_mbps=50'.",
 )
 @click.option(
     "--method",

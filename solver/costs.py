@@ -23,6 +23,7 @@ import numpy as np
 from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
 from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
+from solver.links import Links, Traffic
 from solver.plan import MAX_RANK, Question
 from solver.resource import Costs, Resource
 from solver.uploads import Upload
@@ -83,6 +84,7 @@ def build_costs(
         stack_bytes=stack_bytes,
         power_w=_by_class(fleet, "power_w"),
         radio_j_per_byte=_by_class(fleet, "radio_j_per_byte"),
+        links=_links(fleet, devices, wires),
     )
 
 
@@ -131,6 +133,20 @@ class _Wires:
             received_bytes=head_bytes + (0.0 if stack_bytes is None else stack_bytes),
             received_width=width if stack_bytes is None else 0.0,
         )
+
+
+def _links(fleet: Fleet, devices: Devices, wires: _Wires) -> Links | None:
+    """Links that devices share, which count bytes by LoRA parameters alone."""
+    n = len(devices)
+    up = Traffic(fixed=_alike(wires.upload.head_bytes, n), width=wires.sent_width)
+    down = Traffic(fixed=_alike(wires.received_bytes, n), width=wires.received_width)
+    links = Links.of(fleet, devices, up, down)
+    if links is not None and wires.sent_flat:
+        raise InputError(
+            "upload codec 'int8' on links that devices share needs layers of one LoRA size, "
+            "and these differ; use codec 'float16' or 'none'"
+        )
+    return links
 
 
 def _seconds(

@@ -37,7 +37,7 @@ def plan_deepest(problem: Problem) -> Outcome:
             "objective 'legend' is for shared ranks; drop --structure, or use --objective "
             "utility"
         )
-    if problem.question.budgets.mean_wait_s is not None:
+    if problem.question.budgets.mean_wait_s is not None or problem.costs.links is not None:
         found = maximise_utility(depth_first(problem))
         return as_depth(problem, found)
     reason = without_plan(problem)

@@ -1,5 +1,6 @@
 """Exact shared ranks: the best end of the dynamic program of `solver.dp_tables`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ def shared_ranks(
     min_depth: int,
     rank_budget: int | None,
     prices: Prices | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> SharedRanks | None:
     """Find the ranks of largest utility, or None where `min_depth` is out of reach.
 
@@ -47,6 +49,8 @@ def shared_ranks(
         Largest sum of the ranks.
     prices : Prices, optional
         Added to the value.
+    earned : sequence of arrays, shape (R, S + 1), optional
+        What each layer earns by rank and prefix sum, in place of weight times gain and prices.
 
     Notes
     -----
@@ -54,7 +58,13 @@ def shared_ranks(
     unique.
     """
     table = tables(
-        capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget, prices=prices
+        capacity,
+        gains,
+        choices,
+        min_depth=min_depth,
+        rank_budget=rank_budget,
+        prices=prices,
+        earned=earned,
     )
     # The first largest: the smallest depth, then prefix sum, then rank sum.
     values = table.flat[min_depth:]

@@ -9,6 +9,8 @@ and a running maximum over r' makes that O(L S R), as without the order. Where a
 sum of the ranks needs an axis of its own (layers of unlike sizes), there is one more factor.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +34,7 @@ def rising_ranks(
     min_depth: int,
     rank_budget: int | None,
     prices: Prices | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> SharedRanks | None:
     """Find the rising ranks of largest utility; see `solver.dp.shared_ranks`.
 
@@ -47,12 +50,15 @@ def rising_ranks(
         weight = capacity.reach[k, : top + 1].copy()
         if k <= min_depth:
             weight[capacity.least[k] + 1 :] = 0.0
-        earned = weight * gains[k - 1][:, None]
+        if earned is not None:
+            reward = earned[k - 1][:, : top + 1]
+        else:
+            reward = weight * gains[k - 1][:, None]
         if prices is not None:
-            earned += prices.fixed[k - 1, : top + 1]
-            earned += choices[:, None] * prices.per_rank[k - 1, : top + 1]
+            reward += prices.fixed[k - 1, : top + 1]
+            reward += choices[:, None] * prices.per_rank[k - 1, : top + 1]
         most, chosen = _from_rank_on(values)
-        values = _extend(most, weight > 0, step, earned, choices)
+        values = _extend(most, weight > 0, step, reward, choices)
         before.append(chosen)
         if np.isneginf(values).all():
             break

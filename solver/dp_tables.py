@@ -12,6 +12,7 @@ Only the values are kept. The rank taken at a node is found again on the way bac
 nodes that lie on the way; filling a table of choices would cost more than the maxima do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Self
@@ -63,6 +64,8 @@ class Tables:
     weight : array, shape (L + 1, S + 1)
         W, see `solver.capacity.Capacity`.
     gains : array, shape (L, R)
+    earned : sequence of arrays, shape (R, S + 1), or None
+        What each layer earns in place of W times its gain and of prices.
     prices : Prices or None
     factors, both : arrays, shapes (L, R, 2) and (L, 2, S + 1)
         Gain and rank, and what they are multiplied with: W and the price of a rank. Empty
@@ -77,6 +80,7 @@ class Tables:
     choices: Ints
     weight: Floats
     gains: Floats
+    earned: Sequence[Floats] | None
     prices: Prices | None
     factors: Floats
     both: Floats
@@ -103,7 +107,10 @@ class Tables:
         taken, axes = [0] * len(self.strides), self.axes
         for k in range(depth, 0, -1):
             before, carried = at - self.strides[k - 1], at // axes.width - axes.room
-            earned = self.gains[k - 1] * self.weight[k, carried]
+            if self.earned is not None:
+                earned = self.earned[k - 1][:, carried].copy()
+            else:
+                earned = self.gains[k - 1] * self.weight[k, carried]
             if self.prices is not None:
                 earned += self.choices * self.prices.per_rank[k - 1, carried]
             earned += self.flat[k - 1].take(before)
@@ -142,6 +149,7 @@ def tables(
     rank_budget: int | None = None,
     prices: Prices | None = None,
     band: Band | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> Tables:
     """Fill V_k for every depth, within a band if there is one; see `shared_ranks`."""
     steps, most = capacity.steps, int(choices[-1])
@@ -164,6 +172,7 @@ def tables(
         choices=choices,
         weight=capacity.reach,
         gains=gains,
+        earned=earned,
         prices=prices,
         factors=factors,
         both=both,
@@ -294,6 +303,11 @@ def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Float
 
     All but what does not hang on the rank.
     """
+    if table.earned is not None:
+        reward = table.earned[k - 1][rows, start:end]
+        wide = table.axes.width > 1
+        out[:] = reward.repeat(table.axes.width, axis=1) if wide else reward
+        return out
     if table.prices is None:
         weight = _spread(table, table.weight[k, start:end])
         return np.multiply(table.gains[k - 1, rows, None], weight, out=out)

@@ -36,6 +36,8 @@ class Infeasible(Exception):
         Smallest round time at which the other budgets can be kept; None if none is.
     repair : str
         The cheapest change that makes a plan possible.
+    proven : bool
+        Whether there is none; else none was found.
     """
 
     exit_code = 3
@@ -44,6 +46,7 @@ class Infeasible(Exception):
     shortfalls: list[Shortfall] = field(default_factory=list)
     least_round_time_s: float | None = None
     repair: str = ""
+    proven: bool = True
 
     def __str__(self) -> str:
         return self.reason

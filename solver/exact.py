@@ -19,6 +19,7 @@ from solver.capped import plan_capped
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks
 from solver.dp_tables import tables
+from solver.errors import Infeasible
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
@@ -46,14 +47,33 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
     InputError
         If the structure is not one this method solves.
     """
-    structure = problem.question.structure
+    question = problem.question
+    if question.structure == "own" and question.budgets.rank_budget is not None:
+        raise InputError(
+            "a rank budget needs shared ranks; drop --rank-budget or --structure own"
+        )
+    if problem.costs.links is not None:
+        # Here, not above: a fleet without links starts without it.
+        from solver.links_plan import plan_links
+
+        linked = plan_links(problem, thorough=branching)
+        if linked is not None:
+            return linked
+    structure = question.structure
     if structure == "own":
         return _own(problem)
     if structure == "shared":
         return _shared(problem, branching=branching)
     # A cap at the largest rank is no cap, so shared ranks are a start.
     uncapped = replace(problem, question=replace_fields(problem.question, structure="shared"))
-    start = _shared(uncapped, branching=branching)
+    start: Outcome | Infeasible
+    try:
+        start = _shared(uncapped, branching=branching)
+    except Infeasible as error:
+        # Where only the mean wait is in the way, caps may help.
+        if question.budgets.mean_wait_s is None or without_plan(problem) is not None:
+            raise
+        start = replace(error, proven=False)
     return plan_capped(problem, start, utility_bound(problem), thorough=branching)
 
 
@@ -75,7 +95,7 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     if epsilon_s is not None:
         kept, bound = search(problem, allocation, bound, epsilon_s)
         if kept is None:
-            raise infeasible(problem, waiting=allocation)
+            raise infeasible(problem, waiting=allocation, proven=bound == -np.inf)
         allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
     elif branching and not same and bound > utility(problem, allocation) * (1 + OPTIMAL_GAP):
         ranks, bound = branch(problem, allocation.rows[0], bound)
@@ -133,10 +153,6 @@ def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
 
 
 def _own(problem: Problem) -> Outcome:
-    if problem.question.budgets.rank_budget is not None:
-        raise InputError(
-            "a rank budget needs shared ranks; drop --rank-budget or --structure own"
-        )
     upper = _own_gains(problem, optimistic=True)
     same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _own_gains(problem, optimistic=False)
@@ -147,7 +163,7 @@ def _own(problem: Problem) -> Outcome:
     if epsilon_s is not None:
         kept = limit_wait(problem, allocation, epsilon_s)
         if kept is None:
-            raise infeasible(problem)
+            raise infeasible(problem, proven=False)
         allocation = kept
     value = utility(problem, allocation)
     return Outcome(

@@ -8,7 +8,7 @@ a deeper one). All that is said here is read off that configuration, not off a f
 
 import numpy as np
 
-from solver.allocation import Allocation, cost, mean_wait_s, shallowest
+from solver.allocation import Allocation, busy_s, cost, mean_wait_s, shallowest
 from solver.binding import shortfalls
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
@@ -25,6 +25,7 @@ def infeasible(
     *,
     everybody: bool = True,
     waiting: Allocation | None = None,
+    proven: bool = True,
 ) -> Infeasible:
     """Explain a problem that has no plan.
 
@@ -38,12 +39,14 @@ def infeasible(
         Whether every device must take part, or one is enough.
     waiting : Allocation, optional
         What keeps all budgets but that on the mean wait; the least configuration by default.
+    proven : bool
+        Whether a search that ended without a plan proved that there is none.
     """
     least = least_allocation(problem, ranks, depth)
     failing = ~least.taking_part
     if failing.all() or (everybody and failing.any()):
         return _alone(problem, least, depth, everybody=everybody)
-    return _together(problem, least if waiting is None else waiting)
+    return _together(problem, least if waiting is None else waiting, proven=proven)
 
 
 def without_plan(problem: Problem) -> Infeasible | None:
@@ -84,7 +87,9 @@ def least_round_time_s(
     if not part.any() or (everybody and not part.all()):
         return None
     own_s = _least_own_s(patient, least, depth)[part]
-    return float(own_s.max() if everybody else own_s.min())
+    if not everybody:
+        return float(own_s.min())
+    return float(busy_s(patient.costs, least).max(initial=own_s.max()))
 
 
 def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floats:
@@ -194,7 +199,7 @@ def _remark(problem: Problem, least: Allocation) -> str:
     return remark
 
 
-def _together(problem: Problem, least: Allocation) -> Infeasible:
+def _together(problem: Problem, least: Allocation, *, proven: bool) -> Infeasible:
     """Every device keeps its limits, but not all of them together keep the others."""
     budgets, depth = problem.question.budgets, int(least.depth.max())
     layers = _layers(depth, least.rows[0])
@@ -209,6 +214,8 @@ def _together(problem: Problem, least: Allocation) -> Infeasible:
             f"{layers} waits {wait_s:.4g} s"
         )
         repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
+        known = "infeasible" if proven else "infeasible as far as is known"
+        return Infeasible(reason=f"{known}: {reason}. {repair}", repair=repair, proven=proven)
     return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
 
 

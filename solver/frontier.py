@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.allocation import mean_wait_s, round_time_s
-from solver.errors import Infeasible
+from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible, least_round_time_s
 from solver.outcome import relative_gap
@@ -102,7 +102,7 @@ def _range(problem: Problem) -> tuple[Problem, float, float]:
 def _point(problem: Problem) -> Point | None:
     try:
         outcome = maximise_utility(problem, branching=False)
-    except Infeasible:
+    except (Infeasible, Stopped):
         return None
     allocation = outcome.allocation
     count = problem.costs.devices.count

@@ -19,7 +19,8 @@ from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utili
 from solver.deepest import as_depth, depth_first
 from solver.devices import Ints
 from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, rounded, too_low, without_plan
+from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
+from solver.links_said import overloaded
 from solver.milp_arcs import arcs
 from solver.milp_model import Model, disaggregated, elastic
 from solver.milp_run import Answer, Backend, run
@@ -81,7 +82,7 @@ def solve_milp(
             deepest, backend=backend, form=form, time_limit_s=time_limit_s, nodes=nodes
         )
         return as_depth(problem, found)
-    reason = without_plan(problem)
+    reason = without_plan(problem) or overloaded(problem, least_allocation(problem))
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
@@ -191,6 +192,9 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     shared = question.structure == "shared"
     if shared and not keeps_shape(question.rank_shape, _server_ranks(allocation)):
         broken.append("the shape of the ranks")
+    over_links = overloaded(problem, allocation, least=False)
+    if over_links is not None:
+        broken += [s.device for s in over_links.shortfalls]
     budgets = question.budgets
     if budgets.rank_budget is not None and _rank_sum(allocation) > budgets.rank_budget:
         broken.append("the rank budget")

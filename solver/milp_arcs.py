@@ -77,6 +77,7 @@ def arcs_hold(problem: Problem) -> bool:
         and question.rank_shape == "free"
         and question.objective in ("utility", "legend")
         and question.budgets.mean_wait_s is None
+        and problem.costs.links is None
         and exact(problem.costs, question.rank_choices[-1], question.min_depth)
     )
 
@@ -84,8 +85,9 @@ def arcs_hold(problem: Problem) -> bool:
 def _check(problem: Problem) -> None:
     if not arcs_hold(problem):
         raise InputError(
-            "the arc form takes shared ranks of free shape, the largest utility, no mean wait "
-            "and costs per rank in proportion to the layers' sizes; use the disaggregated form"
+            "the arc form takes shared ranks of free shape, the largest utility, no mean wait, "
+            "no shared links and costs per rank in proportion to the layers' sizes; use the "
+            "disaggregated form"
         )
 
 

@@ -34,6 +34,7 @@ from profiler.schema import InputError
 from solver.allocation import Allocation, cost
 from solver.costs import Resource
 from solver.devices import Ints
+from solver.milp_links import busy_times
 from solver.problem import Problem
 
 Values = dict[str, float]
@@ -153,6 +154,7 @@ def _written(problem: Problem, *, elastic: bool) -> tuple[_Build, list[Any], flo
             _rise_evenly(build)
     for q in problem.costs.resources:
         _limit(build, q)
+    _limit_links(build)
     slacks: list[Any] = []
 
     def slack(name: str, most: float | None = None) -> Any:
@@ -307,6 +309,17 @@ def _cost(build: _Build, q: Resource, i: int, unit: float) -> Any:
     return pulp.LpAffineExpression(terms, constant=fixed)
 
 
+def _limit_links(build: _Build) -> None:
+    """A shared link passes everybody's bytes within the round time: ``busy_e <= limit``."""
+    limit_s = build.problem.question.budgets.round_time_s
+    if limit_s is None:
+        return
+    unit_s = limit_s if limit_s > 0 else 1.0
+    busy = busy_times(build.problem.costs, build.problem.ranks, build.u, unit_s)
+    for name, expression in busy.items():
+        build.hold(expression <= limit_s / unit_s, f"link[{name}]")
+
+
 def _limit_rank_sum(build: _Build, budget: int, slack: Any = 0) -> None:
     """``sum_j r_j <= budget (1 + slack)``: ``sum_j sum_r r y[j,r]`` on the left."""
     ranks = build.problem.ranks.tolist()
@@ -327,6 +340,8 @@ def _round_time(build: _Build) -> tuple[float, Any]:
     for i, name in enumerate(costs.devices.names):
         own = _cost(build, costs.seconds, i, longest_s)
         build.hold(own <= round_time, f"slowest[{name}]")
+    for name, busy in busy_times(costs, problem.ranks, build.u, longest_s).items():
+        build.hold(busy <= round_time, f"busiest[{name}]")
     return longest_s, round_time
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.allocation import round_time_s
-from solver.errors import Infeasible
+from solver.deadline import expired
+from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible, least_round_time_s, too_low
 from solver.outcome import Outcome
@@ -33,12 +34,12 @@ def least_time(problem: Problem) -> Outcome:
     if best.value < floor:
         raise too_low(floor, best.value, best.bound)
     low, high = _least_s(problem), round_time_s(problem, best.allocation)
-    while high - low > TIME_GAP * high:
+    while high - low > TIME_GAP * high and not expired():
         middle = (low + high) / 2
-        found = _within(problem, middle)
+        found, most = _within(problem, middle)
         if found is not None and found.value >= floor:
             best, high = found, min(middle, round_time_s(problem, found.allocation))
-        elif found is None or found.bound is None or found.bound < floor:
+        elif most < floor:
             low = middle
         else:
             break
@@ -67,22 +68,22 @@ def best_efficiency(problem: Problem) -> Outcome:
     # (minus the bound, from, to, most utility within `to`); below `from` there is no plan.
     queue = [(-_ratio(most, low), low, high, most)]
     for _ in range(MAX_SPLITS):
-        if not queue or -queue[0][0] <= max(ratio, settled) * (1 + EFFICIENCY_GAP):
+        reached = max(ratio, settled) * (1 + EFFICIENCY_GAP)
+        if not queue or -queue[0][0] <= reached or expired():
             break
         bound, start, end, most = heapq.heappop(queue)
         if end <= start * (1 + EFFICIENCY_GAP / 2):
             settled = max(settled, -bound)
             continue
         middle = float(np.sqrt(max(start, end * SHORTEST) * end))
-        found = _within(problem, middle)
+        found, shorter = _within(problem, middle)
         if found is not None:
             realised = _ratio(found.value, round_time_s(problem, found.allocation))
             if found.value >= floor and realised > ratio:
                 best, ratio = found, realised
-            if _most(found) >= floor:
-                heapq.heappush(
-                    queue, (-_ratio(_most(found), start), start, middle, _most(found))
-                )
+        shorter = min(shorter, most)
+        if shorter >= floor:
+            heapq.heappush(queue, (-_ratio(shorter, start), start, middle, shorter))
         heapq.heappush(queue, (-_ratio(most, middle), middle, end, most))
     return Outcome(
         allocation=best.allocation,
@@ -103,12 +104,18 @@ def _ratio(utility: float, seconds: float) -> float:
     return utility / seconds if seconds > 0 else 0.0
 
 
-def _within(problem: Problem, seconds: float) -> Outcome | None:
-    """Largest utility within a round time, or None where there is no plan."""
+def _within(problem: Problem, seconds: float) -> tuple[Outcome | None, float]:
+    """Largest utility within a round time, or None, and a bound on it.
+
+    The bound is minus infinity where there is no plan, infinite where none was found.
+    """
     try:
-        return maximise_utility(problem.under(round_time_s=seconds), branching=False)
-    except Infeasible:
-        return None
+        found = maximise_utility(problem.under(round_time_s=seconds), branching=False)
+    except Infeasible as error:
+        return None, -np.inf if error.proven else np.inf
+    except Stopped:
+        return None, np.inf
+    return found, _most(found)
 
 
 def _least_s(problem: Problem) -> float:

@@ -11,6 +11,7 @@ from solver.assemble import assemble
 from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.leave_out import without_unable
+from solver.links_said import overloaded
 from solver.outcome import Outcome
 from solver.plan import Plan, Question
 from solver.policies import policy
@@ -76,6 +77,9 @@ def solve(
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
     if answered.question.download == "stacked":
         answered = stacked(answered, outcome.allocation)
+    broken = overloaded(answered, outcome.allocation, least=False)
+    if broken is not None:
+        raise broken
     certificate = outcome.certificate(answered.question.objective)
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs

@@ -6,8 +6,13 @@ difference of two exact plans, the second with the budget loosened by one unit.
 
 from dataclasses import dataclass, replace
 
+from msgspec.structs import replace as replace_fields
+
+from profiler.schema import Link
+from solver.allocation import busy_s
 from solver.costs import build_costs
 from solver.exact import maximise_utility
+from solver.links_said import at_limit
 from solver.outcome import Outcome
 from solver.problem import Problem
 
@@ -22,6 +27,9 @@ _UNITS = {
 }
 _MEMORY_BYTES = 100e6
 _STORAGE_BYTES = 1e9
+# A megabit a second, and links that are priced at most: each is a plan.
+_LINK_BYTES_PER_S = 125_000.0
+_MOST_LINKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,7 @@ def prices(problem: Problem) -> list[Price]:
         looser["100 MB of memory everywhere"] = _with_more(problem, "memory", _MEMORY_BYTES)
     if problem.costs.caches is not None:
         looser["GB of storage everywhere"] = _with_more(problem, "storage", _STORAGE_BYTES)
+    looser |= _wider_links(problem)
     found = []
     for words, loosened in looser.items():
         better = maximise_utility(loosened)
@@ -79,6 +88,29 @@ def prices(problem: Problem) -> list[Price]:
             )
         )
     return sorted(found, key=lambda price: -price.utility)
+
+
+def _wider_links(problem: Problem) -> dict[str, Problem]:
+    """Each of the few links that matter most by the plan, 1 Mb/s wider both ways."""
+    fleet, limit_s = problem.fleet, problem.question.budgets.round_time_s
+    if problem.costs.links is None or limit_s is None:
+        return {}
+    busy = busy_s(problem.costs, maximise_utility(problem, branching=False).allocation)
+    named = dict(zip(problem.costs.links.names, busy.tolist(), strict=True))
+    found = {}
+    for name in at_limit(named, limit_s)[:_MOST_LINKS]:
+        links = [_widened(link) if link.name == name else link for link in fleet.links]
+        wider = replace(problem, fleet=replace_fields(fleet, links=links))
+        found[f"Mb/s on link {name}"] = wider.under()
+    return found
+
+
+def _widened(link: Link) -> Link:
+    return replace_fields(
+        link,
+        uplink_bytes_per_s=link.uplink_bytes_per_s + _LINK_BYTES_PER_S,
+        downlink_bytes_per_s=link.downlink_bytes_per_s + _LINK_BYTES_PER_S,
+    )
 
 
 def _proven(outcome: Outcome) -> bool:

@@ -47,7 +47,7 @@ def plan_progressions(problem: Problem) -> Outcome:
         # The least rank on every layer is a progression too.
         best = keep(least_allocation(problem))
     if best is None:
-        raise infeasible(problem)
+        raise infeasible(problem, proven=bound == -np.inf)
     return Outcome(
         allocation=best,
         value=(value := utility(problem, best)),

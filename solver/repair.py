@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from solver.allocation import Allocation, cost, mean_wait_s, utility
-from solver.errors import Infeasible
+from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import (
     friendly,
@@ -25,6 +25,7 @@ from solver.explain import (
     without_plan,
 )
 from solver.leave_out import without_unable
+from solver.links_said import overloaded
 from solver.problem import Problem
 from solver.waits import limit_wait
 
@@ -69,6 +70,7 @@ def explained(problem: Problem, error: Infeasible) -> Infeasible:
         shortfalls=error.shortfalls,
         least_round_time_s=error.least_round_time_s,
         repair=f"{error.repair} {cheapest}".strip(),
+        proven=error.proven,
     )
 
 
@@ -182,7 +184,7 @@ def _leaving_out(problem: Problem) -> Iterator[Repair]:
     mended = problem.asking(replace_fields(problem.question, leave_out="unable"))
     count = problem.costs.devices.count
     share = float(problem.weights[~able].sum())
-    with suppress(Infeasible):
+    with suppress(Infeasible, Stopped):
         found = without_unable(mended, partial(maximise_utility, branching=False))
         # Objectives with a floor ask for more than a plan.
         floor = problem.question.min_utility or 0.0
@@ -198,7 +200,7 @@ def _leaving_out(problem: Problem) -> Iterator[Repair]:
 
 def _kept(mended: Problem, text: str, need: float, limit: float) -> Iterator[Repair]:
     """The change, if the problem so changed has a plan."""
-    if without_plan(mended) is not None:
+    if without_plan(mended) is not None or overloaded(mended, least_allocation(mended)):
         return
     budgets = mended.question.budgets
     if budgets.mean_wait_s is not None:

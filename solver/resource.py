@@ -8,6 +8,7 @@ import numpy as np
 
 from solver.caching import Caches
 from solver.devices import Devices, Floats, Ints
+from solver.links import Links
 from solver.uploads import Upload
 
 # Devices handled at once: a few columns of them fit the second-level cache.
@@ -119,6 +120,8 @@ class Costs:
         What each device downloads beside the head, where adapters are stacked; None where it
         receives an adapter of its own shape.
     power_w, radio_j_per_byte : array, shape (C,)
+    links : Links or None
+        Links that devices share, if there are any.
     """
 
     devices: Devices
@@ -133,6 +136,7 @@ class Costs:
     stack_bytes: float | Floats | None
     power_w: Floats
     radio_j_per_byte: Floats
+    links: Links | None = None
 
     def blocks(self) -> Iterator[tuple[slice, Self]]:
         """Cut the devices into blocks that stay in cache, as views, in order."""

@@ -1,5 +1,7 @@
 """How shared ranks may run over the layers: freely, rising, or by a constant step."""
 
+from collections.abc import Sequence
+
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks
@@ -16,6 +18,7 @@ def shaped_ranks(
     min_depth: int,
     rank_budget: int | None,
     prices: Prices | None = None,
+    earned: Sequence[Floats] | None = None,
 ) -> SharedRanks | None:
     """Ranks of largest utility among those of a shape; see `solver.dp.shared_ranks`.
 
@@ -27,7 +30,13 @@ def shaped_ranks(
     else:
         from solver.dp_rising import rising_ranks as solve
     return solve(
-        capacity, gains, choices, min_depth=min_depth, rank_budget=rank_budget, prices=prices
+        capacity,
+        gains,
+        choices,
+        min_depth=min_depth,
+        rank_budget=rank_budget,
+        prices=prices,
+        earned=earned,
     )
 
 

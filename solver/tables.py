@@ -10,18 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.explain import friendly
+from solver.links_said import at_limit
 from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
 from solver.prices import Price
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
+# Links named under a plan.
+_LINKS = 6
 
 
 def plan_view(plan: Plan, width: int) -> Group:
     """Show a plan: what was asked, classes by layers with ranks, totals, certificate."""
+    links = [_links(plan)] if plan.links else []
     return Group(
         _heading(plan),
         plan_table(plan, width),
+        *links,
         _totals(plan),
         *_caches(plan),
         _certificate(plan),
@@ -184,6 +189,19 @@ def _caches(plan: Plan) -> list[Text]:
     first = f", filled once in up to {build_s:.3g} s before the first round" if build_s else ""
     said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
     return [Text(f"caches: {said}; up to {friendly(stored, 'bytes')} stored{first}")]
+
+
+def _links(plan: Plan) -> Text:
+    """Shared links that take all of the round time, or the busiest."""
+    limit_s = plan.question.budgets.round_time_s or plan.predicted.round_time_s
+    busy = {link.name: link.busy_s for link in plan.links}
+    full = at_limit(busy, limit_s)
+    if not full:
+        name = max(busy, key=lambda each: busy[each])
+        return Text(f"no shared link binds; the busiest, {name}, takes {busy[name]:.4g} s")
+    shown = ", ".join(f"{name} {busy[name]:.4g} s" for name in full[:_LINKS])
+    more = f" and {len(full) - _LINKS} more" if len(full) > _LINKS else ""
+    return Text(f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")
 
 
 def _certificate(plan: Plan) -> Text:

@@ -131,7 +131,8 @@ def search(
     Returns
     -------
     tuple of (Allocation or None, float)
-        Best allocation found, and a bound on the utility of every one that keeps the wait.
+        Best allocation found, and a bound on the utility of every one that keeps the wait:
+        minus infinity where there is none.
     """
     question = problem.question
     provable = question.rank_shape == "free" and exact(
@@ -157,9 +158,10 @@ def search(
             heapq.heappush(queue, (-bound, next(order), each))
     if state.allocation is None:
         _try_even_ranks(state)
-    open_bound = -queue[0][0] if queue else -np.inf
-    bound = max(open_bound, settled, state.value)
-    return state.allocation, min(bound, upper) if state.allocation else upper
+    bound = max(-queue[0][0] if queue else -np.inf, settled)
+    if state.allocation is None:
+        return None, bound
+    return state.allocation, min(max(bound, state.value), upper)
 
 
 def _try_even_ranks(state: _Search) -> None:

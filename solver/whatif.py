@@ -21,7 +21,7 @@ _FIELDS = {
 }
 _WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
 _MAY_BE_0 = ("memory_bytes", "storage_bytes")
-_SELECTORS = ("device", "class")
+_SELECTORS = ("device", "class", "link")
 
 
 def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
@@ -33,27 +33,44 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     assignments : sequence of str
         Each selects ``device=NAME`` or ``class=NAME`` and sets one or more of uplink_mbps,
         downlink_mbps, latency_s, memory_gb, storage_gb, time_scale, examples, local_steps,
-        count.
+        count; or ``link=NAME`` and one or both of uplink_mbps and downlink_mbps.
 
     Raises
     ------
     InputError
-        If a change names an unknown device, class or field, or a value out of range.
+        If a change names an unknown device, class, link or field, or a value out of range.
     """
     for text in assignments:
         pairs = dict(part.partition("=")[::2] for part in text.split(","))
         chosen = [name for name in _SELECTORS if name in pairs]
         if len(chosen) != 1 or len(pairs) < 2:
             raise InputError(
-                f"--set '{text}': expected device=NAME or class=NAME, then FIELD=VALUE"
+                f"--set '{text}': expected device=NAME or class=NAME or link=NAME, then "
+                "FIELD=VALUE"
             )
         kind, name = chosen[0], pairs.pop(chosen[0])
         fields = dict(_field(text, key, value) for key, value in pairs.items())
+        if kind == "link":
+            fleet = _link_changed(fleet, name, fields, text)
+            continue
         if not any(_selected(d, kind, name) for d in fleet.devices):
             raise InputError(f"--set '{text}': the fleet has no {kind} '{name}'")
         devices = [_apply(d, kind, name, fields, text) for d in fleet.devices]
         fleet = replace(fleet, devices=devices)
     return fleet
+
+
+def _link_changed(fleet: Fleet, name: str, fields: dict[str, float], text: str) -> Fleet:
+    """Change a shared link, which has an uplink and a downlink and nothing else."""
+    speeds = ("uplink_bytes_per_s", "downlink_bytes_per_s")
+    if name not in [link.name for link in fleet.links]:
+        raise InputError(f"--set '{text}': the fleet has no link '{name}'")
+    if not set(fields) <= set(speeds):
+        raise InputError(f"--set '{text}': a link has only uplink_mbps and downlink_mbps")
+    if min(fields.values()) <= 0:
+        raise InputError(f"--set '{text}': a link's capacity is expected above 0")
+    links = [replace(k, **fields) if k.name == name else k for k in fleet.links]
+    return replace(fleet, links=links)
 
 
 def _selected(device: FleetDevice, kind: str, name: str) -> bool:

@@ -1,0 +1,171 @@
+"""Plans under shared links: the round lasts as long as its slowest device and busiest link.
+
+Without a budget on the mean wait the round time is its budget, and one window
+(`solver.links_window`) says it all. With one, the round time is branched on, as in
+`solver.wait_search`: within a window of round times, devices and links have to the end of the
+window, the wait is counted from the prices' better end, and windows are halved, best bound
+first.
+"""
+
+import heapq
+from itertools import count
+
+import numpy as np
+
+from profiler.schema import InputError
+from solver.allocation import Allocation, round_time_s
+from solver.capacity import TOLERANCE
+from solver.deadline import expired
+from solver.devices import Floats
+from solver.errors import Infeasible, Stopped
+from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
+from solver.links import Links, that_may_bind
+from solver.links_own import OwnRanks
+from solver.links_pool import Prices, Window
+from solver.links_said import overloaded
+from solver.links_window import GAP, QUICK, THOROUGH, Best, Effort, Search
+from solver.outcome import Outcome
+from solver.problem import Problem
+
+# Windows of round times that are looked at, at most.
+WINDOWS, QUICK_WINDOWS = 48, 12
+# Per window of many: less work, as prices are handed down.
+EACH = Effort(steps=16, programs=1, copies=0)
+LAST = Effort(steps=40, programs=3, copies=40)
+
+
+def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
+    """Most utility under every budget and shared link; None where no link can bind.
+
+    Parameters
+    ----------
+    problem : Problem
+        Any structure, objective 'utility' or one made of such questions.
+    thorough : bool
+        Whether to take seconds for a tight bound.
+
+    Raises
+    ------
+    Infeasible
+        If no plan keeps the limits; names the link.
+    Stopped
+        If none was found that keeps the mean wait.
+    """
+    links, budgets = problem.costs.links, problem.question.budgets
+    if links is None or (budgets.round_time_s is None and budgets.mean_wait_s is None):
+        return None
+    reason = without_plan(problem) or overloaded(problem, least_allocation(problem))
+    if reason is not None:
+        raise reason
+    end_s = _longest_s(problem)
+    low_s = end_s if budgets.mean_wait_s is None else min(_least_s(problem), end_s)
+    whole = _window(problem, links, low_s, end_s)
+    if not len(whole.kept):
+        return None
+    if problem.question.rank_shape == "progression":
+        raise InputError(
+            "rank shape 'progression' and shared links that may bind do not go together; use "
+            "rank shape 'rising' or 'free', or --method milp"
+        )
+    best = Best(problem=problem)
+    if budgets.mean_wait_s is None:
+        search = Search.of(problem, links, whole, best, None)
+        bound = search.run(THOROUGH if thorough else QUICK)
+    else:
+        bound = _branch(problem, links, whole, best, thorough=thorough)
+    if best.allocation is None:
+        best.offer(least_allocation(problem))
+    if best.allocation is None:
+        raise _none(problem, bound)
+    return Outcome(
+        allocation=best.allocation,
+        value=best.value,
+        bound=max(bound, best.value),
+        method=_method(problem),
+        target_gap=GAP,
+    )
+
+
+def _method(problem: Problem) -> str:
+    names = {
+        "shared": "dynamic program, priced links",
+        "own": "ranks of their own, priced links",
+        "capped": "search over ranks with caps, priced links",
+    }
+    wait = ", priced wait" if problem.question.budgets.mean_wait_s is not None else ""
+    return names[problem.question.structure] + wait
+
+
+def _none(problem: Problem, bound: float) -> Infeasible | Stopped:
+    """Nothing keeps the wait, as far as is known."""
+    if bound < 0:
+        return infeasible(problem)
+    return Stopped(
+        "found no plan that keeps the mean wait and the shared links; loosen --mean-wait, or "
+        "try --method milp"
+    )
+
+
+def _window(problem: Problem, links: Links, low_s: float, high_s: float) -> Window:
+    epsilon_s = problem.question.budgets.mean_wait_s
+    most, least = _extremes(problem.under(round_time_s=high_s), links)
+    if epsilon_s is None:
+        kept = that_may_bind(links, most, least, high_s)
+    else:
+        # Any link that outlasts the shortest round may be what the others wait for.
+        busy = links.busy_s(most, np.ones(len(most), dtype=np.bool_))
+        kept = np.flatnonzero(busy > low_s)
+    return Window(low_s=low_s, high_s=high_s, epsilon_s=epsilon_s, kept=kept)
+
+
+def _extremes(problem: Problem, links: Links) -> tuple[Floats, Floats]:
+    """Parameters of every device at its largest plan, or more, and at its least, or fewer."""
+    own = OwnRanks.of(problem, links, optimistic=True)
+    most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
+    least = problem.ranks[0] * problem.costs.sizes[: problem.question.min_depth].sum()
+    return most.astype(np.float64), np.full(len(most), float(least))
+
+
+def _longest_s(problem: Problem) -> float:
+    """A round time that no plan passes."""
+    budget_s = problem.question.budgets.round_time_s
+    if budget_s is not None:
+        return budget_s
+    n, layers = len(problem.costs.devices), problem.layers
+    everything = Allocation(
+        rows=np.full((1, layers), problem.ranks[-1]),
+        row=np.zeros(n, dtype=np.int64),
+        depth=np.full(n, layers),
+    )
+    return round_time_s(problem, everything)
+
+
+def _branch(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Branch on the round time; a bound on every plan."""
+    number = count()
+    queue: list[tuple[float, int, float, float, Prices | None]] = [
+        (-np.inf, next(number), whole.low_s, whole.high_s, None)
+    ]
+    settled = -np.inf
+    for tried in range(WINDOWS if thorough else QUICK_WINDOWS):
+        if not queue or -queue[0][0] <= best.value * (1 + GAP) or (tried and expired()):
+            break
+        before, _, low_s, high_s, prices = heapq.heappop(queue)
+        window = _window(problem, links, low_s, high_s)
+        search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
+        bound = min(-before, search.run(EACH))
+        if bound <= best.value or high_s - low_s <= 1e-6 * high_s:
+            settled = max(settled, bound)
+            continue
+        middle_s = (low_s + high_s) / 2
+        heapq.heappush(queue, (-bound, next(number), low_s, middle_s, search.prices))
+        heapq.heappush(queue, (-bound, next(number), middle_s, high_s, search.prices))
+    known = best.value if best.allocation is not None else -np.inf
+    return max(-queue[0][0] if queue else -np.inf, settled, known)
+
+
+def _least_s(problem: Problem) -> float:
+    """A round time below which there is no plan."""
+    return (least_round_time_s(problem) or 0.0) * (1 - TOLERANCE)

@@ -1,0 +1,139 @@
+"""Shared ranks under priced links: a bound and new ranks from one dynamic program.
+
+At prices Lambda_i of a LoRA parameter and mu of a second, layer k at prefix sum S and rank r
+earns
+
+    sum over i with h_i(k) >= S of  (w_i gain[k, r] - Lambda_i s_k r + mu count_i (t_i(k, r)))^+
+
+with t_i(k, r) what the layer adds to the device's time: a device that would lose by the layer
+is let off (`solver.capacity` has h_i). Up to the least depth nobody is. Letting a device off
+in the middle of its layers is more than a plan may do, so the program of `solver.dp` bounds
+every plan.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from solver.capacity import Capacity, capacity, units_by_depth
+from solver.devices import Floats, Ints
+from solver.dp import SharedRanks
+from solver.links import Links
+from solver.links_pool import Prices, Window
+from solver.problem import Problem
+from solver.shapes import shaped_ranks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedRanks:
+    """The devices of a problem sorted for the dynamic program.
+
+    Parameters
+    ----------
+    problem : Problem
+    links : Links
+    table : Capacity
+    order : list of arrays, shape (N,)
+        Devices by falling capacity at each depth from 1 on.
+    carried : list of arrays of int, shape (S + 1,)
+        How many of them carry each prefix sum.
+    """
+
+    problem: Problem
+    links: Links
+    table: Capacity
+    order: list[Ints]
+    carried: list[Ints]
+
+    @classmethod
+    def of(cls, problem: Problem, links: Links) -> Self:
+        """Sort the devices of a problem by what they can carry."""
+        top_rank = problem.question.rank_choices[-1]
+        table = capacity(problem.costs, problem.weights, top_rank, optimistic=True)
+        top = table.reach.shape[1] - 1
+        units = units_by_depth(problem.costs, table.unit, top, optimistic=True)[1:]
+        grid = np.arange(top + 1)
+        return cls(
+            problem=problem,
+            links=links,
+            table=table,
+            order=[np.argsort(-u, kind="stable") for u in units],
+            carried=[len(u) - np.searchsorted(np.sort(u), grid) for u in units],
+        )
+
+    def solve(self, prices: Prices, window: Window) -> tuple[SharedRanks | None, float]:
+        """Best ranks at these prices and the bound they prove; -inf where there is no plan."""
+        problem, question = self.problem, self.problem.question
+        found = shaped_ranks(
+            question.rank_shape,
+            self.table,
+            problem.gains,
+            problem.ranks,
+            min_depth=question.min_depth,
+            rank_budget=question.budgets.rank_budget,
+            earned=[self._earned(prices, k) for k in range(1, problem.layers + 1)],
+        )
+        if found is None:
+            return None, -np.inf
+        q = problem.costs.seconds
+        c = problem.costs.devices.class_index
+        bare_s = q.fixed(c, 0) + q.offset
+        start = prices.wait * float(np.dot(self.links.count, bare_s)) if prices.wait else 0.0
+        return found, found.value + start + prices.constant(self.links, window)
+
+    def _earned(self, prices: Prices, k: int) -> Floats:
+        """What layer k earns by rank and prefix sum, shape (R, S + 1)."""
+        problem, costs = self.problem, self.problem.costs
+        c, ranks = costs.devices.class_index, problem.ranks
+        slope = -self.links.toll(prices.links) * int(costs.sizes[k - 1])
+        fixed = np.zeros(len(c))
+        if prices.wait:
+            q, worth = costs.seconds, prices.wait * self.links.count
+            fixed = worth * (q.fixed(c, k) - q.fixed(c, k - 1))
+            slope = slope + worth * (
+                q.scale * q.per_rank[c, k - 1] + q.wire * int(costs.sizes[k - 1])
+            )
+        order = self.order[k - 1]
+        each = problem.weights[order][:, None] * problem.gains[k - 1]
+        each += slope[order][:, None] * ranks + fixed[order][:, None]
+        if k > problem.question.min_depth:
+            np.maximum(each, 0.0, out=each)
+        total = np.concatenate([np.zeros((1, len(ranks))), np.cumsum(each, axis=0)])
+        return total[self.carried[k - 1]].T
+
+    def slack(self, found: SharedRanks, prices: Prices, window: Window) -> tuple[Floats, float]:
+        """Subgradient of the bound: what the limits leave at the program's own answer.
+
+        Returns
+        -------
+        tuple of (array of shape (E,), float)
+            ``T - busy_e`` and ``sum_i count_i t_i - C (T - epsilon)``, seconds.
+        """
+        problem, costs, links = self.problem, self.problem.costs, self.links
+        q, c = costs.seconds, costs.devices.class_index
+        size, own_s = np.zeros(len(c)), q.fixed(c, 0) + q.offset
+        depth = int((found.ranks > 0).sum())
+        prefix = np.cumsum(found.ranks * self.table.steps)
+        for k in range(1, depth + 1):
+            rank, step = int(found.ranks[k - 1]), int(costs.sizes[k - 1])
+            able = self.order[k - 1][: self.carried[k - 1][prefix[k - 1]]]
+            added_s = q.fixed(c, k) - q.fixed(c, k - 1)
+            added_s = added_s + rank * (q.scale * q.per_rank[c, k - 1] + q.wire * step)
+            gain = problem.gains[k - 1, np.searchsorted(problem.ranks, rank)]
+            earns = problem.weights * gain - links.toll(prices.links) * step * rank
+            earns += prices.wait * links.count * added_s
+            taken = np.zeros(len(c), dtype=np.bool_)
+            taken[able] = True
+            if k > problem.question.min_depth:
+                taken &= earns > 0
+            size += np.where(taken, step * rank, 0.0)
+            own_s = own_s + np.where(taken, added_s, 0.0)
+        count = float(links.count.sum())
+        rising = float(prices.links.sum()) - prices.wait * count > 0
+        round_s = window.high_s if rising else window.low_s
+        busy = links.busy_s(size, np.ones(len(c), dtype=np.bool_))
+        left = np.zeros(len(links.names))
+        left[window.kept] = round_s - busy[window.kept]
+        kept_s = float(np.dot(links.count, own_s)) - count * (round_s - (window.epsilon_s or 0))
+        return left, kept_s

@@ -1,0 +1,322 @@
+"""The best plan for round times within a window, by structure, with a bound.
+
+Three parts in turn: prices of the links (and of the wait) from the linear program over own
+ranks, a bound that follows its subgradients, and for the ranks it proposes the program over
+the options of these ranks, rounded to a plan. See `solver.links_pool`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from solver.allocation import Allocation, fits, shared, utility
+from solver.capacity import exact
+from solver.deadline import expired
+from solver.devices import Floats, Ints
+from solver.explain import least_allocation
+from solver.links import Links
+from solver.links_capped import CappedAnswer, Climb
+from solver.links_copies import LAST_PRICES, Copies
+from solver.links_own import OwnRanks
+from solver.links_pool import Mix, Pool, Prices, Window, best_mix
+from solver.links_round import rounded
+from solver.links_shared import PricedRanks
+from solver.problem import Problem
+from solver.waits import keeps_wait
+
+GAP = 2e-4
+# Columns that the program over own or capped ranks takes at most, and when it is solved.
+COLUMNS, CLOSE = 24, 1e-5
+PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
+ROUNDING = 1e-12
+AIM = 0.97
+# Rank vectors that are tried in turn while they cannot keep the limits.
+RESCUES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much work a window is worth, counted so that a plan is the same on every machine.
+
+    Parameters
+    ----------
+    steps : int
+        Subgradient steps of the bound.
+    programs : int
+        Rank vectors that a linear program is solved for.
+    copies : int
+        Steps of the bound on capped ranks.
+    """
+
+    steps: int
+    programs: int
+    copies: int
+
+
+QUICK = Effort(steps=24, programs=2, copies=0)
+THOROUGH = Effort(steps=120, programs=8, copies=100)
+
+
+@dataclass(slots=True, kw_only=True)
+class Best:
+    """The best plan so far that keeps every limit."""
+
+    problem: Problem
+    allocation: Allocation | None = None
+    value: float = 0.0
+
+    def offer(self, found: Allocation) -> None:
+        """Take a plan that is better; the caller sees to the limits but the wait."""
+        value = utility(self.problem, found)
+        if (self.allocation is None or value > self.value) and keeps_wait(self.problem, found):
+            self.allocation, self.value = found, value
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """One window's problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the window's longest round time as its budget.
+    window : Window
+    best : Best
+    own : OwnRanks
+        Optimistic.
+    prices : Prices
+        The best known.
+    handed_down : bool
+        Whether they come from a window around this one.
+    """
+
+    problem: Problem
+    window: Window
+    best: Best
+    own: OwnRanks
+    prices: Prices
+    handed_down: bool = False
+    tried: set[tuple[int, ...]] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls, problem: Problem, links: Links, window: Window, best: Best, prices: Prices | None
+    ) -> Self:
+        """See `Search`; `prices` are those to start from, if any."""
+        handed_down = prices is not None
+        if prices is None:
+            prices = Prices(links=np.zeros(len(links.names)))
+        return cls(
+            problem=problem,
+            window=window,
+            best=best,
+            own=OwnRanks.of(problem, links, optimistic=True),
+            prices=prices,
+            handed_down=handed_down,
+        )
+
+    @property
+    def links(self) -> Links:
+        """The links."""
+        return self.own.links
+
+    def run(self, effort: Effort) -> float:
+        """Look for better plans; a bound on all with a round time in the window."""
+        structure = self.problem.question.structure
+        if structure == "shared" and self.handed_down:
+            return self._shared_ranks(effort)
+        bound = self._own_ranks()
+        if structure == "own" or bound <= self.best.value * (1 + GAP):
+            return bound
+        if structure == "shared":
+            return min(bound, self._shared_ranks(effort))
+        return min(bound, self._capped_ranks(effort, bound))
+
+    def _own_ranks(self) -> float:
+        """The program over ranks of their own: its prices, a bound, and, if asked, plans."""
+        same = exact(
+            self.problem.costs,
+            self.problem.question.rank_choices[-1],
+            self.problem.question.min_depth,
+        )
+        wanted = self.problem.question.structure == "own"
+        sides = [self.own]
+        if wanted and not same:
+            sides.append(OwnRanks.of(self.problem, self.links, optimistic=False))
+        pool, bound = self._pool(), np.inf
+        mix: Mix | None = None
+        for _ in range(COLUMNS):
+            found, value = self.own.answer(self.prices, self.window)
+            bound = min(bound, value)
+            # What is optimistic may not be allowed, but its prices are as good.
+            new = pool.add(found)
+            mix = best_mix(pool, self.links, self.window)
+            self.prices = mix.prices
+            if not new or bound - mix.value <= CLOSE * abs(bound) or expired():
+                break
+        bound = min(bound, self.own.answer(self.prices, self.window)[1])
+        if wanted and mix is not None:
+            if len(sides) > 1:
+                pool, mix = self._generated(lambda p: sides[1].answer(p, self.window)[0])
+            self._round(pool, mix)
+        return bound + ROUNDING * abs(bound)
+
+    def _pool(self) -> Pool:
+        pool = Pool(problem=self.problem)
+        pool.add(least_allocation(self.problem))
+        return pool
+
+    def _generated(self, best_at: Callable[[Prices], Allocation]) -> tuple[Pool, Mix]:
+        """Add the best options at the program's own prices until they are all there."""
+        pool, prices = self._pool(), self.prices
+        for _ in range(COLUMNS):
+            new = pool.add(best_at(prices))
+            mix = best_mix(pool, self.links, self.window)
+            prices = mix.prices
+            if not new or expired():
+                break
+        return pool, mix
+
+    def _round(self, pool: Pool, mix: Mix) -> None:
+        """Offer the plan that a mix rounds to."""
+        if not mix.keeps or mix.value <= self.best.value:
+            return
+        # With a wait the mix may like a shorter round than the window's longest.
+        for round_s in sorted({self.window.high_s, mix.round_s}):
+            within = replace(self.window, high_s=round_s)
+            chosen = rounded(pool, self.links, within, mix)
+            if chosen is not None:
+                self.best.offer(pool.allocation(chosen))
+
+    def _try(self, ranks: Ints) -> Mix | None:
+        """Solve the program over the options of shared ranks; None if they were tried."""
+        key = tuple(ranks.tolist())
+        if key in self.tried:
+            return None
+        self.tried.add(key)
+        if self.problem.question.structure == "capped":
+            answers = CappedAnswer.of(self.problem, self.links, ranks)
+            pool, mix = self._generated(answers.best)
+        else:
+            pool = self._depths(ranks)
+            if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
+                return None
+            mix = best_mix(pool, self.links, self.window)
+        self._round(pool, mix)
+        return mix
+
+    def _depths(self, ranks: Ints) -> Pool:
+        """Every depth that each device can reach with shared ranks."""
+        pool, least = Pool(problem=self.problem), self.problem.question.min_depth
+        whole = shared(self.problem, ranks)
+        for k in range(least, int(whole.depth.max()) + 1):
+            able = fits(self.problem.costs, whole.rows, whole.row, k)
+            depth = np.where(able, k, -1)
+            pool.add(Allocation(rows=whole.rows, row=whole.row, depth=depth))
+        return pool
+
+    def _shared_ranks(self, effort: Effort) -> float:
+        """Subgradients on the bound of `solver.links_shared`; its ranks become plans."""
+        program = PricedRanks.of(self.problem, self.links)
+        at, least = self._vector(self.prices), np.inf
+        best_at, direction, length, stalled = at, None, 1.0, 0
+        every = max(effort.steps // effort.programs, 1)
+        for step in range(effort.steps):
+            prices = self._prices(at)
+            found, bound = program.solve(prices, self.window)
+            if found is None:
+                return -np.inf
+            if bound < least - 1e-9 * abs(least):
+                least, best_at, stalled = bound, at, 0
+            else:
+                least, stalled = min(bound, least), stalled + 1
+            if step % every == 0:
+                self._try(found.ranks)
+            if least <= self.best.value * (1 + GAP) or length < SHORTEST_STEP or expired():
+                break
+            if stalled == PATIENCE:
+                at, direction = best_at, None
+                length, stalled = length / 2, 0
+                continue
+            left_s, kept_s = program.slack(found, prices, self.window)
+            taken = np.append(left_s[self.window.kept], kept_s / self.links.count.sum())
+            taken = taken if self.window.epsilon_s is not None else taken[:-1]
+            # A price of 0 that would fall stays, and must not shorten the step.
+            taken[(at <= 0) & (taken > 0)] = 0.0
+            direction = (
+                taken
+                if direction is None
+                else DEFLECTION * direction + (1 - DEFLECTION) * taken
+            )
+            direction[(at <= 0) & (direction > 0)] = 0.0
+            square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
+            if square == 0:
+                break
+            # Without a plan yet, aim a little below the bound.
+            aim = max(self.best.value, AIM * least)
+            move = length * max(bound - aim, 0.0) / square
+            at = np.maximum(at - move * direction, 0.0)
+        self.prices = self._prices(best_at)
+        at = best_at
+        for number in range(RESCUES):
+            found, bound = program.solve(self._prices(at), self.window)
+            if found is None:
+                break
+            if bound < least:
+                least, self.prices = bound, self._prices(at)
+            mix = self._try(found.ranks)
+            if mix is None or (mix.keeps and self.best.allocation is not None):
+                break
+            # Ranks that cannot keep the limits raise the prices of what they break.
+            at = at + (self._vector(mix.prices) - at) / (number + 2)
+        return least + ROUNDING * abs(least)
+
+    def _vector(self, prices: Prices) -> Floats:
+        """Prices of the kept links and of a second of mean wait."""
+        own = prices.links[self.window.kept]
+        if self.window.epsilon_s is None:
+            return own
+        return np.append(own, prices.wait * self.links.count.sum())
+
+    def _prices(self, vector: Floats) -> Prices:
+        links = np.zeros(len(self.links.names))
+        kept = len(self.window.kept)
+        links[self.window.kept] = vector[:kept]
+        wait = float(vector[-1] / self.links.count.sum()) if len(vector) > kept else 0.0
+        return Prices(links=links, wait=wait)
+
+    def _capped_ranks(self, effort: Effort, bound: float) -> float:
+        """Climb at the mean of the prices that each answer led to, then bound by copies."""
+        ranks, mean = None, self._vector(self.prices)
+        for number in range(effort.programs):
+            climb = Climb.of(self.own, self._prices(mean))
+            ranks = climb.ascend(self._start() if ranks is None else ranks)
+            mix = self._try(ranks)
+            if mix is None:
+                break
+            mean = mean + (self._vector(mix.prices) - mean) / (number + 2)
+        self.prices = self._prices(mean)
+        if ranks is None or effort.copies == 0 or self.best.allocation is None:
+            return bound
+        copies = Copies.of(self.own, self.prices, ranks)
+        constant = self.prices.constant(self.links, self.window)
+        target = self.best.value * (1 + GAP / 2)
+        multipliers, found = copies.descend(
+            copies.at_rest(ranks), ranks, target, constant, effort.copies
+        )
+        last = copies.answers(multipliers, None, LAST_PRICES).total + constant
+        return min(bound, found, last)
+
+    def _start(self) -> Ints:
+        """Ranks to climb from: as large as a budget on them allows."""
+        problem = self.problem
+        budget, choices = problem.question.budgets.rank_budget, problem.ranks
+        middle = choices[len(choices) // 2]
+        if budget is None:
+            return np.full(problem.layers, middle)
+        level = choices[choices * problem.layers <= budget]
+        rank = level[-1] if len(level) else choices[0]
+        ranks = np.full(problem.layers, rank)
+        return np.where(np.cumsum(ranks) <= budget, ranks, 0)
