@@ -23,7 +23,6 @@ NAMES = (
     "general-slopes",
     "frontier",
     "capped",
-    "slopes",
     "links",
     "startup",
     "profiler-memory",
