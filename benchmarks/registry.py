@@ -19,6 +19,7 @@ __all__ = ["NAMES", "Case", "Job", "find", "result_path", "run", "save"]
 NAMES = (
     "dp-vs-milp",
     "dp-scale",
+    "scale",
     "mean-wait",
     "general-slopes",
     "frontier",

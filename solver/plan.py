@@ -123,11 +123,10 @@ class Question(_Base, frozen=True, kw_only=True):
         ),
     ] = "off"
     cache_rounds: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=1)] | None,
         Meta(
-            ge=1,
             description="rounds a device is expected to take part in: 'auto' keeps a cache for "
-            "the whole run only where filling it takes less than it then spares; null: no end",
+            "the whole run only where filling it takes less than it then spares; null: no end"
         ),
     ] = None
     upload_codec: Annotated[
