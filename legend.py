@@ -26,6 +26,7 @@ EXTRAS = {
     **dict.fromkeys(["jinja2", "matplotlib", "peft", "psutil", "safetensors"], "run"),
     **dict.fromkeys(["torch", "transformers"], "run"),
     "pyarrow": "all",
+    "flwr": "flower",
 }
 
 

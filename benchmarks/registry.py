@@ -19,19 +19,26 @@ __all__ = ["NAMES", "Case", "Job", "find", "result_path", "run", "save"]
 NAMES = (
     "dp-vs-milp",
     "dp-scale",
+    "scale",
     "mean-wait",
     "general-slopes",
     "frontier",
     "capped",
-    "slopes",
     "links",
     "startup",
     "profiler-memory",
     "memory-peers",
     "profiler-time",
     "derive",
+    "learning-rates",
     "time-to-accuracy",
+    "time-to-accuracy-more",
+    "time-to-accuracy-skewed",
     "utility-truth",
+    "replan",
+    "prefix-cache",
+    "local-step",
+    "engine-vs-ray",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,19 +17,27 @@ from transformers import (
 )
 
 from finetune.seeds import Stream, torch_seed
+from finetune.state import State
 from solver.plan import InputError, Plan
 
 __all__ = ["Base", "layer_targets", "load_base"]
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Base(NamedTuple):
-    """A task model with every parameter frozen, and the names of its head's modules."""
+    """A task model with every parameter frozen, and the names of its head's modules.
+
+    `made_up` are weights that the folder lacks, under the names PEFT would save them by: they
+    go with the adapter, as nobody could load it onto the same model otherwise.
+    """
 
     model: nn.Module
     head_modules: list[str]
     dtype: torch.dtype
+    made_up: State
 
     @property
     def prefix(self) -> str:
@@ -73,9 +81,10 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{folder}: cannot be loaded ({reason})") from None
-    _check_weights(folder, loading["missing_keys"], model.base_model_prefix)
     model.requires_grad_(False)
-    base = Base(model, _head_modules(plan, model), DTYPES[training.dtype])
+    lost = [n for n in loading["missing_keys"] if n.startswith(f"{model.base_model_prefix}.")]
+    made_up = _made_up(folder, model, sorted(lost))
+    base = Base(model, _head_modules(plan, model), DTYPES[training.dtype], made_up)
     _check_model(plan, base, folder)
     return base
 
@@ -140,13 +149,26 @@ def _quiet() -> Iterator[None]:
             hub.enable_progress_bar()
 
 
-def _check_weights(folder: Path, missing: Iterable[str], prefix: str) -> None:
-    """Refuse a base with random weights: frozen, and not in the saved adapter."""
-    if lost := sorted(name for name in missing if name.startswith(f"{prefix}.")):
-        raise InputError(
-            f"{folder}: its weights lack {lost[0]} ({len(lost)} in all), which would stay "
-            "random; give a folder with all weights of the base model"
+def _made_up(folder: Path, model: nn.Module, lost: list[str]) -> State:
+    """Weights of the base that had to start from the seed: of a pooler, or none at all.
+
+    Many a checkpoint comes without the projection that follows the last layer, as it was not
+    trained with one. Anything else that is missing is what the model knows: it is refused.
+    """
+    for name in lost:
+        if "pooler" not in name.split("."):
+            raise InputError(
+                f"{folder}: its weights lack {name} ({len(lost)} in all), which would stay "
+                "random; give a folder with all weights of the base model"
+            )
+    if lost:
+        logger.warning(
+            "%s: its weights lack %s; they start from the seed, stay frozen and are saved with "
+            "the adapter",
+            folder,
+            ", ".join(lost),
         )
+    return {f"base_model.model.{name}": model.get_parameter(name).detach() for name in lost}
 
 
 def _head_modules(plan: Plan, model: nn.Module) -> list[str]:

@@ -23,7 +23,10 @@ DEFAULT = RunOptions()
 @click.argument("plan", type=PATH)
 @click.option("--model", type=PATH, required=True, help="Folder of the model planned for.")
 @click.option(
-    "--data", type=PATH, required=True, help="Examples: CSV, TSV, JSON lines or Parquet."
+    "--data",
+    type=PATH,
+    required=True,
+    help="Examples: CSV, TSV, JSON lines, Parquet or a datasets folder.",
 )
 @click.option("-o", "--out", type=PATH, required=True, help="Folder of the run.")
 @click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)
@@ -47,7 +50,7 @@ DEFAULT = RunOptions()
 @click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True)
 @click.option(
     "--schedule",
-    type=click.Choice(["constant", "linear"]),
+    type=click.Choice(["constant", "linear", "cosine"]),
     default=DEFAULT.schedule,
     show_default=True,
     help="Learning rate over the rounds.",
@@ -59,9 +62,58 @@ DEFAULT = RunOptions()
     show_default=True,
     help="Largest gradient norm; 0 does not clip.",
 )
+@click.option(
+    "--warmup-rounds",
+    type=int,
+    default=DEFAULT.warmup_rounds,
+    show_default=True,
+    help="Rounds over which the learning rate rises.",
+)
 @click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
 @click.option(
-    "--aggregation", help="layerwise or hetlora.  [default: what fits the plan's ranks]"
+    "--local-epochs",
+    type=int,
+    help="Passes a round over a device's data, instead of the plan's local steps; the clock "
+    "charges compute in proportion.",
+)
+@click.option(
+    "--frozen-dropout/--no-frozen-dropout",
+    default=DEFAULT.frozen_dropout,
+    show_default=True,
+    help="Dropout in the layers a device does not adapt; never with a prefix cache.",
+)
+@click.option(
+    "--cache-memory-mb",
+    type=int,
+    default=DEFAULT.cache_memory_mb,
+    show_default=True,
+    help="Memory for the prefix caches of all simulated devices.",
+)
+@click.option(
+    "--cache-disk-mb",
+    type=int,
+    default=DEFAULT.cache_disk_mb,
+    show_default=True,
+    help="Disk in the run's folder for what does not fit into memory.",
+)
+@click.option(
+    "--aggregation",
+    help="layerwise, hetlora, flexlora, hlora, flora, rbla, ffa or fedex.  [default: what "
+    "fits the plan]",
+)
+@click.option(
+    "--clip-update-norm",
+    type=float,
+    default=DEFAULT.clip_update_norm,
+    show_default=True,
+    help="Largest norm of a device's change in a round, cut by the server; 0 does not cut.",
+)
+@click.option(
+    "--aggregation-trim",
+    type=float,
+    default=DEFAULT.aggregation_trim,
+    show_default=True,
+    help="Trimmed mean: share of the largest and of the smallest values to drop.",
 )
 @click.option(
     "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
@@ -77,8 +129,63 @@ DEFAULT = RunOptions()
 )
 @click.option("--test-data", type=PATH, help="Test examples, instead of holding some out.")
 @click.option("--max-test", type=int, help="Most test examples.  [default: all]")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard as well.")
 @click.option("--text-column", default=DEFAULT.text_column, show_default=True)
 @click.option("--label-column", default=DEFAULT.label_column, show_default=True)
+@click.option("--fleet", type=PATH, help="Charge what this fleet's cost tables say.")
+@click.option(
+    "--trace",
+    type=PATH,
+    help="How the fleet's devices change, by round or second; begins again at its end.",
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["virtual", "real"]),
+    default=DEFAULT.clock,
+    show_default=True,
+    help="Charge predictions, or the seconds each device's turn takes on this machine.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=float,
+    metavar="S",
+    help="Longest round; who needs longer is left out of it.  [default: none]",
+)
+@click.option(
+    "--replan-every", type=int, metavar="H", help="Plan anew every H rounds.  [default: never]"
+)
+@click.option(
+    "--replan-on-drift",
+    type=float,
+    metavar="F",
+    help="Plan anew once devices' times differ by this share from the plan's, on average.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "flower"]),
+    default="local",
+    show_default=True,
+    help="Simulate the devices in this process, or train on Flower's SuperNodes.",
+)
+@click.option(
+    "--superlink",
+    metavar="HOST:PORT",
+    default="",
+    help="Wait there for devices that are started elsewhere and have their own data; DATA are "
+    "then the test examples.  [default: start every device here, with its share of DATA]",
+)
+@click.option("--tls", type=PATH, help="Folder of ca.crt, server.crt and server.key.")
+@click.option("--node-keys", type=PATH, help="Folder of the public keys (*.pub) let in.")
+@click.option(
+    "--wait-s", type=float, default=300.0, show_default=True, help="Longest wait for devices."
+)
+@click.option(
+    "--deadline-slack",
+    type=float,
+    help="A round ends after so many times the plan's round time, without who is late; 0 "
+    "waits.  [default: 1.5; 0 for devices started here]",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
@@ -87,8 +194,16 @@ def run(
     data: Path,
     out: Path,
     test_data: Path | None,
+    fleet: Path | None,
+    trace: Path | None,
     resume: bool,
     as_json: bool,
+    engine: str,
+    superlink: str,
+    tls: Path | None,
+    node_keys: Path | None,
+    wait_s: float,
+    deadline_slack: float | None,
     **choices: object,
 ) -> None:
     r"""Fine-tune a model federated, as planned, on simulated devices under a virtual clock.
@@ -96,21 +211,23 @@ def run(
     Writes OUT/adapter (PEFT), OUT/metrics.jsonl, OUT/summary.json and OUT/checkpoint.
 
     \b
-    Example: legend run plan.json --model FOLDER --data reviews.csv -o run
+    legend run plan.json --model FOLDER --data reviews.csv -o run
+    legend run plan.json --model FOLDER --data reviews.csv -o run --fleet fleet.json \
+        --trace trace.json --replan-every 10
     """
     options = msgspec.convert(choices, RunOptions)
     from finetune.progress import ConsoleProgress
     from finetune.run import Sources
     from finetune.run import run as execute
 
-    summary = execute(
-        plan,
-        Sources(model, data, test_data),
-        out,
-        options,
-        resume=resume,
-        progress=ConsoleProgress(),
-    )
+    sources, progress = Sources(model, data, test_data, fleet, trace), ConsoleProgress()
+    if engine == "flower":
+        from finetune.flower.launch import Federation, launch
+
+        where = Federation(superlink, tls, node_keys, wait_s, deadline_slack)
+        summary = launch(plan, sources, out, options, where, resume=resume, progress=progress)
+    else:
+        summary = execute(plan, sources, out, options, resume=resume, progress=progress)
     if as_json:
         click.echo(msgspec.json.encode(summary).decode())
     else:
@@ -126,14 +243,29 @@ def _show(summary: "Summary", out: Path) -> None:
     rows = {
         "rounds": f"{summary.rounds} (ended by {summary.stopped})",
         "test accuracy": f"{100 * summary.final_accuracy:.1f} % on {summary.test_examples}",
+        **(
+            {"test perplexity": f"{summary.final_perplexity:.2f}"}
+            if summary.final_perplexity is not None
+            else {}
+        ),
         "best": f"{100 * summary.best_accuracy:.1f} %",
         "virtual time": f"{summary.virtual_time_s:.1f} s",
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",
         "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
         "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
-        "updates left out": str(summary.refused),
+        "updates left out": _refused(summary),
+        **({"new plans": str(summary.plans)} if summary.plans else {}),
+        "aggregation error": "none accepted"
+        if summary.mean_aggregation_error is None
+        else f"{100 * summary.mean_aggregation_error:.2g} % of the averaged product",
         "adapter": str(out / "adapter"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console(stderr=True).print(table)
+
+
+def _refused(summary: "Summary") -> str:
+    """How many updates were refused, and why."""
+    reasons = (f"{count} {kind}" for kind, count in summary.refused_by_kind.items())
+    return f"{summary.refused} ({', '.join(reasons)})" if summary.refused else "0"

@@ -7,17 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec import structs
 
+from finetune.arrow_folder import read_folder
 from finetune.options import RunOptions
 from finetune.seeds import Stream, generator
 from profiler.schema import Training
 from solver.plan import InputError
 
-__all__ = ["Dataset", "Examples", "load_dataset", "read_table"]
+__all__ = ["Dataset", "Examples", "load_dataset", "load_examples", "load_test", "read_table"]
 
 Indices = npt.NDArray[np.int64]
 
-FORMATS = ".csv, .tsv, .jsonl, .json (one object a line) or .parquet"
+FORMATS = ".csv, .tsv, .jsonl, .json (one object a line), .parquet or a datasets folder"
 
 
 class Examples(NamedTuple):
@@ -79,8 +81,44 @@ def load_dataset(
     return Dataset(train, test.take(kept), names)
 
 
+def load_test(
+    path: Path, test_path: Path | None, training: Training, options: RunOptions
+) -> Dataset:
+    """Read a server's data where the devices have their own: test examples only.
+
+    The names of the classes are taken from them. Raises `InputError` as `load_dataset`.
+    """
+    examples, names = load_examples(test_path or path, training, options)
+    rng = generator(options.seed, Stream.SPLIT, 1)
+    kept = np.sort(rng.permutation(len(examples.texts))[: options.max_test])
+    return Dataset(examples.take(kept[:0]), examples.take(kept), names)
+
+
+def load_examples(
+    path: Path, training: Training, options: RunOptions, names: Sequence[str] | None = None
+) -> tuple[Examples, list[str]]:
+    """Read a file whole, as one owner's examples, with the names of its classes.
+
+    `names` says what the classes are called where the file itself need not hold them all;
+    a label that is none of them is refused with `InputError`.
+    """
+    classes = training.labels if training.task == "classification" else 0
+    whole = structs.replace(options, partition="iid")
+    columns = _columns(whole, labelled=bool(classes))
+    table = _checked(path, columns)
+    known = list(names) if names is not None else _label_names([table], columns, classes)
+    if classes and (strange := sorted({v.strip() for v in table[columns[1]]} - set(known))):
+        raise InputError(
+            f"{path}: column '{columns[1]}' holds '{strange[0]}'; the run knows "
+            f"{', '.join(known)}. Correct the labels"
+        )
+    return _examples(table, columns, known, whole), known
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table, every column as text; raises `InputError`."""
+    if path.is_dir():
+        return _as_text(read_folder(path))
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl", ".json", ".parquet"):
         raise InputError(f"{path}: ends in '{suffix}'; expected {FORMATS}")
@@ -90,8 +128,6 @@ def read_table(path: Path) -> pd.DataFrame:
         return _parse(path, suffix)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected a file {FORMATS}") from None
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: is no readable {suffix} table ({reason})") from None
@@ -105,6 +141,10 @@ def _parse(path: Path, suffix: str) -> pd.DataFrame:
     else:
         separator = "\t" if suffix == ".tsv" else ","
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    return _as_text(table)
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     missing = table.isna()
     return table.astype(str).mask(missing, "")
 

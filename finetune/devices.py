@@ -1,12 +1,12 @@
-"""The devices of a plan one by one: which are asked in a round, and what it costs them."""
+"""The devices of a plan one by one, and which of them are asked in a round."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetune.seeds import Stream, generator
-from solver.plan import InputError, Plan, PredictedDevice
+from solver.plan import Cache, InputError, Plan, PredictedDevice
 
-__all__ = ["Participant", "RoundCost", "devices_of", "participants", "round_cost", "sample"]
+__all__ = ["Participant", "devices_of", "participants", "sample"]
 
 
 class Participant(NamedTuple):
@@ -24,6 +24,10 @@ class Participant(NamedTuple):
         Training steps a round.
     predicted : PredictedDevice
         What the plan charges it for a round.
+    owner : str
+        Its row in the plan and the fleet: its name without the number.
+    cache : {"off", "round", "always"}
+        What it does with the outputs of layers it does not adapt.
     """
 
     position: int
@@ -31,15 +35,8 @@ class Participant(NamedTuple):
     configuration: int
     local_steps: int
     predicted: PredictedDevice
-
-
-class RoundCost(NamedTuple):
-    """What a round takes on the virtual clock and the network."""
-
-    time_s: float
-    mean_wait_s: float
-    upload_bytes: float
-    download_bytes: float
+    owner: str = ""
+    cache: Cache = "off"
 
 
 def devices_of(plan: Plan) -> list[tuple[str, int]]:
@@ -65,6 +62,8 @@ def participants(plan: Plan) -> list[Participant]:
                         device.configuration,
                         device.local_steps,
                         device.predicted,
+                        device.name,
+                        device.cache,
                     )
                 )
             index += 1
@@ -80,14 +79,3 @@ def sample(
     rng = generator(seed, Stream.SAMPLE, round_index)
     chosen = rng.permutation(len(candidates))[:count]
     return [candidates[i] for i in sorted(chosen)]
-
-
-def round_cost(asked: Sequence[Participant]) -> RoundCost:
-    """Cost of a round: the slowest device's time, and what waiting for it means."""
-    time_s = max(p.predicted.time_s for p in asked)
-    return RoundCost(
-        time_s=time_s,
-        mean_wait_s=sum(time_s - p.predicted.time_s for p in asked) / len(asked),
-        upload_bytes=sum(p.predicted.upload_bytes for p in asked),
-        download_bytes=sum(p.predicted.download_bytes for p in asked),
-    )

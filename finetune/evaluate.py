@@ -4,6 +4,7 @@ Batches are built once, of examples of like length, so that little of a batch is
 Shapes: B examples, S tokens, V classes or words.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,11 @@ class Score(NamedTuple):
 
     loss: float
     accuracy: float
+
+    @property
+    def perplexity(self) -> float:
+        """``exp(loss)``: of next tokens, how many are as good as equally likely."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 class Evaluator:

@@ -32,6 +32,7 @@ def export(plan: Path, target: str, folder: Path, as_json: bool) -> None:
     \b
     peft     a folder for each configuration that peft.LoraConfig.from_pretrained reads,
              and devices.json, which says who trains which
+    flower   an app that 'flwr run' executes as it is (needs the extra 'flower' there)
     csv      devices.csv, one row a device
     parquet  devices.parquet, the same table (needs pyarrow)
     """

@@ -1,23 +1,37 @@
 """The in-process engine: simulated devices take turns on one shared base model."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from finetune.base_delta import BaseDelta
+from finetune.codec import pack
+from finetune.devices import Participant
 from finetune.local import LocalSettings, train
+from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
 from finetune.server import Answer, Task
-from finetune.state import cast
-from finetune.tokens import Tokenised, local_batches
+from finetune.state import State, cast
+from finetune.tokens import Batch, Tokenised, draw, group
+from solver.plan import Codec
 
 __all__ = ["InProcessEngine"]
+
+Indices = npt.NDArray[np.int64]
 
 
 class InProcessEngine:
     """Trains one device after another.
+
+    A device that keeps its prefix states for the whole run has one grouping of its examples
+    into batches for the whole run, whose order alone changes: the states belong to a batch,
+    as what a padded batch gives differs in the last bits with what else is in it. All others
+    group anew each round.
 
     Parameters
     ----------
@@ -35,17 +49,30 @@ class InProcessEngine:
         Type on the wire.
     seed : int
         Seed of batches and dropout.
+    delta : BaseDelta
+        Changes the shared base where the aggregation asks for it.
+    codec : {"none", "float16", "int8"}
+        How uploads are compressed.
+    store : PrefixStore, optional
+        Where states are kept; without it they are computed anew in every step.
+    carry_over : bool
+        Whether devices add what an upload lost to their next one.
     """
 
     def __init__(
         self,
         replicas: Mapping[int, Replica],
         data: Tokenised,
-        held: Sequence[npt.NDArray[np.int64]],
+        held: Sequence[Indices],
         settings: LocalSettings,
         batch_size: int,
         dtype: torch.dtype,
         seed: int,
+        delta: BaseDelta,
+        codec: Codec = "none",
+        store: PrefixStore | None = None,
+        *,
+        carry_over: bool = True,
     ) -> None:
         self._replicas = replicas
         self._data = data
@@ -54,6 +81,10 @@ class InProcessEngine:
         self._batch_size = batch_size
         self._dtype = dtype
         self._seed = seed
+        self._store = store or PrefixStore(0)
+        self._delta = delta
+        self._codec = codec
+        self._carry_over = carry_over
 
     def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
         """Train the tasks one by one."""
@@ -61,21 +92,57 @@ class InProcessEngine:
             yield self._train(task)
 
     def _train(self, task: Task) -> Answer:
-        device, where = task.device, (task.round_index, task.device.position)
-        held = self._held[device.position]
+        began_s = time.perf_counter()
+        device = task.device
         replica = self._replicas[device.configuration]
+        self._delta.apply(task.base)
         replica.load(task.state)
-        batches = local_batches(
-            self._data,
-            held,
-            device.local_steps,
-            self._batch_size,
-            generator(self._seed, Stream.BATCHES, *where),
-        )
+        drawn = self._draw(device, task.round_index)
+        batches = [self._data.batch(indices) for indices in drawn]
+        cached = device.cache != "off" and replica.first > 0
         loss = train(
             replica,
             batches,
             self._settings._replace(learning_rate=task.learning_rate),
-            torch_seed(self._seed, Stream.DROPOUT, *where),
+            torch_seed(self._seed, Stream.DROPOUT, task.round_index, device.position),
+            self._states(device, replica, drawn, batches) if cached else None,
         )
-        return Answer(device.name, len(held), cast(replica.state(), self._dtype), loss)
+        if device.cache == "round":
+            self._store.drop((device.position, replica.first))
+        answer = self._packed(task, replica.state(), loss)
+        return answer._replace(turn_s=time.perf_counter() - began_s)
+
+    def _packed(self, task: Task, trained: State, loss: float) -> Answer:
+        """What the device sends, and keeps."""
+        device = task.device
+        examples = len(self._held[device.position])
+        answer = Answer(device.name, task.name, examples, {}, loss)
+        if self._codec == "none":
+            return answer._replace(state=cast(trained, self._dtype))
+        kept = task.kept if self._carry_over else None
+        upload = pack(trained, task.state, self._codec, self._dtype, kept)
+        return answer._replace(state=upload.data, kept=upload.residual)
+
+    def _draw(self, device: Participant, round_index: int) -> Indices:
+        """Examples of each step, shape (steps, batch_size)."""
+        rng = generator(self._seed, Stream.BATCHES, round_index, device.position)
+        kept = generator(self._seed, Stream.GROUPS, device.position)
+        by = kept if device.cache == "always" else rng
+        groups = group(self._data, self._held[device.position], self._batch_size, by)
+        return draw(groups, device.local_steps, rng)
+
+    def _states(
+        self, device: Participant, replica: Replica, drawn: Indices, batches: Sequence[Batch]
+    ) -> Iterator[Tensor]:
+        """Prefix states of each step, from the store or computed now.
+
+        They are of the base's original weights: a device sees changed ones in the layers that
+        it adapts only (`finetune.base_delta`), and these lie above.
+        """
+        owner = (device.position, replica.first)
+        for indices, batch in zip(drawn.tolist(), batches, strict=True):
+            states = self._store.get(owner, tuple(indices))
+            if states is None:
+                states = replica.prefix_states(batch)
+                self._store.put(owner, tuple(indices), states)
+            yield states

@@ -1,40 +1,68 @@
-"""Local training of a device: a plain PyTorch loop on its PEFT model."""
+"""Local training of a device: a plain PyTorch loop on its PEFT model.
 
+With a prefix cache the layers below the first adapted one run without dropout. Whether their
+states then come from the cache, are computed anew, or in the course of the step as in any
+plain loop makes no difference, to the last bit.
+"""
+
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from finetune.options import RunOptions
 from finetune.replica import Replica
 from finetune.tokens import Batch
+from profiler.schema import Training
 
 __all__ = ["LocalSettings", "train"]
 
 
 class LocalSettings(NamedTuple):
-    """How a device trains."""
+    """How a device trains; `frozen_dropout`: also below its first adapted layer."""
 
     optimizer: str
     learning_rate: float
     clip_norm: float
+    frozen_dropout: bool = True
+
+    @classmethod
+    def of(cls, training: Training, options: RunOptions) -> "LocalSettings":
+        """Take what a plan and a run say."""
+        return cls(
+            training.optimizer,
+            options.learning_rate,
+            options.clip_norm,
+            options.frozen_dropout,
+        )
 
 
 def train(
-    replica: Replica, batches: Iterable[Batch], settings: LocalSettings, seed: int
+    replica: Replica,
+    batches: Iterable[Batch],
+    settings: LocalSettings,
+    seed: int,
+    states: Iterable[Tensor] | None = None,
 ) -> float:
     """Train the replica in place; return the mean loss of its steps.
+
+    With `states`, one for each batch and asked for just before it is used, the layers below
+    the first adapted one are not run.
 
     The optimizer starts fresh every round: a simulated device keeps nothing between the
     rounds it is asked in, and moments of an adapter that has since been averaged would
     point nowhere. Only what trains is given to it. `seed` sets dropout.
     """
     torch.manual_seed(seed)
-    parameters = list(replica.parameters.values())
+    parameters = [p for p in replica.parameters.values() if p.requires_grad]
     optimizer = _optimizer(settings, parameters)
-    replica.model.train()
+    replica.train_mode(frozen_dropout=settings.frozen_dropout and states is None)
     losses = []
-    for batch in batches:
-        loss, _ = replica.forward(batch)
+    known: Iterable[Tensor | None] = itertools.repeat(None) if states is None else states
+    for batch, below in zip(batches, known, strict=False):
+        loss, _ = replica.forward(batch, below)
         assert loss is not None
         optimizer.zero_grad()
         torch.autograd.backward(loss)

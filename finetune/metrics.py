@@ -23,10 +23,11 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """An update that was left out of its round."""
+    """An update that was left out of its round; `kind` is the reason in a word."""
 
     device: str
     reason: str
+    kind: str = ""
 
 
 class RoundMetrics(Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
     round : int
         From 1.
     virtual_time_s : float
-        Virtual clock at the end of the round.
+        Clock at the end of the round; virtual unless the run charged real seconds.
     round_time_s, mean_wait_s : float
         Time of the round's slowest device; mean over its devices of waiting for it.
     upload_bytes, download_bytes : float
@@ -49,7 +50,15 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
     devices : list of str
         Devices asked.
     refused : list of Refusal
-        Updates left out.
+        Updates left out; also devices that were late.
+    aggregation_error : float or None
+        Relative distance of the server's product to the devices' averaged product
+        (`finetune.aggregate.error`); None if no update was accepted.
+    plan : int
+        Number of the plan in force: 0 is the one the run began with, n is ``plan-n.json``.
+    drift : float or None
+        How far devices then were from it, see `finetune.replan.observe`; None where nobody
+        plans anew.
     """
 
     round: int
@@ -63,6 +72,9 @@ class RoundMetrics(Struct, frozen=True, kw_only=True):
     test_loss: float | None
     devices: list[str]
     refused: list[Refusal]
+    aggregation_error: float | None = None
+    plan: int = 0
+    drift: float | None = None
 
 
 def append_metrics(path: Path, row: RoundMetrics, kept_bytes: int) -> int:
@@ -109,7 +121,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     file = path / METRICS_FILE if path.is_dir() else path
     rows = decode_metrics(read_bytes(file), str(file))
     frame = pd.DataFrame(msgspec.to_builtins(rows), columns=RoundMetrics.__struct_fields__)
-    numbers = ["train_loss", "test_accuracy", "test_loss"]
+    numbers = ["train_loss", "test_accuracy", "test_loss", "aggregation_error", "drift"]
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 

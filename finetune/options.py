@@ -10,10 +10,11 @@ from solver.plan import InputError
 __all__ = ["RunOptions"]
 
 NATURAL = "natural:"
+FLAGS = {"deadline_s": "deadline"}
 
 
 class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of a run, checked where they are built.
+    r"""Options of a run, checked where they are built.
 
     Parameters
     ----------
@@ -29,14 +30,29 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Concentration of the Dirichlet partition: the smaller, the less alike the devices.
     learning_rate : float
         Of the first round.
-    schedule : {"constant", "linear"}
-        ``linear`` falls to 0 over the rounds.
+    schedule : {"constant", "linear", "cosine"}
+        All but the first fall to 0 over the rounds; `finetune.schedule`.
+    warmup_rounds : int
+        Rounds over which the learning rate rises to its full height.
     clip_norm : float
         Largest norm of a step's gradient; 0 does not clip.
     batch_size : int, optional
         Examples a step; the plan's by default.
+    local_epochs : int, optional
+        Passes over a device's examples in a round, in place of the plan's local steps;
+        `finetune.epochs` says what the clock charges.
+    frozen_dropout : bool
+        Whether dropout is also on in the layers that a device does not adapt. With a prefix
+        cache it never is.
+    cache_memory_mb, cache_disk_mb : int
+        Most that cached states of all simulated devices take, in megabytes; what does not fit
+        is computed anew, to the same bits.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
+    clip_update_norm : float
+        Largest norm of what a device changes in a round, cut by the server; 0 does not cut.
+    aggregation_trim : float
+        Share of the largest and of the smallest values that a mean drops, below 0.5.
     eval_every : int
         Rounds between two evaluations; the last round is always evaluated.
     target_accuracy : float, optional
@@ -47,8 +63,19 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Share of the data held out for testing, unless test data are given.
     max_test : int, optional
         Most test examples.
+    tensorboard : bool
+        Write the metrics for TensorBoard as well.
     text_column, label_column : str
         Columns of the data.
+    clock : {"virtual", "real"}
+        Charge what is predicted, or the wall seconds of each device's turn on this machine.
+    deadline_s : float, optional
+        Longest round; who needs longer is left out of it.
+    replan_every : int, optional
+        Rounds between two plans.
+    replan_on_drift : float, optional
+        Plan anew once devices take another time than planned: mean over the devices of
+        \|observed / planned - 1\|.
     """
 
     rounds: int = 20
@@ -57,27 +84,63 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     partition: str = "dirichlet"
     alpha: float = 10.0
     learning_rate: float = 2e-3
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_rounds: int = 0
     clip_norm: float = 0.0
     batch_size: int | None = None
+    local_epochs: int | None = None
+    frozen_dropout: bool = True
+    cache_memory_mb: int = 1024
+    cache_disk_mb: int = 4096
     aggregation: str | None = None
+    clip_update_norm: float = 0.0
+    aggregation_trim: float = 0.0
     eval_every: int = 1
     target_accuracy: float | None = None
     time_limit_s: float | None = None
     test_fraction: float = 0.2
     max_test: int | None = None
+    tensorboard: bool = False
     text_column: str = "text"
     label_column: str = "label"
+    clock: Literal["virtual", "real"] = "virtual"
+    deadline_s: float | None = None
+    replan_every: int | None = None
+    replan_on_drift: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "sample", "eval_every", "batch_size", "max_test"):
+        counts = (
+            "rounds",
+            "sample",
+            "eval_every",
+            "batch_size",
+            "local_epochs",
+            "max_test",
+            "replan_every",
+        )
+        for name in counts:
             self._check(name, low=1)
-        for name in ("seed", "clip_norm"):
+        not_negative = (
+            "seed",
+            "clip_norm",
+            "cache_memory_mb",
+            "cache_disk_mb",
+            "clip_update_norm",
+            "aggregation_trim",
+        )
+        for name in not_negative:
             self._check(name, low=0)
-        for name in ("alpha", "learning_rate", "time_limit_s"):
+        self._check("warmup_rounds", low=0, high=self.rounds - 1)
+        positive = ("alpha", "learning_rate", "time_limit_s", "deadline_s", "replan_on_drift")
+        for name in positive:
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
+        if self.aggregation_trim >= 0.5:
+            raise InputError(
+                f"--aggregation-trim is {self.aggregation_trim}; expected below 0.5, to leave "
+                "something to average"
+            )
         if self.test_fraction == 1:
             raise InputError("--test-fraction is 1; expected below 1, to leave training data")
         if self.partition not in ("dirichlet", "iid") and not self.natural_column:
@@ -96,7 +159,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
-        free = {"target_accuracy", "time_limit_s", "eval_every"}
+        free = {"target_accuracy", "time_limit_s", "eval_every", "tensorboard"}
+        free |= {"cache_memory_mb", "cache_disk_mb"}
         if self.schedule == "constant":
             free.add("rounds")
         return {k: v for k, v in structs.asdict(self).items() if k not in free}
@@ -111,5 +175,5 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not (above and value <= high and math.isfinite(value)):
             floor = f"above {low}" if open_low else f"{low} or more"
             ceiling = f" and at most {high}" if math.isfinite(high) else ""
-            flag = name.replace("_", "-")
+            flag = FLAGS.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag} is {value}; expected {floor}{ceiling}")

@@ -5,14 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from finetune.data import Examples
+from finetune.data import Dataset, Examples
+from finetune.devices import devices_of
 from finetune.options import RunOptions
 from finetune.seeds import Stream, generator
-from solver.plan import InputError
+from solver.plan import InputError, Plan
 
-__all__ = ["dirichlet", "iid", "natural", "partition"]
+__all__ = ["dirichlet", "iid", "natural", "partition", "shares"]
 
 Indices = npt.NDArray[np.int64]
+
+
+def shares(plan: Plan, dataset: Dataset, options: RunOptions) -> list[Indices]:
+    """Indices of the training examples of each device of a plan, by its position."""
+    sizes = [examples for _, examples in devices_of(plan)]
+    minimum = options.batch_size or plan.training.batch_size
+    return partition(dataset.train, sizes, options, minimum=minimum)
 
 
 def partition(

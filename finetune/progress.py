@@ -1,6 +1,7 @@
-"""Progress on stderr: rounds, time left, accuracy."""
+"""Progress on stderr: rounds, the run's clock, accuracy, time left."""
 
 import sys
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -36,6 +37,9 @@ class Progress:
     def finished(self, row: RoundMetrics) -> None:
         """A round is finished."""
 
+    def say(self, text: str) -> None:
+        """Something else that a person watching should know."""
+
 
 class ConsoleProgress(Progress):
     """A bar on a terminal; a line a round where stderr is no terminal."""
@@ -52,6 +56,8 @@ class ConsoleProgress(Progress):
         )
         self._task = TaskID(0)
         self._rounds = 0
+        self._done = 0
+        self._began_s = 0.0
 
     def __enter__(self) -> "ConsoleProgress":
         self._task = self._bar.add_task("loading", total=None)
@@ -69,7 +75,8 @@ class ConsoleProgress(Progress):
     def start(self, options: RunOptions, done: int, devices: int) -> None:
         """Set the bar's length in device trainings."""
         asked = min(options.sample, devices)
-        self._rounds = options.rounds
+        self._rounds, self._done = options.rounds, done
+        self._began_s = time.monotonic()
         self._bar.reset(self._task, total=options.rounds * asked, completed=done * asked)
         self._bar.update(self._task, description=f"round {done + 1}/{options.rounds}")
 
@@ -78,16 +85,22 @@ class ConsoleProgress(Progress):
         self._bar.advance(self._task)
 
     def finished(self, row: RoundMetrics) -> None:
-        """Show the accuracy; name the updates left out."""
+        """Show clock and accuracy; name the updates left out."""
         accuracy = "" if row.test_accuracy is None else f"  {100 * row.test_accuracy:.1f} %"
-        text = f"round {row.round}/{self._rounds}{accuracy}"
+        text = f"round {row.round}/{self._rounds}  {row.virtual_time_s:,.1f} s{accuracy}"
         self._bar.update(self._task, description=text)
         for refusal in row.refused:
-            self._console.print(
-                f"round {row.round}: left out '{refusal.device}': {refusal.reason}",
-                markup=False,
-            )
+            self.say(f"round {row.round}: left out '{refusal.device}': {refusal.reason}")
         if self._bar.disable:
-            self._console.print(
-                f"{text}  after {row.virtual_time_s:.0f} s of virtual time", highlight=False
-            )
+            self.say(f"{text}{self._left(row.round)}")
+
+    def _left(self, finished: int) -> str:
+        """Wall time left, if the rounds to come take as long as those played here."""
+        if not self._rounds > finished > self._done:
+            return ""
+        a_round_s = (time.monotonic() - self._began_s) / (finished - self._done)
+        return f"  about {a_round_s * (self._rounds - finished):.0f} s left"
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, highlight=False)

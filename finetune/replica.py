@@ -6,11 +6,12 @@ in another, and memory grows by the adapters alone. Devices of one shape take tu
 replica, by direct copy.
 """
 
-import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Set
+from collections.abc import Callable, Set
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import peft
@@ -19,6 +20,7 @@ import transformers
 from torch import Tensor, nn
 
 from finetune.base import Base, layer_targets
+from finetune.prefix import Prefix
 from finetune.seeds import Stream, torch_seed
 from finetune.state import Shapes, State, shapes_of
 from finetune.tokens import Batch
@@ -50,10 +52,15 @@ class Replica:
     """
 
     def __init__(self, base: Base, plan: Plan, ranks: list[int], seed: int) -> None:
+        config: Any = base.model.config
+        self._vocabulary: int = config.vocab_size
+        self._layers_path = f"{base.prefix}.{plan.model.layers_path}"
+        #: Index of the first adapted layer; L where the head alone trains.
+        self.first = next((i for i, rank in enumerate(ranks) if rank), len(ranks))
         self._autocast = base.dtype != torch.float32
         self._dtype = base.dtype
         if any(ranks):
-            self.model = _adapted(base, plan, ranks, seed)
+            self.model: Any = _adapted(base, plan, ranks, seed)
         elif base.head_modules:
             self.model = _head_only(base)
         else:
@@ -76,7 +83,7 @@ class Replica:
 
     @property
     def shapes(self) -> Shapes:
-        """Shape of every tensor that trains."""
+        """Shape of every tensor that is loaded."""
         return shapes_of(self.parameters)
 
     def load(self, state: State) -> None:
@@ -85,18 +92,56 @@ class Replica:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
 
+    def freeze_except(self, trains: Callable[[str], bool]) -> None:
+        """Train only what `trains` says of the names (FFA-LoRA); the rest is still loaded."""
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(trains(name))
+
     def state(self) -> State:
         """Copy of what trains."""
-        return {name: p.detach().clone() for name, p in self.parameters.items()}
+        return {n: p.detach().clone() for n, p in self.parameters.items() if p.requires_grad}
 
-    def forward(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Loss (None without labels) and logits of a batch, in the plan's compute type."""
-        context = (
-            torch.autocast("cpu", self._dtype) if self._autocast else contextlib.nullcontext()
-        )
-        with context:
+    @cached_property
+    def prefix(self) -> Prefix:
+        """The layers below the first adapted one; there must be any."""
+        body = self.model.get_base_model() if self._is_peft else self.model
+        blocks = body.get_submodule(self._layers_path)
+        with self._compute_type():
+            return Prefix(self.model, blocks, self.first, self._vocabulary)
+
+    def train_mode(self, *, frozen_dropout: bool) -> None:
+        """Switch dropout on; below the first adapted layer only if so asked.
+
+        A device that adapts all layers has nothing frozen below them but the embeddings,
+        whose dropout stays on.
+        """
+        self.model.train()
+        if not frozen_dropout and self.first > 0:
+            self.prefix.freeze_dropout()
+
+    def prefix_states(self, batch: Batch) -> Tensor:
+        """Hidden states (B, S, H) below the first adapted layer, without dropout there."""
+        with self._compute_type():
+            return self.prefix.states(batch)
+
+    def forward(
+        self, batch: Batch, states: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Loss (None without labels) and logits of a batch, in the plan's compute type.
+
+        With the batch's `states` the layers below the first adapted one are not run.
+        """
+        below = self.prefix.standing_in(states) if states is not None else nullcontext()
+        with self._compute_type(), below:
             output = self.model(**batch)
         return output.loss, output.logits
+
+    @property
+    def _is_peft(self) -> bool:
+        return isinstance(self.model, peft.PeftModel)
+
+    def _compute_type(self) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", self._dtype) if self._autocast else nullcontext()
 
 
 def _lora_config(base: Base, plan: Plan, ranks: list[int]) -> peft.LoraConfig:

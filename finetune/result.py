@@ -1,6 +1,7 @@
 """What a run leaves: the trained adapter in PEFT's format, and a summary."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from finetune.base import Base
 from finetune.evaluate import Score
 from finetune.export.files import json_bytes
 from finetune.export.peft import lora_config
+from finetune.fold import fold
 from finetune.metrics import RoundMetrics, time_to_accuracy_s
 from finetune.setup import Federation
 from finetune.state import State
@@ -28,6 +30,8 @@ class Summary(Struct, frozen=True, kw_only=True):
         Why it ended: ``rounds``, ``target accuracy`` or ``time limit``.
     final_accuracy, final_loss, best_accuracy : float
         On the test examples: of the saved adapter, and the best of any round.
+    final_perplexity : float or None
+        Of the saved adapter on the test texts; None for classification.
     virtual_time_s, mean_wait_s : float
         Virtual clock at the end; mean over the rounds of the mean wait.
     upload_bytes, download_bytes : float
@@ -37,6 +41,12 @@ class Summary(Struct, frozen=True, kw_only=True):
         accuracy of the first evaluation on.
     refused : int
         Updates left out.
+    refused_by_kind : dict of str to int
+        The same by the reason in a word, such as "not finite" or "silent".
+    mean_aggregation_error : float or None
+        Mean over the rounds that accepted an update; see `RoundMetrics`.
+    plans : int
+        Plans adopted after the one the run began with.
     """
 
     schema: str = "legend/run/1"
@@ -58,6 +68,10 @@ class Summary(Struct, frozen=True, kw_only=True):
     labels: list[str]
     devices: int
     refused: int
+    refused_by_kind: dict[str, int] = {}
+    mean_aggregation_error: float | None = None
+    plans: int = 0
+    final_perplexity: float | None = None
 
 
 def summarise(
@@ -70,6 +84,8 @@ def summarise(
 ) -> Summary:
     """Sum up a run of one round or more; `final` is the score of the saved adapter."""
     accuracies = [r.test_accuracy for r in rows if r.test_accuracy is not None]
+    errors = [r.aggregation_error for r in rows if r.aggregation_error is not None]
+    refused = [refusal for r in rows for refusal in r.refused]
     return Summary(
         provenance=origin,
         policy=plan.question.policy,
@@ -88,7 +104,11 @@ def summarise(
         test_examples=len(federation.dataset.test.texts),
         labels=federation.dataset.label_names,
         devices=len(federation.devices),
-        refused=sum(len(r.refused) for r in rows),
+        refused=len(refused),
+        refused_by_kind=dict(sorted(Counter(r.kind for r in refused).items())),
+        mean_aggregation_error=sum(errors) / len(errors) if errors else None,
+        plans=rows[-1].plan,
+        final_perplexity=final.perplexity if plan.training.task == "causal-lm" else None,
     )
 
 
@@ -96,15 +116,19 @@ def save_adapter(folder: Path, base: Base, plan: Plan, server: State) -> None:
     """Write the server's adapter and head as ``PeftModel.from_pretrained`` reads them.
 
     The configuration is the one that `finetune.export` writes, not what PEFT would: PEFT
-    stores sets in the order of their hashes, so the same run would give other bytes.
+    stores sets in the order of their hashes, so the same run would give other bytes. What an
+    aggregation has added to the base goes into the adapter, whose ranks then grow to what
+    that needs: it loads onto the base as it was published.
     """
     _make_folder(folder)
-    whole = Configuration(depth=sum(rank > 0 for rank in plan.ranks), ranks=plan.ranks)
+    adapter, ranks = fold(plan, server, f"base_model.model.{base.prefix}.")
+    whole = Configuration(depth=sum(rank > 0 for rank in ranks), ranks=ranks)
     heads = {"modules_to_save": base.head_modules or None, "inference_mode": True}
     fields = lora_config(plan, whole) | heads
     write_bytes(folder / "adapter_config.json", json_bytes(fields))
+    tensors = {**adapter, **base.made_up}
     write_bytes(
-        folder / "adapter_model.safetensors", save_tensors(server, metadata={"format": "pt"})
+        folder / "adapter_model.safetensors", save_tensors(tensors, metadata={"format": "pt"})
     )
 
 

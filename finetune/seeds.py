@@ -22,6 +22,7 @@ class Stream(IntEnum):
     DROPOUT = 4
     HEAD = 5
     ADAPTER = 6
+    GROUPS = 7
 
 
 def generator(seed: int, stream: Stream, *indices: int) -> np.random.Generator:

@@ -3,56 +3,57 @@
 An engine is asked to train tasks and answers with updates; the server samples devices, hands
 each the adapters of its shape, checks what comes back and joins it. The in-process engine is
 `finetune.in_process`; one that sends tasks over a network fits in the same place.
+
+What a device answers is believed in nothing: a bad answer is refused, named and counted, and
+the round goes on without it (`finetune.intake`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
-from finetune.aggregate import Aggregation
-from finetune.devices import Participant, RoundCost, round_cost, sample
+from finetune.aggregate import Aggregation, aggregation_error
+from finetune.charge import Charge
+from finetune.clock import Clock, RoundCost, ask
+from finetune.conditions import Moment
+from finetune.devices import Participant
+from finetune.intake import Intake
+from finetune.messages import Answer, Engine, Failure, Task
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
-from finetune.state import Shapes, State, cast
-from finetune.updates import Update, problem
+from finetune.schedule import learning_rate
+from finetune.state import (
+    DELTA,
+    KEPT_BY,
+    Shapes,
+    State,
+    adapter_of,
+    cast,
+    deltas_of,
+    lora_modules,
+)
+from finetune.traffic import Traffic, charged
+from finetune.updates import Update, clip
+from solver.plan import Codec
 
-__all__ = ["Answer", "Engine", "RoundResult", "Server", "Task"]
-
-
-class Task(NamedTuple):
-    """What a device is asked to do in a round; `state` is in the wire's type."""
-
-    device: Participant
-    round_index: int
-    learning_rate: float
-    state: State
-
-
-class Answer(NamedTuple):
-    """What a device sends back; `state` is in the wire's type."""
-
-    device: str
-    examples: int
-    state: State
-    train_loss: float
-
-
-class Engine(Protocol):
-    """Trains devices."""
-
-    def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
-        """Answers of the tasks, in any order; a device that fails gives none."""
+__all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
 
 
 class RoundResult(NamedTuple):
-    """A round played."""
+    """A round played.
+
+    `charges` are by the names of the devices asked, `aggregation_error` is as
+    `finetune.aggregate.error` says.
+    """
 
     state: State
     cost: RoundCost
+    charges: Mapping[str, Charge]
     train_loss: float | None
     devices: list[str]
     refused: list[Refusal]
+    aggregation_error: float | None = None
 
 
 class Server:
@@ -71,9 +72,16 @@ class Server:
     dtype : torch.dtype
         Type on the wire.
     options : RunOptions
-        Sampling and learning rate.
+        Sampling, learning rate and clipping of updates.
+    clock : Clock
+        Says who is there, what a round takes and who is late.
     on_answer : callable, optional
         Called after every answer, to show progress.
+    codec : {"none", "float16", "int8"}
+        How uploads are compressed.
+    examples : mapping of str to int, optional
+        Examples that each device is believed to hold; an answer that claims ten times as
+        many is refused.
     """
 
     def __init__(
@@ -84,7 +92,10 @@ class Server:
         shapes: Mapping[int, Shapes],
         dtype: torch.dtype,
         options: RunOptions,
+        clock: Clock,
         on_answer: Callable[[], None] = lambda: None,
+        codec: Codec = "none",
+        examples: Mapping[str, int] | None = None,
     ) -> None:
         self._engine = engine
         self._aggregation = aggregation
@@ -92,62 +103,94 @@ class Server:
         self._shapes = shapes
         self._dtype = dtype
         self._options = options
+        self.clock = clock
         self._on_answer = on_answer
+        self._codec = codec
+        self._examples = examples or {}
+        self._traffic = Traffic(aggregation, codec, dtype)
+        self._sent = {
+            index: {name: shape for name, shape in by_name.items() if aggregation.trains(name)}
+            for index, by_name in shapes.items()
+        }
 
-    def play(self, state: State, round_index: int) -> RoundResult:
-        """Play a round from the server's adapter `state`; rounds count from 0."""
-        options = self._options
-        asked = sample(self._candidates, options.sample, options.seed, round_index)
-        tasks = {device.name: self._task(state, device, round_index) for device in asked}
-        updates: dict[str, Update] = {}
-        reasons = dict.fromkeys(tasks, "no answer")
-        for answer in self._engine.train(list(tasks.values())):
-            if reason := self._refuse(answer, tasks):
-                reasons[answer.device] = reason
-            else:
-                updates[answer.device] = _update(tasks[answer.device], answer)
-            self._on_answer()
-        accepted = [updates[name] for name in tasks if name in updates]
+    def play(self, state: State, round_index: int, now_s: float = 0.0) -> RoundResult:
+        """Play a round from the server's `state`; rounds count from 0."""
+        when = Moment(round_index, now_s)
+        asked = ask(self._candidates, self.clock, when, self._options)
+        bill = self.clock.bill([self._charged(state, device) for device in asked], when)
+        # Whoever is known to be late need not train.
+        tasks = self._tasks(state, [d for d in asked if d.name not in bill.late], round_index)
+        intake = Intake(tasks, self._sent, self._codec, self._dtype, self._examples)
+        bill = self.clock.settle(bill, self._train(tasks, intake))
+        accepted = intake.close(bill.late)
+        if self._options.clip_update_norm:
+            accepted = [clip(update, self._options.clip_update_norm) for update in accepted]
+        before = _visible(state)
+        after = self._aggregation.join(before, accepted, round_index) if accepted else before
+        modules = {d.position: set(lora_modules(self._shape(d))) for d in asked}
+        ledger = self._traffic.ledger(state, modules, (update.state for update in accepted))
         return RoundResult(
-            state=self._aggregation.join(state, accepted) if accepted else state,
-            cost=round_cost(asked),
+            state=state | after | intake.kept | ledger,
+            cost=bill.cost,
+            charges=bill.charges,
             train_loss=_mean_loss(accepted),
-            devices=list(tasks),
-            refused=[
-                Refusal(device=name, reason=reason)
-                for name, reason in reasons.items()
-                if name not in updates
-            ],
+            devices=[device.name for device in asked],
+            refused=intake.refused,
+            aggregation_error=aggregation_error(before, after, accepted),
         )
 
-    def _refuse(self, answer: Answer, tasks: Mapping[str, Task]) -> str | None:
-        """Why an answer is left out, or None."""
-        task = tasks.get(answer.device)
-        if task is None:
-            return "was not asked in this round"
-        return problem(answer.state, self._shapes[task.device.configuration], self._dtype)
+    def _train(self, tasks: Mapping[str, Task], intake: Intake) -> dict[str, float]:
+        """Let the engine train; return the wall seconds of each device's turn."""
+        turns_s: dict[str, float] = {}
+        for answer in self._engine.train(list(tasks.values())):
+            if isinstance(answer, Answer):
+                turns_s.setdefault(answer.device, answer.turn_s)
+            intake.hear(answer)
+            self._on_answer()
+        return turns_s
 
-    def _task(self, state: State, device: Participant, round_index: int) -> Task:
-        handed = self._aggregation.hand_out(state, self._shapes[device.configuration])
-        rate = learning_rate(self._options, round_index)
-        return Task(device, round_index, rate, cast(handed, self._dtype))
+    def _tasks(
+        self, state: State, asked: Sequence[Participant], round_index: int
+    ) -> dict[str, Task]:
+        """One task a device asked; those of one configuration share what they start from."""
+        visible, rate = _visible(state), learning_rate(self._options, round_index)
+        handed: dict[int, State] = {}
+        for index in {device.configuration for device in asked}:
+            start = self._aggregation.hand_out(visible, self._shapes[index])
+            handed[index] = cast(start, self._dtype)
+        return {
+            device.name: Task(
+                device=device,
+                round_index=round_index,
+                learning_rate=rate,
+                state=handed[device.configuration],
+                base=deltas_of(state, lora_modules(self._shape(device))),
+                kept=_kept(state, device.position),
+                name=f"{self._options.seed}/{round_index}/{device.position}",
+            )
+            for device in asked
+        }
+
+    def _shape(self, device: Participant) -> Shapes:
+        return self._shapes[device.configuration]
+
+    def _charged(self, state: State, device: Participant) -> Participant:
+        """Put what is really sent and received in the place of the plan's prediction."""
+        shapes = self._shape(device)
+        sent = self._traffic.upload_bytes(shapes)
+        received = self._traffic.download_bytes(state, shapes, device.position)
+        return device._replace(predicted=charged(device.predicted, sent, received))
 
 
-def learning_rate(options: RunOptions, round_index: int) -> float:
-    """Learning rate of a round: constant, or falling linearly to 0 after the last."""
-    if options.schedule == "linear":
-        return options.learning_rate * (1 - round_index / options.rounds)
-    return options.learning_rate
+def _visible(state: State) -> State:
+    """What an aggregation sees: adapters, head and changes of the base."""
+    return adapter_of(state) | {n: t for n, t in state.items() if n.endswith(DELTA)}
 
 
-def _update(task: Task, answer: Answer) -> Update:
-    return Update(
-        device=answer.device,
-        examples=answer.examples,
-        received=cast(task.state, torch.float32),
-        state=cast(answer.state, torch.float32),
-        train_loss=answer.train_loss,
-    )
+def _kept(state: State, position: int) -> State:
+    """What a simulated device kept, under the names of its tensors."""
+    ending = f"{KEPT_BY}{position}"
+    return {n.removesuffix(ending): t for n, t in state.items() if n.endswith(ending)}
 
 
 def _mean_loss(updates: Sequence[Update]) -> float | None:

@@ -5,32 +5,80 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from finetune.aggregate import aggregation_for
+from finetune.aggregate import Aggregation, Settings, aggregation_for
+from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
-from finetune.data import Dataset, load_dataset
+from finetune.base_delta import BaseDelta
+from finetune.clock import Caches, clock_for
+from finetune.codec import payload_bytes
+from finetune.data import Dataset, load_dataset, load_test
 from finetune.devices import Participant, devices_of, participants
+from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.options import RunOptions
-from finetune.partition import partition
+from finetune.partition import shares
+from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
-from finetune.server import Server
-from finetune.state import Shapes, State, wire_dtype
-from finetune.tokens import load_tokeniser
-from solver.plan import InputError, Plan
+from finetune.server import Engine, Server
+from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
+from finetune.tokens import Tokenised, load_tokeniser
+from profiler.schema import Fleet, Trace, read_fleet, read_trace
+from solver.plan import Codec, InputError, Plan
 
-__all__ = ["Federation", "Sources", "deterministic", "set_up"]
+__all__ = ["Federation", "Loaded", "Remote", "Sources", "deterministic", "set_up"]
 
 
 class Sources(NamedTuple):
-    """Where model and data come from; without `test` the test examples are held out."""
+    """Where model and data come from; without `test` the test examples are held out.
+
+    A fleet says what a round costs the devices, and a trace how they change.
+    """
 
     model: Path
     data: Path
     test: Path | None = None
+    fleet: Path | None = None
+    trace: Path | None = None
+
+    @property
+    def data_files(self) -> list[Path]:
+        """Files that hold the data, then those of the test data."""
+        return [file for path in (self.data, self.test) if path for file in data_files(path)]
+
+
+class Remote(NamedTuple):
+    """Devices on other machines, or in other processes, in place of simulated ones.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes the engine from the names of the classes.
+    test_only : bool
+        Whether the server's data are its test examples, the devices having their own.
+    """
+
+    connect: Callable[[list[str]], Engine]
+    test_only: bool
+
+
+class Loaded(NamedTuple):
+    """What stays when the plan changes; `train` is None where the devices are elsewhere."""
+
+    dataset: Dataset
+    train: Tokenised | None
+    test: Tokenised
+    held: list[npt.NDArray[np.int64]]
+    base: Base
+    delta: BaseDelta
+    fleet: Fleet | None
+    trace: Trace | None
+    store: PrefixStore
 
 
 class Federation(NamedTuple):
@@ -43,41 +91,134 @@ class Federation(NamedTuple):
     devices: list[Participant]
     aggregation: str
     evaluate: Callable[[State], Score]
+    loaded: Loaded
 
 
 def set_up(
-    plan: Plan, sources: Sources, options: RunOptions, on_answer: Callable[[], None]
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    on_answer: Callable[[], None],
+    loaded: Loaded | None = None,
+    caches: Caches | None = None,
+    scratch: Path | None = None,
+    remote: Remote | None = None,
 ) -> Federation:
-    """Load and check everything; raises `InputError` with the first thing that does not fit."""
-    name, aggregation = aggregation_for(plan, options.aggregation)
+    """Load and check everything; raises `InputError` with the first thing that does not fit.
+
+    Parameters
+    ----------
+    plan, sources, options
+        What to run.
+    on_answer : callable
+        Called after every answer.
+    loaded : Loaded, optional
+        Of a federation under another plan of the same devices.
+    caches : Caches, optional
+        Caches that devices have filled already.
+    scratch : Path, optional
+        Folder for cached states that do not fit into memory.
+    remote : Remote, optional
+        Devices elsewhere; without it they are simulated in this process.
+    """
+    choices = Settings(options.seed, options.aggregation_trim)
+    name, aggregation = aggregation_for(plan, options.aggregation, choices)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
-    dataset = load_dataset(sources.data, sources.test, plan.training, options)
-    batch_size = options.batch_size or plan.training.batch_size
-    sizes = [examples for _, examples in devices_of(plan)]
-    held = partition(dataset.train, sizes, options, minimum=batch_size)
-    tokenise = load_tokeniser(sources.model, plan.training)
-    base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
+    loaded = loaded or _load(plan, sources, options, scratch, remote)
+    if options.local_epochs:
+        batch_size = options.batch_size or plan.training.batch_size
+        devices = by_epochs(devices, loaded.held, batch_size, options.local_epochs)
+    clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
+    base = loaded.base
     replicas = {
         index: Replica(base, plan, plan.configurations[index].ranks, options.seed)
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    _check_bytes(devices, shapes, dtype)
+    codec = plan.question.upload_codec
+    _check_bytes(devices, shapes, codec, dtype)
+    for replica in replicas.values():
+        replica.freeze_except(aggregation.trains)
     whole = Replica(base, plan, plan.ranks, options.seed)
-    score = Evaluator(tokenise(dataset.test))
+    score = Evaluator(loaded.test)
 
     def evaluate(state: State) -> Score:
+        loaded.delta.apply(deltas_of(state, lora_modules(whole.shapes)))
         whole.load(state)
         return score(whole)
 
-    settings = LocalSettings(plan.training.optimizer, options.learning_rate, options.clip_norm)
-    engine = InProcessEngine(
-        replicas, tokenise(dataset.train), held, settings, batch_size, dtype, options.seed
+    engine = (
+        remote.connect(loaded.dataset.label_names)
+        if remote
+        else _in_process(plan, options, loaded, replicas, aggregation)
     )
-    server = Server(engine, aggregation, devices, shapes, dtype, options, on_answer)
-    return Federation(server, whole.state(), base, dataset, devices, name, evaluate)
+    examples = {device.name: len(loaded.held[device.position]) for device in devices}
+    server = Server(
+        engine, aggregation, devices, shapes, dtype, options, clock, on_answer, codec, examples
+    )
+    start, dataset = whole.state(), loaded.dataset
+    return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
+
+
+def _load(
+    plan: Plan,
+    sources: Sources,
+    options: RunOptions,
+    scratch: Path | None,
+    remote: Remote | None,
+) -> Loaded:
+    """Read fleet, data and model; raises `InputError`."""
+    fleet = read_fleet(sources.fleet) if sources.fleet else None
+    trace = read_trace(sources.trace) if sources.trace else None
+    clock_for(plan, fleet, trace, options)  # so that what does not fit fails at once
+    if remote and remote.test_only:
+        dataset = load_test(sources.data, sources.test, plan.training, options)
+        # The plan says how much the devices hold; what it is, they alone know.
+        held = [np.arange(examples) for _, examples in devices_of(plan)]
+    else:
+        dataset = load_dataset(sources.data, sources.test, plan.training, options)
+        held = shares(plan, dataset, options)
+    tokenise = load_tokeniser(sources.model, plan.training)
+    base = load_base(plan, sources.model, options.seed, tokenise.pad_id)
+    megabyte = 10**6
+    return Loaded(
+        dataset=dataset,
+        train=None if remote else tokenise(dataset.train),
+        test=tokenise(dataset.test),
+        held=held,
+        base=base,
+        delta=BaseDelta(base, plan.lora.scaling),
+        fleet=fleet,
+        trace=trace,
+        store=PrefixStore(
+            options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
+        ),
+    )
+
+
+def _in_process(
+    plan: Plan,
+    options: RunOptions,
+    loaded: Loaded,
+    replicas: dict[int, Replica],
+    aggregation: Aggregation,
+) -> InProcessEngine:
+    assert loaded.train is not None
+    return InProcessEngine(
+        replicas,
+        loaded.train,
+        loaded.held,
+        LocalSettings.of(plan.training, options),
+        options.batch_size or plan.training.batch_size,
+        wire_dtype(plan.lora),
+        options.seed,
+        loaded.delta,
+        plan.question.upload_codec,
+        loaded.store,
+        carry_over=aggregation.keeps_coordinates,
+    )
 
 
 @contextlib.contextmanager
@@ -114,13 +255,10 @@ def _check_ranks(plan: Plan) -> None:
 
 
 def _check_bytes(
-    devices: list[Participant], shapes: dict[int, Shapes], dtype: torch.dtype
+    devices: list[Participant], shapes: dict[int, Shapes], codec: Codec, dtype: torch.dtype
 ) -> None:
     """Refuse a plan that predicts other bytes than its adapters really take on the wire."""
-    real = {
-        index: sum(shape.numel() for shape in by_name.values()) * dtype.itemsize
-        for index, by_name in shapes.items()
-    }
+    real = {index: payload_bytes(by_name, codec, dtype) for index, by_name in shapes.items()}
     for device in devices:
         predicted = device.predicted.upload_bytes
         if abs(predicted - real[device.configuration]) >= 0.5:

@@ -4,6 +4,14 @@ A state maps, for instance, ``base_model.model.bert.encoder.layer.5.attention.se
 ``lora_A.weight`` to a tensor of shape (rank, in_features) and ``...lora_B.weight`` to one of
 shape (out_features, rank). Tensors of the task head have neither in their name. The server,
 the wire, the checkpoint and the saved adapter all use these names.
+
+A server's state may hold more, which the checkpoint keeps with the adapter:
+
+- ``MODULE.base_delta`` (out, in): what an aggregation has added to the base's weight, in
+  units of ``B A``, so that the module computes ``W + scaling * (base_delta + B A)``.
+- ``MODULE.base_ranks`` (rounds,) and ``MODULE.base_seen`` (devices,): how many ranks each
+  round's addition has, and how many rounds' additions each device has received.
+- ``NAME.kept_by.POSITION``: what a simulated device keeps of its last compressed upload.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +22,18 @@ from torch import Tensor
 from solver.plan import InputError, Lora
 
 __all__ = [
+    "DELTA",
+    "KEPT_BY",
+    "RANKS",
+    "SEEN",
     "A",
     "B",
     "Shapes",
     "State",
+    "adapter_of",
     "cast",
+    "deltas_of",
+    "extras_of",
     "lora_modules",
     "shapes_of",
     "state_bytes",
@@ -31,11 +46,39 @@ Shapes = Mapping[str, torch.Size]
 
 A = ".lora_A.weight"
 B = ".lora_B.weight"
+DELTA = ".base_delta"
+RANKS = ".base_ranks"
+SEEN = ".base_seen"
+KEPT_BY = ".kept_by."
 
 
 def lora_modules(names: Iterable[str]) -> list[str]:
-    """Names of the adapted modules in a state, without the ``lora_A``/``lora_B`` ending."""
-    return [name.removesuffix(A) for name in names if name.endswith(A)]
+    """Names of the adapted modules in a state, without ``lora_A``/``lora_B``, sorted.
+
+    Sorted, as a state read back from a checkpoint has another order than the one written, and
+    sums must not depend on it.
+    """
+    return sorted(name.removesuffix(A) for name in names if name.endswith(A))
+
+
+def adapter_of(state: Mapping[str, Tensor]) -> State:
+    """Adapters and head, without what else a server's state holds."""
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.endswith((DELTA, RANKS, SEEN)) and KEPT_BY not in name
+    }
+
+
+def extras_of(state: Mapping[str, Tensor]) -> State:
+    """What else than adapters and head a server's state holds."""
+    plain = adapter_of(state)
+    return {name: tensor for name, tensor in state.items() if name not in plain}
+
+
+def deltas_of(state: Mapping[str, Tensor], modules: Iterable[str]) -> State:
+    """What was added to the base's weight, by module, for those of `modules` that have it."""
+    return {module: state[module + DELTA] for module in modules if module + DELTA in state}
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -17,9 +17,18 @@ from finetune.data import Examples
 from profiler.schema import Training
 from solver.plan import InputError
 
-__all__ = ["Batch", "Tokenised", "Tokeniser", "load_tokeniser", "local_batches"]
+__all__ = [
+    "Batch",
+    "Tokenised",
+    "Tokeniser",
+    "draw",
+    "group",
+    "load_tokeniser",
+    "local_batches",
+]
 
 Batch = dict[str, Tensor]
+Indices = npt.NDArray[np.int64]
 IGNORED_LABEL = -100
 VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
 
@@ -101,23 +110,33 @@ def load_tokeniser(folder: Path, training: Training) -> Tokeniser:
     return Tokeniser(tokenizer, pad_id, training.sequence_length, training.task == "causal-lm")
 
 
-def local_batches(
-    data: Tokenised,
-    held: npt.NDArray[np.int64],
-    steps: int,
-    batch_size: int,
-    rng: np.random.Generator,
-) -> Iterator[Batch]:
-    """Yield `steps` full batches of the examples held.
+def group(
+    data: Tokenised, held: Indices, batch_size: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Cut the examples held into full batches of like length, shape (batches, batch_size).
 
-    Examples are drawn in shuffled passes, end to end. Those of the round are then batched by
-    like length and the batches shuffled, as padding to the longest of a random batch would
-    cost half as much again on ordinary text.
+    Padding to the longest of a random batch would cost half as much again on ordinary text.
+    Where the examples do not fill the last batch, some of them are in two.
     """
-    needed = steps * batch_size
-    passes = -(-needed // len(held))
-    drawn = np.concatenate([rng.permutation(held) for _ in range(passes)])[:needed]
+    batches = -(-len(held) // batch_size)
+    passes = -(-batches * batch_size // len(held))
+    drawn = np.concatenate([rng.permutation(held) for _ in range(passes)])
+    drawn = drawn[: batches * batch_size]
     lengths = [len(data.ids[i]) for i in drawn]
-    batches = drawn[np.argsort(lengths, kind="stable")].reshape(steps, batch_size)
-    for batch in rng.permutation(batches):
-        yield data.batch(batch)
+    return drawn[np.argsort(lengths, kind="stable")].reshape(batches, batch_size)
+
+
+def draw(groups: npt.NDArray[np.int64], steps: int, rng: np.random.Generator) -> Indices:
+    """Draw the batches of `steps` steps, in shuffled passes, end to end."""
+    passes = -(-steps // len(groups))
+    order = np.concatenate([rng.permutation(len(groups)) for _ in range(passes)])
+    drawn: Indices = groups[order[:steps]]
+    return drawn
+
+
+def local_batches(
+    data: Tokenised, held: Indices, steps: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Yield `steps` full batches of the examples held, grouped anew."""
+    for indices in draw(group(data, held, batch_size, rng), steps, rng):
+        yield data.batch(indices)

@@ -60,7 +60,9 @@ def prefix_s(device_class: DeviceClass) -> Floats:
     return np.array([0.0, *below[1:]])
 
 
-def choose(fleet: Fleet, devices: Devices, choice: CacheChoice) -> Caches | None:
+def choose(
+    fleet: Fleet, devices: Devices, choice: CacheChoice, rounds: int | None = None
+) -> Caches | None:
     """Give every device the fastest cache that is asked for and that it can store.
 
     Parameters
@@ -69,6 +71,8 @@ def choose(fleet: Fleet, devices: Devices, choice: CacheChoice) -> Caches | None
     devices : Devices
     choice : {'off', 'round', 'always', 'auto'}
         `round` and `always` go to everybody who can store them, the others have none.
+    rounds : int, optional
+        Rounds a device takes part in, for `auto`; None means without end.
 
     Returns
     -------
@@ -86,8 +90,12 @@ def choose(fleet: Fleet, devices: Devices, choice: CacheChoice) -> Caches | None
         fits = (_distinct(devices, met) * stored <= devices.storage_bytes) & (share > 0)
         kind[fits], spared[fits] = ROUND, share[fits]
     if choice in ("always", "auto"):
-        # Never slower than a cache filled anew: it spares every prefix.
-        fits = devices.examples.astype(np.float64) * stored <= devices.storage_bytes
+        examples = devices.examples.astype(np.float64)
+        fits = examples * stored <= devices.storage_bytes
+        if choice == "auto" and rounds is not None:
+            # Examples whose prefixes are spared, less those that filling it takes.
+            fits &= rounds * met - examples > rounds * met * spared
+        # Without an end never slower than a cache filled anew: it spares every prefix.
         kind[fits], spared[fits] = ALWAYS, 1.0
     return Caches(kind=kind, spared=spared)
 

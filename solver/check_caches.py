@@ -40,9 +40,22 @@ def _expected(plan: Plan, fleet: Fleet, device: FleetDevice) -> Cache:
             distinct(fleet, device) < device.local_steps * fleet.training.batch_size
         )
         fits = example_bytes(fleet) * _kept(fleet, device, kind) <= device.storage_bytes
+        if asked == "auto" and kind == "always":
+            useful = _pays_off(plan, fleet, device)
         if asked in (kind, "auto") and useful and fits:
             return kind
     return "off"
+
+
+def _pays_off(plan: Plan, fleet: Fleet, device: FleetDevice) -> bool:
+    """Whether keeping a cache spares more than filling it, and than one for each round."""
+    rounds = plan.question.cache_rounds
+    if rounds is None:
+        return True
+    met = device.local_steps * fleet.training.batch_size
+    each = example_bytes(fleet) * distinct(fleet, device)
+    anew = met - distinct(fleet, device) if each <= device.storage_bytes else 0
+    return rounds * met - device.examples > rounds * anew
 
 
 def _kept(fleet: Fleet, device: FleetDevice, cache: Cache) -> int:

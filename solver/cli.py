@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from profiler.schema import Fleet
     from solver.frontier import Point
     from solver.outcome import Outcome
     from solver.prices import Price
@@ -80,6 +81,12 @@ if TYPE_CHECKING:
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
 )
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Ask the question of this plan again, of FLEET; no other option of the question.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of every random choice.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
@@ -89,6 +96,7 @@ def solve(
     /,
     fleet_path: Path,
     output: Path | None,
+    like: Path | None,
     as_json: bool,
     seed: int,
     changes: tuple[str, ...],
@@ -101,6 +109,7 @@ def solve(
     legend solve fleet.json --round-time 30 -o plan.json
     legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
     legend solve fleet.json --objective time --min-utility 0.8
+    legend solve fleet-today.json --like plan.json -o plan-today.json
     legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
     """
     from profiler.schema import read_fleet, write
@@ -109,20 +118,25 @@ def solve(
     from solver.problem import Problem
     from solver.whatif import changed
 
-    using = _method(options, seed)
-    problem = Problem.of(
-        changed(read_fleet(fleet_path), changes),
-        policy=options["policy"],
-        objective=options["objective"],
-        structure=options["structure"],
-        min_utility=options["min_utility"],
-        leave_out=options["leave_out"],
-        **problem_fields(options),
-    )
+    fleet = changed(read_fleet(fleet_path), changes)
+    if like is not None:
+        problem = _again(fleet, like)
+    else:
+        problem = Problem.of(
+            fleet,
+            policy=options["policy"],
+            objective=options["objective"],
+            structure=options["structure"],
+            min_utility=options["min_utility"],
+            leave_out=options["leave_out"],
+            **problem_fields(options),
+        )
+    using = _method(options, problem.question.policy, seed)
     options["set"] = "; ".join(changes) or None
+    inputs = (fleet_path,) if like is None else (fleet_path, like)
     with within(options["time_limit_s"]) as clock:
         plan = plan_problem(
-            problem, using=using, seed=seed, options=given(options), inputs=(fleet_path,)
+            problem, using=using, seed=seed, options=given(options), inputs=inputs
         )
     # Less than what was asked for: the time ended before the gap was closed.
     code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
@@ -143,24 +157,54 @@ def solve(
     ctx.exit(code)
 
 
+# What `solve` may be told beside --like: how to solve and what to print, not what is asked.
+_BESIDE_LIKE = {
+    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "like", "method",
+    "backend", "time_limit_s",
+}  # fmt: skip
+
+
+def _again(fleet: "Fleet", like: Path) -> "Problem":
+    """Pose the question of a plan for another fleet, or the same one as it is now."""
+    from solver.plan import InputError, read_plan
+    from solver.problem import Problem
+
+    ctx = click.get_current_context()
+    for name in sorted(ctx.params.keys() - _BESIDE_LIKE):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
+            raise InputError(f"{flag} and --like both say what is asked; give one of them")
+    question = read_plan(like).question
+    posed = Problem.of(
+        fleet,
+        policy=question.policy,
+        weights=question.weights,
+        ranks=question.rank_choices,
+        min_depth=question.min_depth,
+    )
+    return posed.asking(question)
+
+
 def _prices(problem: "Problem") -> "list[Price]":
     from solver.prices import prices
 
     return prices(problem)
 
 
-def _method(options: dict[str, Any], seed: int) -> "Callable[[Problem], Outcome] | None":
+def _method(
+    options: dict[str, Any], policy: str, seed: int
+) -> "Callable[[Problem], Outcome] | None":
     """The method of the exact policy; None for another policy, which is its own."""
     from functools import partial
 
     from solver.plan import InputError
 
-    if options["policy"] == "exact":
+    if policy == "exact":
         chosen = {name: options[name] for name in ("method", "backend")}
         return partial(methods.plan_with, seed=seed, **chosen)
     if options["method"] != "auto":
         raise InputError(
-            f"policy '{options['policy']}' has no method '{options['method']}'; --method is "
+            f"policy '{policy}' has no method '{options['method']}'; --method is "
             "for --policy exact"
         )
     return None

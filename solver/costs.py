@@ -55,7 +55,7 @@ def build_costs(
         See `Costs`.
     """
     devices = Devices.of(fleet) if devices is None else devices
-    caches = choose(fleet, devices, question.cache)
+    caches = choose(fleet, devices, question.cache, question.cache_rounds)
     wires = _Wires.of(fleet, question, stack_bytes)
     seconds = _seconds(fleet, question, devices, caches, wires)
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)

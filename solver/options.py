@@ -65,6 +65,13 @@ _BUDGETS = (
         "the whole run, or whichever is fastest, as far as its storage goes.",
     ),
     click.option(
+        "--cache-rounds",
+        type=int,
+        metavar="N",
+        help="Rounds a device will take part in; 'auto' fills a cache for the whole run only "
+        "where that pays off within them.  [no end]",
+    ),
+    click.option(
         "--upload-codec",
         type=click.Choice(["none", "float16", "int8"]),
         default="none",
@@ -99,6 +106,7 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
             "max_depth",
             "rank_shape",
             "cache",
+            "cache_rounds",
             "upload_codec",
             "weights",
         )

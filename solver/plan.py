@@ -27,6 +27,7 @@ __all__ = [
     "MAX_RANK",
     "PLAN_SCHEMA",
     "Budgets",
+    "Cache",
     "Certificate",
     "Configuration",
     "InputError",
@@ -121,6 +122,13 @@ class Question(_Base, frozen=True, kw_only=True):
             "is fastest within a device's storage"
         ),
     ] = "off"
+    cache_rounds: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="rounds a device is expected to take part in: 'auto' keeps a cache for "
+            "the whole run only where filling it takes less than it then spares; null: no end"
+        ),
+    ] = None
     upload_codec: Annotated[
         Codec, Meta(description="how uploads are compressed; 'none' sends the wire's own type")
     ] = "none"

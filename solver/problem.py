@@ -61,6 +61,7 @@ class Problem:
         min_depth: int = 1,
         max_depth: int | None = None,
         cache: CacheChoice = "off",
+        cache_rounds: int | None = None,
         upload_codec: Codec = "none",
         min_utility: float | None = None,
         leave_out: Literal["nobody", "unable"] = "nobody",
@@ -96,6 +97,9 @@ class Problem:
             What devices keep of the outputs of layers they do not adapt, as far as their
             storage goes: nothing, a cache filled anew each round, one for the whole run, or
             whichever is fastest. See `solver.caching`.
+        cache_rounds : int, optional
+            Rounds a device is expected to take part in, over which filling a cache for the
+            whole run must pay off to be chosen by 'auto'; None means a run without end.
         upload_codec : {'none', 'float16', 'int8'}
             How uploads are compressed; see `solver.uploads`.
         min_utility : float, optional
@@ -133,6 +137,8 @@ class Problem:
                 f"max depth is {max_depth}; the least depth is {min_depth} and the model has "
                 f"{layers} layers, so expected {min_depth} to {layers}"
             )
+        if cache_rounds is not None and cache_rounds < 1:
+            raise InputError(f"cache rounds is {cache_rounds}; expected 1 or more")
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
         try:
@@ -156,6 +162,7 @@ class Problem:
             min_depth=min_depth,
             max_depth=max_depth,
             cache=cache,
+            cache_rounds=cache_rounds,
             upload_codec=upload_codec,
             min_utility=min_utility,
             leave_out=leave_out,

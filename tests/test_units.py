@@ -15,7 +15,7 @@ SUFFIXES = (
     "_fraction", "_scale", "_per_rank", "_bytes_per_parameter",
 )  # fmt: skip
 COUNTS = {
-    "batch_size", "configuration", "count", "depth", "edge_rounds", "examples",
+    "batch_size", "cache_rounds", "configuration", "count", "depth", "edge_rounds", "examples",
     "head_parameters", "hidden_size", "in_features", "labels", "layers", "local_steps",
     "max_depth", "min_depth", "out_features", "parameters", "rank_budget", "rank_choices",
     "ranks", "seed", "sequence_length", "threads",

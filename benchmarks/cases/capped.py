@@ -70,7 +70,10 @@ def _figures(size: int, runs: list[dict[str, float]]) -> list[Figure]:
         figure("CPU seconds", every("cpu"), "s", setting=setting, target=TARGET_S),
         figure("wall seconds", every("wall"), "s", setting=setting),
         figure("gain over shared ranks", every("gain"), "1", setting=setting, better="high"),
-        figure("bound below that of own ranks", every("below own"), "1", setting=setting, better="high"),
+        figure(
+            "bound below that of own ranks", every("below own"), "1",
+            setting=setting, better="high",
+        ),
     ]  # fmt: skip
 
 

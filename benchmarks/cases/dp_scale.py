@@ -11,8 +11,6 @@ SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 QUICK_SIZES = (10**3, 10**5)
 MODEL = "llama-2-7b"
 RANKS = range(1, 66)
-# Half of what all layers at the highest rank would take.
-UPLOAD_BYTES = 32 * 65 * 2 * 2 * 4096.0
 ROOM = 1.5
 # By number of devices: seconds, and megabytes.
 TARGET_S, TARGET_MB, TARGET_GAP = {10**6: 2.0, 10**7: 10.0}, {10**6: 200.0}, 1e-9
@@ -57,20 +55,23 @@ def _figures(size: int, runs: list[dict[str, float]]) -> list[Figure]:
     ]  # fmt: skip
 
 
-def plan(devices: int, seed: int) -> dict[str, float]:
+def plan(devices: int, seed: int, model: str = MODEL) -> dict[str, float]:
     """Pose and solve one problem; runs in a process of its own."""
     from solver.exact import maximise_utility
     from solver.outcome import relative_gap
     from solver.problem import Problem
 
-    fleet, rows, round_time_s = instance(devices, seed)
+    fleet, rows, round_time_s = instance(devices, seed, model)
+    # Half of what all layers at the highest rank would take.
+    all_layers = max(RANKS) * sum(fleet.lora.parameters_per_rank)
+    upload_bytes = all_layers * fleet.lora.bytes_per_parameter / 2
     # Loads what is loaded lazily, on a few devices, so that it does not count.
     maximise_utility(Problem.of(fleet, ranks=RANKS, devices=rows[:1]))
     before = rss_bytes()
     restart_peak()
     began = time.perf_counter()
     problem = Problem.of(
-        fleet, ranks=RANKS, round_time_s=round_time_s, upload_bytes=UPLOAD_BYTES, devices=rows
+        fleet, ranks=RANKS, round_time_s=round_time_s, upload_bytes=upload_bytes, devices=rows
     )  # fmt: skip
     outcome = maximise_utility(problem)
     seconds = time.perf_counter() - began
@@ -82,7 +83,7 @@ def plan(devices: int, seed: int) -> dict[str, float]:
     }
 
 
-def instance(devices: int, seed: int) -> tuple[Any, Any, float]:
+def instance(devices: int, seed: int, model: str = MODEL) -> tuple[Any, Any, float]:
     """Fleet with its classes, devices as arrays, and a round time in seconds."""
     import numpy as np
 
@@ -94,7 +95,7 @@ def instance(devices: int, seed: int) -> tuple[Any, Any, float]:
 
     boards = ("a100", "h100")
     training = Training(batch_size=8, sequence_length=256, dtype="bfloat16")
-    profiles = [derive_profile(MODEL, board, None, training) for board in boards]
+    profiles = [derive_profile(model, board, None, training) for board in boards]
     first = profiles[0]
     fleet = Fleet(
         provenance=first.provenance,

@@ -3,7 +3,8 @@
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.learning.arms import ARMS, FLOOR, Arm
+from benchmarks.cases.learning_rates import RATE, chosen_rates
+from benchmarks.learning.arms import ARMS, FLOOR
 from benchmarks.learning.curves import FINAL, WINDOW, Curve
 from benchmarks.learning.runs import REPLAN_EVERY, Length, Trial, play_all
 from benchmarks.learning.setting import (
@@ -17,16 +18,16 @@ from benchmarks.learning.setting import (
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
-FULL = Length(rounds=60, sample=10, eval_every=2, max_test=2000)
-QUICK = Length(rounds=24, sample=6, eval_every=2, max_test=500)
-TUNING = Length(rounds=12, sample=10, eval_every=2, max_test=1000)
-ALPHAS, QUICK_ALPHAS = (10.0, 1.0), (10.0,)
-RATES, RATE = (1e-3, 2e-3, 4e-3), 2e-3
-TARGETS = (0.76, 0.78, 0.80)
-# A seed of its own for choosing rates.
-TUNING_SEED = 1000
+FULL = Length(rounds=30, sample=6, eval_every=3, max_test=1000)
+QUICK = Length(rounds=15, sample=4, eval_every=3, max_test=300)
+ALPHA = 10.0
+TARGETS, QUICK_TARGETS = (0.74, 0.77, 0.80), (0.55,)
 OURS, LEGEND = "exact-cache-int8", "legend"
-QUICK_ARMS = (OURS, LEGEND, "fedlora", "hetlora")
+QUICK_ARMS = (OURS, LEGEND, "fedlora")
+# The other arms have a case of their own, time-to-accuracy-more: a run takes minutes.
+CORE_ARMS = (
+    OURS, "exact", LEGEND, "legend-depth-only", "fedlora", "hetlora", "fedadapter",
+)  # fmt: skip
 FASTER_THAN_PEERS, FASTER_THAN_LEGEND, FEWER_BYTES, WITHIN = 2.8, 1.5, 42.3, 0.5
 
 PROTOCOL = f"""
@@ -35,68 +36,52 @@ Fleet paper-80 with modes and bandwidths that change every round (`legend fleet 
 all-MiniLM-L6-v2 by closed form, batch {BATCH_SIZE}, {SEQUENCE_LENGTH} tokens, {LOCAL_STEPS}
 local steps. Real LoRA fine-tuning on movie reviews; {TEST_SHARE:.0%} of the texts are test,
 {VALID_SHARE:.0%} validation, both fixed and never trained on. {FULL.sample} devices a round,
-{FULL.rounds} rounds (quick: {QUICK.sample}, {QUICK.rounds}, one alpha, {len(QUICK_ARMS)} arms),
-the same data, partition, samples and virtual clock for all. Every policy has the round time at
-which it plans the most utility a second with utility {FLOOR} or more, from a grid; ours finds
-that by its objective. Learning rate of each arm: the one of {RATES} with the lowest final
-validation loss over {TUNING.rounds} rounds of seed {TUNING_SEED} (quick: {RATE:g} for all).
-Accuracy is the mean of {WINDOW} evaluations, {FULL.eval_every} rounds apart; final accuracy the
-mean of the last {FINAL}. Where a run does not reach a target its whole time and bytes count, so
-ratios of it are lower bounds; how many reach it is a figure of its own. 'exact-replan' plans
-anew every {REPLAN_EVERY} rounds.
+{FULL.rounds} rounds (quick: {QUICK.sample}, {QUICK.rounds}, {len(QUICK_ARMS)} arms), labels by
+Dirichlet (here alpha {ALPHA:g}), the same data, partition, samples and virtual clock for all.
+Every policy has the round time at which it plans the most utility a second with utility
+{FLOOR} or more, from a grid; ours finds that by its objective. Learning rates are those that
+the case learning-rates chose on the validation texts, or {RATE:g} for all where it has not
+been run; the notes say which. Accuracy is the mean of {WINDOW} evaluations of
+{FULL.max_test} test texts, {FULL.eval_every} rounds apart; final accuracy the mean of the last
+{FINAL}. Where a run does not reach a target its whole time and bytes count, so ratios of it are
+lower bounds; how many reach it is a figure of its own. 'exact-replan' plans anew every
+{REPLAN_EVERY} rounds.
 """
 
 
 def measure(job: Job) -> list[Figure]:
-    """Run every arm at every seed and alpha."""
+    """Run every arm at every seed."""
+    return compare(job, QUICK_ARMS if job.quick else CORE_ARMS, ALPHA)
+
+
+def compare(job: Job, names: Sequence[str], alpha: float) -> list[Figure]:
+    """Run arms at every seed, with labels spread by a Dirichlet of `alpha`."""
     length = QUICK if job.quick else FULL
-    arms = [arm for arm in ARMS if not job.quick or arm.name in QUICK_ARMS]
+    arms = [arm for arm in ARMS if arm.name in names]
     settings = [prepare(seed, length.rounds) for seed in range(job.seeds)]
-    rates = {arm.name: RATE for arm in arms} if job.quick else tune(arms, job)
-    figures = []
-    for alpha in QUICK_ALPHAS if job.quick else ALPHAS:
-        trials = [
-            Trial(
-                arm=arm,
-                setting=setting,
-                length=length,
-                alpha=alpha,
-                learning_rate=rates[arm.name],
-            )
-            for setting in settings
-            for arm in arms
-        ]
-        curves = play_all(trials, job.say)
-        by_arm = {arm.name: curves[i :: len(arms)] for i, arm in enumerate(arms)}
-        figures += _figures(by_arm, alpha)
-    job.notes.append("learning rates: " + ", ".join(f"{n} {r:g}" for n, r in rates.items()))
-    return figures
-
-
-def tune(arms: Sequence[Arm], job: Job) -> dict[str, float]:
-    """Learning rate of each arm, chosen on validation texts and a seed of its own."""
-    setting = prepare(TUNING_SEED, TUNING.rounds)
+    rates = chosen_rates()
     trials = [
         Trial(
             arm=arm,
             setting=setting,
-            length=TUNING,
-            alpha=ALPHAS[0],
-            learning_rate=rate,
-            on_validation=True,
+            length=length,
+            alpha=alpha,
+            learning_rate=rates.get(arm.name, RATE),
         )
+        for setting in settings
         for arm in arms
-        for rate in RATES
     ]
-    losses = [curve.final_loss for curve in play_all(trials, job.say)]
-    chosen = {}
-    for i, arm in enumerate(arms):
-        tried = losses[i * len(RATES) : (i + 1) * len(RATES)]
-        chosen[arm.name] = RATES[tried.index(min(tried))]
-    return chosen
+    curves = play_all(trials, job.say)
+    by_arm = {arm.name: curves[i :: len(arms)] for i, arm in enumerate(arms)}
+    job.notes.append(
+        "learning rates: " + ", ".join(f"{a.name} {rates.get(a.name, RATE):g}" for a in arms)
+    )
+    return _figures(by_arm, alpha, QUICK_TARGETS if job.quick else TARGETS)
 
 
-def _figures(by_arm: dict[str, list[Curve]], alpha: float) -> list[Figure]:
+def _figures(
+    by_arm: dict[str, list[Curve]], alpha: float, targets: Sequence[float]
+) -> list[Figure]:
     ours = by_arm[OURS]
     best = max(
         statistics.median(c.final_accuracy for c in curves) for curves in by_arm.values()
@@ -113,7 +98,7 @@ def _figures(by_arm: dict[str, list[Curve]], alpha: float) -> list[Figure]:
             figure("mean round", [c.mean_round_s for c in curves], "s", setting=setting),
             figure("mean wait", [c.mean_wait_s for c in curves], "s", setting=setting),
         ]  # fmt: skip
-        for target in TARGETS:
+        for target in targets:
             figures += _to_target(name, curves, ours, target, setting)
     return figures
 

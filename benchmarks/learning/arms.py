@@ -60,7 +60,6 @@ def _peer(name: str, policy: str, **question: Any) -> Arm:
 ALL_LAYERS = -1
 ARMS = (
     _exact("exact"),
-    _exact("exact-cache", cache="auto"),
     _exact("exact-cache-int8", cache="auto", upload_codec="int8"),
     _exact("exact-replan", cache="auto", upload_codec="int8", replans=True),
     _exact("own-cache-int8", cache="auto", upload_codec="int8", structure="own"),

@@ -12,7 +12,7 @@ __all__ = ["Curve", "read_curve"]
 # Evaluations averaged: one alone jumps by a point or two.
 WINDOW = 3
 # Evaluations whose mean is the final accuracy.
-FINAL = 5
+FINAL = 3
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from finetune.aggregate.layerwise import weighted_mean
-from finetune.state import A, B, Shapes, State, lora_modules, truncate
+from finetune.aggregate.mean import weighted_mean
+from finetune.aggregate.protocol import Aggregation
+from finetune.state import A, B, State, lora_modules
 from finetune.updates import Update
 
 __all__ = ["HetLora", "product_norm"]
 
 
-class HetLora:
+class HetLora(Aggregation):
     r"""Truncate on the way down, zero-pad on the way up, weight by the product's norm.
 
     .. math:: \bar A = \sum_i p_i\,\mathrm{pad}(A_i), \quad
@@ -37,16 +38,10 @@ class HetLora:
         Share of a module's ranks that pruning never touches.
     """
 
-    needs_equal_ranks = False
-
     def __init__(self, keep: float = 0.85) -> None:
         self.keep = keep
 
-    def hand_out(self, server: State, shapes: Shapes) -> State:
-        """Give the first ranks of each module."""
-        return truncate(server, shapes)
-
-    def join(self, server: State, updates: Sequence[Update]) -> State:
+    def join(self, server: State, updates: Sequence[Update], round_index: int) -> State:
         """Sum the pruned, zero-padded factors with the devices' norm weights."""
         pruned = [update._replace(state=self._prune(update)) for update in updates]
         norms = [_norm(update.state) for update in pruned]
@@ -60,7 +55,7 @@ class HetLora:
                 ]
                 joined[name] = _padded_sum(server[name], holders)
             else:
-                joined[name] = weighted_mean(name, pruned, server)
+                joined[name] = weighted_mean(name, pruned, server[name])
         return joined
 
     def _prune(self, update: Update) -> State:

@@ -28,5 +28,16 @@ def _parquet(plan: Plan) -> Export:
     return render(plan)
 
 
-TARGETS: dict[str, Render] = {"peft": _peft, "csv": _csv, "parquet": _parquet}
+def _flower(plan: Plan) -> Export:
+    from finetune.export.flower import render
+
+    return render(plan)
+
+
+TARGETS: dict[str, Render] = {
+    "peft": _peft,
+    "flower": _flower,
+    "csv": _csv,
+    "parquet": _parquet,
+}
 """What each target turns a plan into, by the name given to ``--to``."""

@@ -21,6 +21,7 @@ from profiler.schema import Provenance, Target, Training, write
 from solver.plan import (
     Budgets,
     Certificate,
+    Codec,
     Configuration,
     Lora,
     Model,
@@ -165,16 +166,23 @@ def make_plan(
     dropout: bool = True,
     bytes_per_parameter: float = 4.0,
     training: Training | None = None,
+    codec: Codec = "none",
+    download: Literal["own", "stacked"] = "own",
 ) -> Plan:
     """Plan of a few devices that take the shapes in turn; the last device takes no part."""
     targets = [Target(name=n, in_features=i, out_features=o) for n, i, o in TARGETS[family]]
     per_rank = sum(t.in_features + t.out_features for t in targets)
     head, head_parameters = HEADS[family] if task == "classification" else ("", 0)
+    part = [sum(shapes[index % len(shapes)]) for index in range(devices - 1)]
+
+    def sent(ranks: int) -> float:
+        if codec == "int8":
+            return ranks * (per_rank + 8 * len(targets)) + 2 * head_parameters
+        width = 2 if codec == "float16" else bytes_per_parameter
+        return width * (ranks * per_rank + head_parameters)
 
     def predicted(index: int) -> PredictedDevice:
-        size = (sum(shapes[index % len(shapes)]) * per_rank + head_parameters) * (
-            bytes_per_parameter
-        )
+        stacked = sum(part) if download == "stacked" else part[index]
         return PredictedDevice(
             time_s=10.0 + index,
             compute_s=8.0 + index,
@@ -182,8 +190,8 @@ def make_plan(
             download_s=1.0,
             wait_s=0.0,
             memory_bytes=1e6,
-            upload_bytes=size,
-            download_bytes=size,
+            upload_bytes=sent(part[index]),
+            download_bytes=bytes_per_parameter * (stacked * per_rank + head_parameters),
             energy_j=0.0,
         )
 
@@ -213,7 +221,12 @@ def make_plan(
             parameters_per_rank=[per_rank] * LAYERS, bytes_per_parameter=bytes_per_parameter
         ),
         question=Question(
-            policy="exact", structure=structure, rank_choices=[1, 2, 3, 4], budgets=Budgets()
+            policy="exact",
+            structure=structure,
+            rank_choices=[1, 2, 3, 4],
+            budgets=Budgets(),
+            upload_codec=codec,
+            download=download,
         ),
         ranks=list(ranks),
         configurations=[

@@ -1,9 +1,12 @@
 """Reading, splitting and sharing out the data."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 
 from finetune.data import Examples, load_dataset, read_table
@@ -26,13 +29,27 @@ def shares_of_labels(parts: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(labels[part], minlength=4) / len(part) for part in parts])
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def save_to_disk(table: pd.DataFrame, folder: Path) -> None:
+    """Write what datasets' `save_to_disk` writes, in two files."""
+    folder.mkdir(parents=True)
+    names = [f"data-0000{i}-of-00002.arrow" for i in range(2)]
+    for name, part in zip(names, (table[:2], table[2:]), strict=True):
+        rows = pa.Table.from_pandas(part, preserve_index=False)
+        with pa.ipc.new_stream(folder / name, rows.schema) as stream:
+            stream.write_table(rows)
+    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet", "folder"])
 def test_every_format_reads_the_same(tmp_path: Path, suffix: str) -> None:
     csv = write_reviews(tmp_path / "reviews.csv", count=6)
     table, path = read_table(csv), tmp_path / f"again.{suffix}"
     typed = table.assign(label=table["label"].astype(int))
     if suffix == "parquet":
         typed.to_parquet(path)
+    elif suffix == "folder":
+        save_to_disk(typed, path)
     elif suffix == "jsonl":
         typed.to_json(path, orient="records", lines=True)
     else:
@@ -108,6 +125,30 @@ def test_data_that_cannot_be_used_gives_one_clear_line(
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_table(tmp_path / name)
+
+
+def test_a_datasets_folder_is_checked(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": ["a", "b", "c"], "label": [0, 1, 0]})
+    save_to_disk(table, tmp_path / "whole/train")
+    (tmp_path / "whole/dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(InputError, match=r"several splits \(train, test\); name one"):
+        read_table(tmp_path / "whole")
+    assert len(read_table(tmp_path / "whole/train")) == 3
+    state = tmp_path / "whole/train/state.json"
+    for content, message in (
+        ('{"_data_files": [{"filename": "../../secret.arrow"}]}', "names no files in this"),
+        ('{"_data_files": [{"filename": "state.json"}]}', "is no readable Arrow stream"),
+        ('{"_data_files": [{"filename": "none.arrow"}]}', "is no readable Arrow stream"),
+        ("[]", "is no JSON object"),
+        ("{", "is no JSON"),
+    ):
+        state.write_text(content)
+        with pytest.raises(InputError, match=message) as raised:
+            read_table(tmp_path / "whole/train")
+        assert "\n" not in str(raised.value)
+    state.unlink()
+    with pytest.raises(InputError, match=r"folder without state\.json"):
+        read_table(tmp_path / "whole/train")
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

@@ -1,6 +1,7 @@
 """Whole runs: what they write, that they repeat, resume, refuse and stop."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,21 +11,29 @@ import torch
 from msgspec.structs import replace
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
+from finetune.data import load_dataset, read_table
 from finetune.in_process import InProcessEngine
 from finetune.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
+from finetune.partition import partition
 from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.server import Answer, Task, learning_rate
+from finetune.schedule import learning_rate
+from finetune.server import Answer, Task
 from finetune.setup import Sources, deterministic, set_up
 from finetune.state import state_bytes
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Family, Inputs, make_plan, save_model
+from tests.finetune.test_data import save_to_disk
 
 OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
 CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
@@ -94,6 +103,7 @@ def test_bytes_charged_are_those_of_the_tensors_exchanged(
     def counting(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
         sent["down"] += sum(state_bytes(task.state) for task in tasks)
         for answer in train(self, tasks):
+            assert not isinstance(answer.state, bytes)
             sent["up"] += state_bytes(answer.state)
             yield answer
 
@@ -129,7 +139,7 @@ def test_peft_loads_the_adapter_onto_the_plain_model_with_the_same_logits(
         rounds=3, sample=3, learning_rate=1e-2, partition="iid" if causal else "dirichlet"
     )
     summary = run(given.plan, sources, tmp_path / "run", options)
-    assert summary.aggregation == ("hetlora" if structure == "capped" else "layerwise")
+    assert summary.aggregation == ("hlora" if structure == "capped" else "layerwise")
 
     kind = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
     torch.manual_seed(123)
@@ -262,98 +272,6 @@ def test_a_run_stops_at_the_target_or_the_time_limit(
     assert (easy.stopped, easy.rounds) == ("target accuracy", 4)
 
 
-def poisoned(kind: str) -> Callable[[Answer], Answer | None]:
-    """Make one device's answers unusable."""
-
-    def poison(answer: Answer) -> Answer | None:
-        state = dict(answer.state)
-        name = sorted(state)[0]
-        if kind == "nan":
-            state[name] = torch.full_like(state[name], float("nan"))
-        elif kind == "shape":
-            state[name] = state[name][:, :1]
-        elif kind == "missing":
-            del state[name]
-        elif kind == "extra":
-            state["base_model.model.bert.pooler.dense.weight"] = torch.zeros(1)
-        elif kind == "dtype":
-            state[name] = state[name].double()
-        else:
-            return None
-        return answer._replace(state=state)
-
-    return poison
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("nan", "holds NaN or infinity"),
-        ("shape", "has shape"),
-        ("missing", "is missing"),
-        ("extra", "was not asked for"),
-        ("dtype", "is torch.float64; expected torch.float32"),
-        ("silent", "no answer"),
-    ],
-)
-def test_unusable_updates_are_left_out_named_and_counted(
-    inputs: MakeInputs,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    reason: str,
-) -> None:
-    train, poison = InProcessEngine.train, poisoned(kind)
-
-    def hostile(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
-        for answer in train(self, tasks):
-            changed = poison(answer) if answer.device == "device-1" else answer
-            if changed is not None:
-                yield changed
-
-    monkeypatch.setattr(InProcessEngine, "train", hostile)
-    summary = execute(inputs(), tmp_path / "run", RunOptions(rounds=2, sample=5))
-    refused = read_metrics(tmp_path / "run")["refused"].tolist()
-    assert [[r["device"] for r in row] for row in refused] == [["device-1"], ["device-1"]]
-    assert reason in refused[0][0]["reason"]
-    assert summary.refused == 2
-    state = load_file(tmp_path / "run" / ADAPTER)
-    assert all(torch.isfinite(tensor).all() for tensor in state.values())
-
-
-def test_a_round_of_unusable_updates_alone_changes_nothing(
-    inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = inputs()
-    federation = set_up(
-        read_plan(given.plan), Sources(given.model, given.data), OPTIONS, lambda: None
-    )
-    monkeypatch.setattr(InProcessEngine, "train", lambda self, tasks: iter(()))
-    result = federation.server.play(federation.start, 0)
-    assert result.train_loss is None
-    assert len(result.refused) == 3
-    assert all(torch.equal(result.state[n], t) for n, t in federation.start.items())
-
-
-def test_an_answer_nobody_asked_for_is_left_out(
-    inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given, train = inputs(), InProcessEngine.train
-    sources = Sources(given.model, given.data)
-    federation = set_up(read_plan(given.plan), sources, OPTIONS, lambda: None)
-    plain = federation.server.play(federation.start, 0)
-
-    def busy(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
-        for answer in train(self, tasks):
-            yield answer
-            yield answer._replace(device="stranger")
-
-    monkeypatch.setattr(InProcessEngine, "train", busy)
-    result = federation.server.play(federation.start, 0)
-    assert [r.device for r in result.refused] == ["stranger"]
-    assert all(torch.equal(result.state[n], t) for n, t in plain.state.items())
-
-
 def changed(plan: Plan, **fields: object) -> Plan:
     return replace(plan, model=replace(plan.model, **fields))
 
@@ -411,15 +329,47 @@ def test_folders_without_model_or_weights_are_refused(
 
 def test_a_base_with_weights_missing_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
-    partial = tmp_path / "partial"
-    partial.mkdir()
-    for file in given.model.iterdir():
-        (partial / file.name).write_bytes(file.read_bytes())
-    weights = load_file(partial / "model.safetensors")
-    del weights["pooler.dense.weight"]
-    save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lack bert.pooler.dense.weight \(1 in all\)"):
-        execute(given._replace(model=partial), tmp_path / "run")
+    for lost in ("encoder.layer.1.output.dense.weight", "embeddings.LayerNorm.bias"):
+        partial = without(given.model, tmp_path / lost, lost)
+        with pytest.raises(InputError, match=rf"lack bert.{lost} \(1 in all\)"):
+            execute(given._replace(model=partial), tmp_path / "run")
+
+
+def without(model: Path, folder: Path, *lost: str) -> Path:
+    """Copy a model folder without some weights."""
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if name not in lost}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_base_without_a_pooler_gets_one_that_is_named_and_saved(
+    inputs: MakeInputs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = inputs()
+    pooler = ("pooler.dense.weight", "pooler.dense.bias")
+    given = given._replace(model=without(given.model, tmp_path / "partial", *pooler))
+    options = RunOptions(rounds=1, sample=2)
+    for name in ("a", "b"):
+        execute(given, tmp_path / name, options)
+    assert "bert.pooler.dense.bias, bert.pooler.dense.weight; they start" in caplog.text
+    saved = load_file(tmp_path / "a" / ADAPTER)
+    assert {f"base_model.model.bert.{name}" for name in pooler} < saved.keys()
+    assert (tmp_path / "a" / ADAPTER).read_bytes() == (tmp_path / "b" / ADAPTER).read_bytes()
+
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    federation = set_up(plan, sources, options, lambda: None)
+    whole = Replica(federation.base, plan, plan.ranks, seed=99)
+    whole.load(saved)
+    whole.model.eval()
+    torch.manual_seed(123)
+    plain = AutoModelForSequenceClassification.from_pretrained(given.model).eval()
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "a/adapter").eval()
+    batch = {"input_ids": torch.tensor([[2, 5, 7]]), "attention_mask": torch.ones(1, 3)}
+    assert torch.equal(loaded(**batch).logits, whole.forward(batch)[1])
 
 
 def test_deterministic_restores_torch() -> None:
@@ -436,6 +386,13 @@ def test_learning_rate_schedules() -> None:
     rates = [learning_rate(linear, i) for i in range(4)]
     assert rates == [1.0, 0.75, 0.5, 0.25]
     assert learning_rate(RunOptions(learning_rate=1.0), 7) == 1.0
+    cosine = RunOptions(rounds=7, learning_rate=1.0, schedule="cosine", warmup_rounds=3)
+    rates = [learning_rate(cosine, i) for i in range(7)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
+    with pytest.raises(
+        InputError, match="--warmup-rounds is 7; expected 0 or more and at most 6"
+    ):
+        RunOptions(rounds=7, warmup_rounds=7)
 
 
 def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
@@ -445,3 +402,72 @@ def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
     losses = read_metrics(tmp_path / "run")["train_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
     assert summary.final_accuracy > 0.8
+
+
+def test_a_causal_model_learns_and_reports_its_perplexity(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs(make_plan("gpt2", task="causal-lm"), "gpt2")
+    options = RunOptions(rounds=10, sample=5, learning_rate=3e-2, partition="iid", max_test=24)
+    summary = execute(given, tmp_path / "run", options)
+    frame = read_metrics(tmp_path / "run")
+    assert summary.final_perplexity == pytest.approx(math.exp(frame["test_loss"].iloc[-1]))
+    assert frame["test_loss"].iloc[-1] < frame["test_loss"].iloc[0] - 0.01
+    assert summary.labels == []
+
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    federation = set_up(plan, sources, options, lambda: None)
+    texts = federation.dataset.test.texts
+    tokenizer = AutoTokenizer.from_pretrained(given.model)
+    plain = AutoModelForCausalLM.from_pretrained(given.model).eval()
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "run/adapter").eval()
+    total, count = 0.0, 0
+    for text in texts:  # alone, hence without padding
+        ids = torch.tensor([tokenizer(text, truncation=True, max_length=16)["input_ids"]])
+        with torch.no_grad():
+            loss = loaded(input_ids=ids, labels=ids).loss.item()
+        total += loss * (ids.shape[1] - 1)
+        count += ids.shape[1] - 1
+    assert summary.final_loss == pytest.approx(total / count, rel=1e-4)
+
+
+def test_local_epochs_replace_the_planned_steps_and_are_charged(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    plan, sources = read_plan(given.plan), Sources(given.model, given.data)
+    options = replace(OPTIONS, local_epochs=2)
+    federation = set_up(plan, sources, options, lambda: None)
+    data = load_dataset(given.data, None, plan.training, options)
+    parts = partition(data.train, [20] * 6, options, minimum=4)
+    planned = {d.name: d.predicted for d in plan.devices if d.predicted}
+    for device in federation.devices:
+        before = planned[device.name]
+        assert device.local_steps == 2 * math.ceil(len(parts[device.position]) / 4)
+        per_step_s = before.compute_s / 3
+        assert device.predicted.compute_s == pytest.approx(per_step_s * device.local_steps)
+        assert device.predicted.time_s == pytest.approx(2.0 + device.predicted.compute_s)
+    devices = [replace(device, cache="round") for device in plan.devices]
+    with pytest.raises(InputError, match="'device-0' fills its cache each round"):
+        set_up(replace(plan, devices=devices), sources, options, lambda: None)
+
+
+def test_a_datasets_folder_runs_resumes_and_is_told_apart(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    table = read_table(given.data)
+    save_to_disk(table, tmp_path / "data")
+    folder = given._replace(data=tmp_path / "data")
+    options = RunOptions(rounds=1, sample=2)
+    execute(folder, tmp_path / "folder", options)
+    execute(given, tmp_path / "table", options)
+    execute(folder, tmp_path / "folder", options, resume=True)
+    assert (tmp_path / "folder" / ADAPTER).read_bytes() == (
+        tmp_path / "table" / ADAPTER
+    ).read_bytes()
+    save_to_disk(table[::-1], tmp_path / "other")
+    with pytest.raises(InputError, match="another plan, data or options"):
+        execute(
+            given._replace(data=tmp_path / "other"), tmp_path / "folder", options, resume=True
+        )

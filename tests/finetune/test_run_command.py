@@ -9,6 +9,8 @@ from click.testing import CliRunner
 import finetune.cli
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.fleets import make_fleet, plan_for, write_all
+from tests.finetune.test_replan import switching
 
 
 def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[str]:
@@ -46,3 +48,20 @@ def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:
                 arguments(given, tmp_path / "run", option, value),
                 catch_exceptions=False,
             )
+
+
+def test_a_fleet_a_trace_and_a_deadline_from_the_command_line(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given, fleet = inputs(), make_fleet()
+    write_all(tmp_path, fleet, switching(["fast", "slow"]), plan_for(fleet))
+    more = ("--fleet", str(tmp_path / "fleet.json"), "--trace", str(tmp_path / "trace.json"))
+    options = ("--sample", "6", "--deadline", "10", "--batch-size", "4", "--json")
+    result = CliRunner().invoke(
+        finetune.cli.run,
+        arguments(given, tmp_path / "run", *more, *options),
+        catch_exceptions=False,
+    )
+    assert json.loads(result.stdout)["refused"] > 0
+    assert "the deadline is 10 s" in result.stderr
+    assert " s left" in result.stderr

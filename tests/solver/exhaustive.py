@@ -93,6 +93,13 @@ def spared_s(fleet: Fleet, device: FleetDevice, depth: int, question: Question |
         "round": (device.local_steps - fresh / training.batch_size, fresh),
         "always": (float(device.local_steps), device.examples),
     }
+    rounds = None if question is None else question.cache_rounds
+    if asked == "auto" and rounds is not None:
+        keeps, anew = steps["always"][0], steps["round"]
+        filling = device.examples / training.batch_size
+        other = anew[0] if anew[1] * one <= device.storage_bytes else 0.0
+        if rounds * keeps - filling <= rounds * other:
+            del steps["always"]
     spared = [
         saved
         for kind, (saved, stored) in steps.items()

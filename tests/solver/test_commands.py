@@ -272,3 +272,40 @@ def test_zero_budgets_are_budgets(run: Any, fleet_path: Path) -> None:
         assert (code, "infeasible" in err) == (3, True)
     code, _, _ = run("solve", fleet_path, "--ranks", "1", "--min-depth", 0, "--rank-budget", 0)
     assert code == 0
+
+
+@pytest.mark.parametrize("policy", ["exact", "legend", "flora"])
+def test_like_asks_the_question_of_a_plan_again(
+    run: Any, fleet_path: Path, tmp_path: Path, policy: str
+) -> None:
+    first, again = tmp_path / "plan.json", tmp_path / "again.json"
+    asked = ("--ranks", "1-3", "--round-time", 9, "--policy", policy, "--weights", "equal")
+    assert run("solve", fleet_path, *asked, "-o", first)[0] == 0
+    assert run("solve", fleet_path, "--like", first, "-o", again)[0] == 0
+    one, other = (msgspec.json.decode(p.read_bytes(), type=Plan) for p in (first, again))
+    assert other.question == one.question
+    assert (other.devices, other.ranks) == (one.devices, one.ranks)
+    # Another fleet gets another answer to it, or none.
+    slower = ("--set", "class=class-0,time_scale=1.5")
+    assert run("solve", fleet_path, "--like", first, *slower, "-o", again)[0] == 0
+    changed = msgspec.json.decode(again.read_bytes(), type=Plan)
+    assert changed.predicted.utility < one.predicted.utility
+    assert changed.predicted.round_time_s <= 9
+
+
+def test_like_says_who_can_no_longer_keep_the_budgets(
+    run: Any, fleet_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    run("solve", fleet_path, "--ranks", "1-3", "--round-time", 9, "-o", path)
+    code, _, err = run("solve", fleet_path, "--like", path, "--set", "device=d0,time_scale=99")
+    assert (code, "d0" in err) == (3, True)
+
+
+def test_like_and_another_question_are_one_too_many(
+    run: Any, fleet_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    run("solve", fleet_path, "--ranks", "1-3", "--round-time", 9, "-o", path)
+    code, _, err = run("solve", fleet_path, "--like", path, "--round-time", 5)
+    assert (code, "--round-time and --like both say what is asked" in err) == (2, True)

@@ -117,6 +117,19 @@ def test_auto_takes_the_fastest_and_at_a_tie_the_smaller() -> None:
     assert again.spared[0] == pytest.approx(1 - 9 / 12)
 
 
+def test_a_cache_for_the_run_must_pay_off_within_it() -> None:
+    fleet = random_fleet(0, devices=1)
+    (device,) = fleet.devices
+    # 40 examples, of which a round meets 12, all different: filling takes 10 steps of 4.
+    device = replace(device, examples=40, local_steps=3, storage_bytes=10**9)
+    few = replace(fleet, devices=[device])
+    kinds = {n: choose(few, Devices.of(few), "auto", n) for n in (1, 3, 4, None)}
+    assert [int(c.kind[0]) for c in kinds.values() if c is not None] == [0, 0, ALWAYS, ALWAYS]
+    for rounds in (1, 4):
+        problem = Problem.of(few, ranks=(1, 2), cache="auto", cache_rounds=rounds)
+        assert check(solve(problem), few).ok
+
+
 @pytest.mark.parametrize("policy", list(POLICIES))
 def test_the_checker_accepts_every_policy(policy: str) -> None:
     made = 0

@@ -1,0 +1,22 @@
+"""Virtual time and bytes to accuracy where devices see very different labels."""
+
+from benchmarks.cases.time_to_accuracy import CORE_ARMS, PROTOCOL, QUICK_ARMS, compare
+from benchmarks.registry import Case, Job
+from benchmarks.result import Figure
+
+ALPHA = 1.0
+
+
+def measure(job: Job) -> list[Figure]:
+    """Run every arm at every seed."""
+    return compare(job, QUICK_ARMS if job.quick else CORE_ARMS, ALPHA)
+
+
+CASE = Case(
+    name="time-to-accuracy-skewed",
+    summary="The same where devices see very different labels (Dirichlet, alpha 1)?",
+    protocol=f"As time-to-accuracy, but alpha {ALPHA:g}. {PROTOCOL}",
+    seeds=3,
+    quick_seeds=1,
+    measure=measure,
+)

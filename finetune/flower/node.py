@@ -1,0 +1,148 @@
+"""What a device does with an order: load once, train as the in-process engine does."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+
+from finetune.aggregate import Settings, aggregation_for
+from finetune.base import load_base
+from finetune.base_delta import BaseDelta
+from finetune.codec import PayloadError, decode_state, encode_state, size_limit
+from finetune.data import load_examples
+from finetune.devices import participants
+from finetune.flower.orders import Order, Report
+from finetune.in_process import InProcessEngine
+from finetune.local import LocalSettings
+from finetune.prefix_store import PrefixStore
+from finetune.replica import Replica
+from finetune.server import Task
+from finetune.setup import deterministic
+from finetune.state import Shapes, State, wire_dtype
+from finetune.tokens import load_tokeniser
+from solver.plan import InputError
+
+__all__ = ["Node"]
+
+
+class _Ready(NamedTuple):
+    """Model and data in memory, for orders that ask for these."""
+
+    key: str
+    engine: InProcessEngine
+    shapes: Shapes
+
+
+class Node:
+    """A device with its own model folder and its own examples.
+
+    What it loads stays in memory as long as the orders are for the same plan, options and
+    labels, and with it what a cache keeps and what an upload lost to its codec. Its random
+    streams are those of its position in the fleet, and its examples count from 0, which
+    changes no draw: they are shuffled by place, not by value.
+
+    Parameters
+    ----------
+    device : str
+        Its name in the plan.
+    model, data : Path
+        Model folder and file of examples; they never leave this machine.
+    """
+
+    def __init__(self, device: str, model: Path, data: Path) -> None:
+        self._device = device
+        self._model = model
+        self._data = data
+        self._ready: _Ready | None = None
+        self._kept: State = {}
+
+    def train(self, order: Order, adapters: bytes) -> tuple[Report, bytes]:
+        """Train from the adapters sent; return the report and the adapters trained.
+
+        Raises
+        ------
+        InputError
+            If the order is for another device, or does not fit this model and data.
+        """
+        if order.device != self._device:
+            raise InputError(f"the order is for '{order.device}'; this is '{self._device}'")
+        began = time.perf_counter()
+        with deterministic():
+            ready, loaded = self._load(order)
+            load_s = time.perf_counter() - began if loaded else 0.0
+            began = time.perf_counter()
+            state = _received(adapters, ready.shapes, wire_dtype(order.plan.lora))
+            device = participants(order.plan)[0]._replace(
+                position=order.position, local_steps=order.local_steps
+            )
+            task = Task(
+                device=device,
+                round_index=order.round_index,
+                learning_rate=order.learning_rate,
+                state=state,
+                kept=self._kept,
+                name=order.task,
+            )
+            answer = next(iter(ready.engine.train([task])))
+            self._kept = answer.kept
+        report = Report(
+            device=self._device,
+            round_index=order.round_index,
+            task=order.task,
+            examples=answer.examples,
+            train_loss=answer.train_loss,
+            train_s=time.perf_counter() - began,
+            load_s=load_s,
+        )
+        trained = answer.state
+        return report, trained if isinstance(trained, bytes) else encode_state(trained, "none")
+
+    def _load(self, order: Order) -> tuple[_Ready, bool]:
+        """Model and data for an order, and whether they had to be loaded."""
+        fixed = msgspec.json.encode([order.plan, order.options, order.labels, order.position])
+        key = hashlib.sha256(fixed).hexdigest()
+        if self._ready is not None and self._ready.key == key:
+            return self._ready, False
+        self._ready = None  # so that two models are never in memory at once
+        self._kept = {}
+        self._ready = self._build(key, order)
+        return self._ready, True
+
+    def _build(self, key: str, order: Order) -> _Ready:
+        plan, options = order.plan, order.options
+        examples, _ = load_examples(self._data, plan.training, options, order.labels)
+        tokenise = load_tokeniser(self._model, plan.training)
+        base = load_base(plan, self._model, options.seed, tokenise.pad_id)
+        replica = Replica(base, plan, plan.ranks, options.seed)
+        choices = Settings(options.seed, options.aggregation_trim)
+        _, aggregation = aggregation_for(plan, options.aggregation, choices)
+        replica.freeze_except(aggregation.trains)
+        # The engine looks its examples up by the device's position in the fleet.
+        others = [np.empty(0, dtype=np.int64)] * order.position
+        engine = InProcessEngine(
+            {0: replica},
+            tokenise(examples),
+            [*others, np.arange(len(examples.texts))],
+            LocalSettings.of(plan.training, options),
+            options.batch_size or plan.training.batch_size,
+            wire_dtype(plan.lora),
+            options.seed,
+            BaseDelta(base, plan.lora.scaling),
+            plan.question.upload_codec,
+            PrefixStore(options.cache_memory_mb * 10**6),
+            carry_over=aggregation.keeps_coordinates,
+        )
+        return _Ready(key, engine, replica.shapes)
+
+
+def _received(adapters: bytes, shapes: Shapes, dtype: torch.dtype) -> State:
+    """Adapters that the server sent; raises `InputError` for anything else."""
+    try:
+        limit_bytes = size_limit(shapes, "none", dtype)
+        return decode_state(adapters, shapes, "none", dtype, limit_bytes)
+    except PayloadError as error:
+        raise InputError(f"the adapters that the server sent: {error}") from None
