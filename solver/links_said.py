@@ -18,7 +18,7 @@ NEARLY = 0.99
 
 
 def overloaded(
-    problem: Problem, allocation: Allocation, *, least: bool = True
+    problem: Problem, allocation: Allocation, *, least: bool = True, method: str = ""
 ) -> Infeasible | None:
     """Explain why an allocation passes the round time on shared links; None if it does not.
 
@@ -30,6 +30,8 @@ def overloaded(
         link.
     least : bool
         Whether it is; else it is what a policy wants, and only says so of that policy.
+    method : str
+        Method of the exact policy whose plan it is, where it is a heuristic.
     """
     links, limit_s = problem.costs.links, problem.question.budgets.round_time_s
     if links is None or limit_s is None:
@@ -60,16 +62,18 @@ def overloaded(
         who = "even with the least configuration of every device, "
         repair = f"These links alone need a round time of {rounded(longest, up=True)} s."
     else:
-        who = f"policy '{problem.question.policy}' does not look at shared links: "
+        name = f"method '{method}'" if method else f"policy '{problem.question.policy}'"
+        who = f"{name} does not look at shared links: "
         repair = (
-            f"Its plan takes a round time of {rounded(longest, up=True)} s; --policy exact "
-            "keeps the links."
+            f"Its plan takes a round time of {rounded(longest, up=True)} s; "
+            f"{'--method auto' if method else '--policy exact'} keeps the links."
         )
     return Infeasible(
         reason=f"infeasible: {who}{told}{more}. {repair}",
         shortfalls=short,
         least_round_time_s=longest if least else None,
         repair=repair,
+        proven=least,
     )
 
 

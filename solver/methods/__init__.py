@@ -92,7 +92,7 @@ def plan_with(
     with within(time_limit_s) as clock:
         found: Outcome = plan(problem, Settings(backend=backend, seed=seed))
         if method in HEURISTICS:
-            found = _bounded(problem, found)
+            found = _bounded(problem, found, method)
     if clock.cut_short:
         found = replace(found, method=f"{found.method}; cut short by the time limit")
     return found
@@ -105,14 +105,18 @@ def described() -> str:
     return "\n".join(("\b", "Methods of policy 'exact':", *lines))
 
 
-def _bounded(problem: "Problem", found: "Outcome") -> "Outcome":
-    """A heuristic's plan with the exact solver's bound."""
-    from solver.errors import Infeasible
+def _bounded(problem: "Problem", found: "Outcome", method: str) -> "Outcome":
+    """A heuristic's plan with the exact solver's bound; it must keep the shared links too."""
+    from solver.errors import Infeasible, Stopped
     from solver.exact import maximise_utility, utility_bound
+    from solver.links_said import overloaded
 
+    broken = overloaded(problem, found.allocation, least=False, method=method)
+    if broken is not None:
+        raise broken
     try:
         bound = maximise_utility(problem).bound
-    except Infeasible:
+    except (Infeasible, Stopped):
         # Under a mean wait a search that finds nothing proves nothing.
         bound = None
     if bound is None:
