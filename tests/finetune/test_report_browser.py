@@ -23,6 +23,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--enable-logging=stderr",
+    "--hide-scrollbars",
 ]  # fmt: skip
 BROWSERS_OWN = "not an origin"
 PROBE = """<!doctype html><body><iframe srcdoc="{page}" style="width:{width}px;height:900px">
@@ -30,8 +31,8 @@ PROBE = """<!doctype html><body><iframe srcdoc="{page}" style="width:{width}px;h
 document.querySelector("iframe").onload = event => {{
   const page = event.target.contentDocument, root = page.documentElement;
   const small = [...page.querySelectorAll("svg text")].filter(t => {{
-    const box = t.getBoundingClientRect();
-    return t.textContent.trim() && Math.min(box.width, box.height) < 6;
+    const scale = t.getScreenCTM();
+    return Math.hypot(scale.a, scale.b) * parseFloat(getComputedStyle(t).fontSize) < 8;
   }}).length;
   const cut = [...page.querySelectorAll("svg text")].filter(t => {{
     const box = t.getBoundingClientRect(), frame = t.closest("svg").getBoundingClientRect();
