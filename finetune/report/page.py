@@ -127,7 +127,6 @@ def _after(plan: Plan) -> list[Section]:
             name="proof",
             heading="Certificate and provenance",
             tables=[_proof(plan), provenance_table(plan)],
-            note=certificate(plan),
         ),
     ]
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from finetune.report.rows import PARTS, Row
 from finetune.report.words import amount, count, energy, percent, printable, seconds, thousands
@@ -224,6 +225,17 @@ def binding_table(plan: Plan) -> Table:
     )
 
 
+def _spans(numbers: Sequence[int]) -> str:
+    """Write whole numbers with those in a row as one span, as '1-64' or '4, 8, 16'."""
+    ordered = sorted(set(numbers))
+    rows = [
+        [n for _, n in row]
+        for _, row in groupby(enumerate(ordered), key=lambda item: item[1] - item[0])
+    ]
+    spans = (f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in rows)
+    return ", ".join(spans)
+
+
 def _depths(question: Question) -> str:
     least, most = question.min_depth, question.max_depth
     if most is None:
@@ -249,7 +261,7 @@ def provenance_table(plan: Plan) -> Table:
             f"{question.structure} ranks ({question.rank_shape}), weights by "
             f"{question.weights}, {_depths(question)}",
         ],
-        ["rank choices", ", ".join(map(str, question.rank_choices))],
+        ["rank choices", _spans(question.rank_choices)],
         ["caches and uploads", f"cache {question.cache}, codec {question.upload_codec}"],
         ["made by", f"legend {made.version}, {made.created} (UTC), on {made.host}"],
         ["seed", str(made.seed)],
