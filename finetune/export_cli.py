@@ -35,6 +35,9 @@ def export(plan: Path, target: str, folder: Path, as_json: bool) -> None:
     flower   an app that 'flwr run' executes as it is (needs the extra 'flower' there)
     csv      devices.csv, one row a device
     parquet  devices.parquet, the same table (needs pyarrow)
+
+    \b
+    legend export plan.json --to peft -o peft
     """
     result = TARGETS[target](read_plan(plan))
     paths = write_export(result, folder)

@@ -63,11 +63,16 @@ def fleet(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Describe a fleet: PRESET (paper-80), or a table of devices.
+    r"""Describe a fleet: PRESET (paper-80), or a table of devices.
 
     Costs come from closed forms and the hardware catalogue, or from measured profiles. With
     --trace, how modes, bandwidth and availability change goes into a second file; with --at,
     a fleet is read and written as it stands at one moment of such a trace.
+
+    \b
+    legend fleet paper-80 --model roberta-base -o fleet.json
+    legend fleet --from devices.csv --model roberta-base -o fleet.json
+    legend fleet paper-80 --profile profile.json --trace trace.json -o fleet.json
     """
     from profiler.schema import write
 

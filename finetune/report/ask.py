@@ -17,6 +17,7 @@ __all__ = ["ask_frontier", "ask_policies", "mismatch"]
 
 POINTS = 40
 MEGABYTE = 1e6
+ROUNDING = 1e-9
 
 
 def ask_frontier(plan: Plan, fleet: Path) -> list[FrontierPoint]:
@@ -26,8 +27,10 @@ def ask_frontier(plan: Plan, fleet: Path) -> list[FrontierPoint]:
 
 
 def ask_policies(plan: Plan, fleet: Path) -> list[Policy]:
-    """Every policy under the plan's budgets; see `_ask`."""
+    """Every policy under the plan's budgets, within its own round if it had none; see `_ask`."""
     options = _options(plan.question, round_time=True)
+    if plan.question.budgets.round_time_s is None:
+        options += ["--round-time", str(plan.predicted.round_time_s * (1 + ROUNDING))]
     return decode_policies(_ask("compare", fleet, options), "legend compare")
 
 

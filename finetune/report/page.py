@@ -99,7 +99,8 @@ def _before(plan: Plan, sources: Sources) -> list[Section]:
 def _compared(sources: Sources) -> str:
     said = (
         "Given away: utility against ranks of their own for every device. Upload, download and "
-        "energy of all devices in a round."
+        "energy are of all devices in a round. Where the plan had no budget on the round time, "
+        "policies get its round time as theirs."
     )
     return f"{said} {sources.note}" if sources.note else said
 
