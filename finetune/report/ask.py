@@ -27,7 +27,7 @@ def ask_frontier(plan: Plan, fleet: Path) -> list[FrontierPoint]:
 
 
 def ask_policies(plan: Plan, fleet: Path) -> list[Policy]:
-    """Every policy under the plan's budgets, within its own round if it had none; see `_ask`."""
+    """Every policy under the plan's budgets, or its round if it had none; see `_ask`."""
     options = _options(plan.question, round_time=True)
     if plan.question.budgets.round_time_s is None:
         options += ["--round-time", str(plan.predicted.round_time_s * (1 + ROUNDING))]
