@@ -123,7 +123,7 @@ def _answers(
     from dataclasses import replace
 
     from finetune.report.answers import read_frontier, read_policies
-    from finetune.report.ask import ask_frontier, ask_policies, mismatch
+    from finetune.report.ask import NoAnswer, ask_frontier, ask_policies, mismatch
 
     if frontier is not None:
         sources = replace(sources, frontier=read_frontier(frontier))
@@ -131,17 +131,19 @@ def _answers(
         sources = replace(sources, policies=read_policies(compare))
     if fleet is None:
         return sources
-    note = mismatch(plan, hashlib.sha256(read_bytes(fleet)).hexdigest())
-    if note:
-        click.echo(f"note: {note}", err=True)
-    sources = replace(sources, note=note)
-    if frontier is None:
-        points = _waiting("asking for the frontier", lambda: ask_frontier(plan, fleet))
-        sources = replace(sources, frontier=points)
+    notes = [mismatch(plan, hashlib.sha256(read_bytes(fleet)).hexdigest())]
+    try:
+        if frontier is None:
+            points = _waiting("asking for the frontier", lambda: ask_frontier(plan, fleet))
+            sources = replace(sources, frontier=points)
+    except NoAnswer as error:
+        notes.append(f"There is no frontier of everybody: {error}")
     if compare is None:
         policies = _waiting("asking for the policies", lambda: ask_policies(plan, fleet))
         sources = replace(sources, policies=policies)
-    return sources
+    for note in filter(None, notes):
+        click.echo(f"note: {note}", err=True)
+    return replace(sources, note=" ".join(filter(None, notes)))
 
 
 def _waiting(words: str, work: Callable[[], T]) -> T:

@@ -41,12 +41,17 @@ def policy_table(plan: Plan, policies: Sequence[Policy]) -> Table:
         bold=own,
         columns=[*columns, "upload", "download", "energy"],
         lines=lines,
-        notes=[
-            f"{printable(p.policy, 60)}: {printable(p.reason, 200)}"
-            for p in policies
-            if p.reason
-        ],
+        notes=_remarks(policies),
     )
+
+
+def _remarks(policies: Sequence[Policy]) -> list[str]:
+    """Each reason once, with the policies that it holds for."""
+    named: dict[str, list[str]] = {}
+    for policy in policies:
+        if policy.reason:
+            named.setdefault(policy.reason, []).append(printable(policy.policy, 60))
+    return [f"{'; '.join(names)}: {printable(why, 200)}" for why, names in named.items()]
 
 
 def _line(policy: Policy) -> list[str]:

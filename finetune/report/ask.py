@@ -13,11 +13,17 @@ from finetune.report.answers import (
 )
 from solver.plan import InputError, Plan, Question
 
-__all__ = ["ask_frontier", "ask_policies", "mismatch"]
+__all__ = ["NoAnswer", "ask_frontier", "ask_policies", "mismatch"]
 
 POINTS = 40
 MEGABYTE = 1e6
 ROUNDING = 1e-9
+NO_ANSWER = (3, 4)
+"""Exit codes of a question that was understood: infeasible, or stopped early."""
+
+
+class NoAnswer(Exception):
+    """The solver found nothing; the message is its own last line."""
 
 
 def ask_frontier(plan: Plan, fleet: Path) -> list[FrontierPoint]:
@@ -50,6 +56,8 @@ def _ask(command: str, fleet: Path, options: Sequence[str]) -> bytes:
 
     Raises
     ------
+    NoAnswer
+        If the question has no answer, as that of a plan which leaves devices out may.
     InputError
         With the command's own last line, if it fails.
     """
@@ -58,6 +66,8 @@ def _ask(command: str, fleet: Path, options: Sequence[str]) -> bytes:
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         reason = (lines or ["it gave no reason"])[-1].removeprefix("legend: ")
+        if done.returncode in NO_ANSWER:
+            raise NoAnswer(reason)
         raise InputError(f"'legend {command}' on {fleet} failed: {reason}")
     return done.stdout
 

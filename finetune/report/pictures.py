@@ -67,7 +67,9 @@ def pictures_of_plan(plan: Plan) -> list[Picture]:
     """Ranks and round."""
     rows = rows_of(plan)
     layout = lay_out(rows, HEADING_PX)
-    shown = "One line is a device." if all(r.name for r in rows) else "A line is a mean."
+    shown = "One line is a device."
+    if not all(row.name for row in rows):
+        shown = "A line is the mean of its devices, and so are the ranks in it."
     return [
         Picture(
             heading="Who trains which layers, at which rank",

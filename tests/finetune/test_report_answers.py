@@ -73,6 +73,18 @@ def test_the_fleet_is_asked_the_question_of_the_plan(folder: Path) -> None:
     assert "hetlora" in page.words
 
 
+def test_a_plan_that_leaves_devices_out_still_has_a_page(folder: Path) -> None:
+    fleet = random_fleet(3, devices=6)
+    first = replace(fleet.devices[0], memory_bytes=1)
+    write(folder / "fleet.json", replace(fleet, devices=[first, *fleet.devices[1:]]))
+    options = ["--ranks", "2,4", "--leave-out", "unable", "-o", "plan.json"]
+    assert CliRunner().invoke(cli, ["solve", "fleet.json", *options]).exit_code == 0
+    call("--fleet", "fleet.json", "-o", "r.html")
+    page = Page((folder / "r.html").read_text(encoding="utf-8"))
+    assert "There is no frontier of everybody: infeasible" in page.words
+    assert "Policies side by side" in page.words
+
+
 def test_curves_of_another_question_say_so() -> None:
     plan = make_plan()
     assert "not the very one" in mismatch(plan, "0" * 64)
