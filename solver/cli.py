@@ -1,7 +1,7 @@
 """Commands `solve`, `verify`, `compare` and `frontier`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -11,7 +11,7 @@ from solver.options import FLEET, JSON, budgets, given, problem_fields
 from solver.policies import POLICIES, described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from solver.outcome import Outcome
     from solver.prices import Price
     from solver.problem import Problem
+
+T = TypeVar("T")
 
 
 @click.command(epilog=f"{described()}\n\n{methods.described()}")
@@ -293,7 +295,9 @@ def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options:
     from solver.compare import compare_policies
 
     rows = compare_policies(
-        read_fleet(fleet_path), chosen or tuple(POLICIES), problem_fields(options)
+        read_fleet(fleet_path),
+        _watched(chosen or tuple(POLICIES), "policies"),
+        problem_fields(options),
     )
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
@@ -371,18 +375,23 @@ def frontier(
 def _some_points(problem: "Problem", points: int) -> "list[Point]":
     from solver.frontier import frontier_points
 
-    return frontier_points(problem, points)
+    return frontier_points(problem, points, lambda times: _watched(times, "round times"))
 
 
 def _whole_curve(problem: "Problem") -> "list[Point]":
     """Every step, shortest round first, with progress on stderr."""
+    from solver.frontier import every_step
+
+    return list(_watched(every_step(problem), "steps of the curve"))[::-1]
+
+
+def _watched(work: "Iterable[T]", words: str) -> "Iterable[T]":
+    """Hand work on piece by piece; on a terminal, show on stderr how far it is."""
     from rich.console import Console
     from rich.progress import track
 
-    from solver.frontier import every_step
-
-    steps = track(every_step(problem), "steps of the curve", console=Console(stderr=True))
-    return list(steps)[::-1]
+    console = Console(stderr=True)
+    return track(work, words, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _console() -> "Console":

@@ -1,6 +1,6 @@
 """Every policy on the same fleet under the same budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,14 @@ from solver.tables import budget_text
 
 
 def compare_policies(
-    fleet: Fleet, policies: Sequence[str], options: dict[str, Any]
+    fleet: Fleet, policies: Iterable[str], options: dict[str, Any]
 ) -> list[Row]:
     """Plan with each policy.
 
     Parameters
     ----------
     fleet : Fleet
-    policies : sequence of str
+    policies : iterable of str
     options : dict
         Keyword arguments of `Problem.of` that all of them get.
 
