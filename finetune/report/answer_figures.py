@@ -19,6 +19,7 @@ AXIS_PX, KEY_PX, GAP_PX = 44, 20, 14
 DASHES = (0, (4, 2))
 POINT_COLOUR = "#e69f00"
 OTHER = 0.32
+MOST_DOTS = 200
 
 Say = Callable[[float], str]
 
@@ -33,7 +34,8 @@ def frontier_curve(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
         times = [p.round_time_s / size for p in points]
         utilities = [p.utility for p in points]
         axes.step(times, utilities, where="post", color=CHOSEN, lw=2, label="best")
-        axes.plot(times, utilities, ".", color=CHOSEN, ms=5)
+        if len(points) <= MOST_DOTS:
+            axes.plot(times, utilities, ".", color=CHOSEN, ms=5)
         _mark(axes, plan, size)
         axes.plot(
             plan.predicted.round_time_s / size,
@@ -82,7 +84,8 @@ def depth_and_wait(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
         for index, (name, values) in enumerate(parts):
             top = TOP_PX + index * (half + GAP_PX)
             axes = axes_px(made, LEFT_PX, top, WIDTH_PX - LEFT_PX - EDGE_PX, half)
-            axes.plot(times, values, ".-", color=CHOSEN, lw=1.6, ms=5)
+            dots = ".-" if len(points) <= MOST_DOTS else "-"
+            axes.plot(times, values, dots, color=CHOSEN, lw=1.6, ms=5)
             _mark(axes, plan, size)
             _finish(axes, name)
             if index == 0:

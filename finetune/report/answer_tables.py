@@ -10,10 +10,12 @@ from solver.plan import Plan
 __all__ = ["frontier_table", "policy_table"]
 
 NOTHING = "–"
+MOST_LINES = 200
 
 
 def frontier_table(points: Sequence[FrontierPoint]) -> Table:
-    """Tabulate the frontier, shortest round first."""
+    """Tabulate the frontier, shortest round first; very many points are thinned out."""
+    step = -(-len(points) // MOST_LINES)
     lines = [
         [
             seconds(p.round_time_s),
@@ -21,7 +23,7 @@ def frontier_table(points: Sequence[FrontierPoint]) -> Table:
             f"{p.mean_depth:.2f}",
             seconds(p.mean_wait_s),
         ]
-        for p in points
+        for p in points[::step]
     ]
     return Table(
         caption="Best plan within each round time",

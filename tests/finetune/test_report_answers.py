@@ -8,8 +8,10 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from finetune.report.answer_tables import policy_table
-from finetune.report.answers import decode_policies
+from finetune.report.answers import FrontierPoint, decode_policies
 from finetune.report.ask import mismatch
+from finetune.report.page import render
+from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
 from finetune.report_cli import report
 from legend import cli
@@ -17,7 +19,7 @@ from profiler.schema import write
 from solver.plan import InputError, PredictedLink
 from tests.finetune.answers import FRONTIER, POLICIES, write_answers
 from tests.finetune.plans import make_plan
-from tests.finetune.test_report import Page, run_folder
+from tests.finetune.test_report import HOSTILE, Page, run_folder
 from tests.solver.instances import random_fleet
 
 
@@ -117,6 +119,26 @@ def test_a_question_that_the_solver_refuses_is_one_line(folder: Path) -> None:
     ) as caught:
         call("--fleet", "fleet.json", "-o", "r.html")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_a_frontier_of_any_length_can_be_drawn(count: int) -> None:
+    points = [
+        FrontierPoint(round_time_s=20 + i, utility=i / count, mean_depth=3.0, mean_wait_s=1.0)
+        for i in range(count)
+    ]
+    text = render(make_plan(), Sources(frontier=points))
+    assert text.count("<svg") == 4
+    assert len(text) < 1_000_000
+
+
+def test_text_of_the_solver_is_escaped_everywhere() -> None:
+    rows = decode_policies(json.dumps(POLICIES).encode(), "x")
+    rows = [replace(row, policy=HOSTILE + str(i), reason=HOSTILE) for i, row in enumerate(rows)]
+    page = Page(render(make_plan(), Sources(policies=rows, note=HOSTILE)))
+    assert page.open == []
+    assert page.count("script") == 0
+    assert "alert('x')" in page.words
 
 
 def test_the_table_marks_the_plan_and_keeps_remarks_below() -> None:
