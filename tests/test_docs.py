@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Listed in the index; each comes with the part it describes.
-COMING = {"api.md", "flower.md", "links.md", "local-training.md", "plan-format.md"}
+COMING = {"plan-format.md"}
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")
 
 
