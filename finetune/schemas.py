@@ -117,7 +117,7 @@ def _annotate(field: str, said: dict[str, Any], definitions: dict[str, Any]) -> 
     text = said.get("description") or whole.get("description", "").partition("\n\n")[0]
     if text:
         said["description"] = re.sub(r"\s+", " ", text)
-    if _holds_number(said):
+    if _holds_number(said) or said.get("$ref") == "#/$defs/DepthCost":
         said["x-unit"] = _unit(field)
 
 

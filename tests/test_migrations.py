@@ -61,7 +61,7 @@ def test_a_step_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(MIGRATIONS, "legend/fleet/0", no_latency)
     path = tmp_path / "fleet.json"
     path.write_text('{"schema": "legend/fleet/0", "devices": [{}]}')
-    with pytest.raises(InputError, match="but its content is not.*latency_ms") as caught:
+    with pytest.raises(InputError, match=r"but its content is not.*latency_ms") as caught:
         read_fleet(path)
     assert "\n" not in str(caught.value)
 
@@ -70,5 +70,5 @@ def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     write(path, make_plan())
     path.write_text(path.read_text().replace("legend/plan/1", "legend/plan/12"))
-    with pytest.raises(InputError, match="newer than 'legend/plan/1'.*pip install --upgrade"):
+    with pytest.raises(InputError, match=r"newer than 'legend/plan/1'.*pip install --upgrade"):
         read_plan(path)
