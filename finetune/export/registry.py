@@ -75,6 +75,7 @@ def _vllm(adapter: Path) -> Export:
 TARGETS: dict[str, Render] = {
     "peft": _peft,
     "flower": _flower,
+    "nvflare": _nvflare,
     "axolotl": _axolotl,
     "llama-factory": _llama_factory,
     "fate": _fate,
