@@ -6,6 +6,7 @@ that lists by layer have as many entries as the model has layers, are checked on
 stand in the descriptions; a JSON Schema cannot say them.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,7 @@ _OTHERS = {
     "by_layer": "gain, of no unit",
     "bytes_per_parameter": "bytes a parameter",
     "parameters_per_rank": "parameters a rank",
-    "scaling": "ratio",
+    **dict.fromkeys(["scaling", "mean_aggregation_error", "final_perplexity"], "ratio"),
     "time_scale": "ratio",
     **dict.fromkeys(["utility", "min_utility"], "gain, of no unit"),
     **dict.fromkeys(["value", "bound"], "that of the objective: gain, s, or gain/s"),
@@ -63,6 +64,11 @@ _RUN = {
     "labels": "name of each class",
     "devices": "devices that take part in the plan",
     "refused": "updates left out",
+    "refused_by_kind": "updates left out, by the reason in a word, such as 'not finite'",
+    "mean_aggregation_error": "mean over the rounds of the error of combining factors apart, "
+    "relative; null where nothing was combined",
+    "plans": "plans adopted after the one the run began with",
+    "final_perplexity": "of the saved adapter on the test texts; null for classification",
 }
 
 
@@ -85,6 +91,9 @@ def json_schema(kind: str) -> dict[str, Any]:
     definitions[top]["required"] = ["schema", *definitions[top].get("required", [])]
     for _, field, said in properties(made):
         _annotate(field, said, definitions)
+    for definition in definitions.values():
+        # Python 3.13 takes the indent out of docstrings; the file must not depend on that.
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:{version.replace('/', ':')}",
