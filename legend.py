@@ -19,6 +19,10 @@ COMMANDS = {
     "export": "finetune.cli",
     "run": "finetune.cli",
     "report": "finetune.cli",
+    "schema": "finetune.schema_cli",
+    "plan-from-peft": "solver.from_peft_cli",
+    "doctor": "finetune.doctor_cli",
+    "completion": "finetune.completion_cli",
 }
 
 # Packages that a bare install lacks, and the extra that brings them.
@@ -47,7 +51,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
 

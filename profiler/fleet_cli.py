@@ -24,7 +24,12 @@ FILE = click.Path(path_type=Path)
 
 @click.command(epilog="Columns of --from: see the documentation of profiler/fleet_csv.py.")
 @click.argument("preset", required=False)
-@click.option("--from", "table", type=FILE, help="CSV of devices, instead of a preset.")
+@click.option(
+    "--from",
+    "table",
+    type=FILE,
+    help="Devices instead of a preset: CSV, .parquet, or .json of Flower node configurations.",
+)
 @click.option(
     "--profile",
     "profiles",

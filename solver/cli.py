@@ -282,23 +282,35 @@ def verify(
     metavar="NAME",
     help="Only this one, or several; see 'legend solve --help'.",
 )
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A plan of this fleet to show beside them, such as of 'legend plan-from-peft'.",
+)
 @JSON
-def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def compare(
+    fleet_path: Path,
+    chosen: tuple[str, ...],
+    plans: tuple[Path, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     r"""Plan FLEET with every policy and show the plans side by side.
 
     The gap is to the best plan of any structure: ranks of its own for every device.
 
     \b
     legend compare fleet.json --round-time 30
+    legend compare fleet.json --policy exact --plan mine.json
     """
     from profiler.schema import read_fleet
-    from solver.compare import compare_policies
+    from solver.compare import compare_plans, compare_policies
 
-    rows = compare_policies(
-        read_fleet(fleet_path),
-        _watched(chosen or tuple(POLICIES), "policies"),
-        problem_fields(options),
-    )
+    fleet, fields = read_fleet(fleet_path), problem_fields(options)
+    rows = compare_policies(fleet, _watched(chosen or tuple(POLICIES), "policies"), fields)
+    rows += compare_plans(fleet, plans, fields)
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return
