@@ -1,6 +1,6 @@
 """Every policy on the same fleet under the same budgets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any

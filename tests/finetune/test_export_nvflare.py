@@ -68,7 +68,7 @@ def test_the_mean_is_that_of_our_engine_where_ranks_are_alike() -> None:
         Update(device=str(i), examples=10 + i, received={}, state=s, train_loss=0.0)
         for i, s in enumerate(states)
     ]
-    ours = LayerwiseMean().join(server, updates)
+    ours = LayerwiseMean().join(server, updates, 0)
     theirs = mean_by_holder(
         [(u.examples, {n: t.numpy() for n, t in u.state.items()}) for u in updates],
         {n: t.numpy() for n, t in server.items()},
