@@ -15,9 +15,9 @@ def completion(ctx: click.Context, shell: str) -> None:
     r"""Print the completion script of SHELL.
 
     \b
-    bash  legend completion bash > ~/.local/share/bash-completion/completions/legend
-    zsh   legend completion zsh > ~/.zfunc/_legend   (with ~/.zfunc in fpath)
-    fish  legend completion fish > ~/.config/fish/completions/legend.fish
+    legend completion bash > ~/.local/share/bash-completion/completions/legend
+    legend completion zsh > ~/.zfunc/_legend   (with ~/.zfunc in fpath)
+    legend completion fish > ~/.config/fish/completions/legend.fish
     """
     kind = get_completion_class(shell)
     if kind is None:

@@ -17,9 +17,12 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "red", "absent": "dim"}
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what is installed here, what is missing, and the command that adds it.
+    r"""Say what is installed here, what is missing, and the command that adds it.
 
     Exits 0 where planning works, whatever else is missing, and 2 where it does not.
+
+    \b
+    legend doctor --json
     """
     from finetune.doctor import examine
 

@@ -10,8 +10,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-# Listed in the index; each comes with the part it describes.
-COMING = {"plan-format.md"}
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -39,7 +37,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for name, anchor in LINK.findall(text):
         target = (page.parent / name).resolve() if name else page
-        assert target.exists() or name in COMING, f"{page.name}: {name}"
+        assert target.exists(), f"{page.name}: {name}"
         if anchor and target.exists():
             assert anchor in anchors(target), f"{page.name}: {name}#{anchor}"
 
