@@ -4,6 +4,9 @@ Linux control groups of version 1 and 2; what is made is removed when the cage i
 """
 
 import contextlib
+import os
+import re
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +15,33 @@ from typing import Self
 
 from profiler.schema import InputError
 
-__all__ = ["MOUNT", "Cage", "charged_bytes", "groups_fit"]
+__all__ = ["PREFIX", "Cage", "groups_fit", "sweep"]
 
 MOUNT = Path("/sys/fs/cgroup")
+PREFIX = "legend"
 PERIOD_US = 100_000
 REMOVE_S = 5.0
 # Joins the groups, then becomes the command: nothing of it ever runs outside.
-ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 70; shift; n=$((n-1)); done; exec "$@"'
+ENTER = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 70; shift; n=$((n-1)); done'
+)
+ENTER += '; exec "$@"'
 
 
 def groups_fit(mount: Path = MOUNT) -> bool:
     """Whether this system has control groups that this module can use."""
     return _unified(mount) or all((mount / name).is_dir() for name in ("cpu", "memory"))
+
+
+def sweep(mount: Path = MOUNT) -> None:
+    """Remove groups that a killed run has left: those whose process is gone."""
+    for parent in (mount, mount / "cpu", mount / "memory"):
+        for folder in parent.glob(f"{PREFIX}-*"):
+            found = re.fullmatch(rf"{PREFIX}-(\d+)-.*", folder.name)
+            if found and not Path("/proc", found[1]).exists():
+                _kill(folder)
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _unified(mount: Path) -> bool:
@@ -39,8 +57,6 @@ class Cage:
         Of the group, unique on the machine.
     quota_cores : float, optional
         Processor time a second of wall clock; None leaves it free.
-    memory_bytes : int, optional
-        What the kernel charges the group for at most; None leaves it free.
     mount : Path
         Where control groups are mounted.
     """
@@ -50,11 +66,9 @@ class Cage:
         name: str,
         *,
         quota_cores: float | None = None,
-        memory_bytes: int | None = None,
         mount: Path = MOUNT,
     ) -> None:
         self._quota_cores = quota_cores
-        self._memory_bytes = memory_bytes
         self._unified = _unified(mount)
         self._mount = mount
         if self._unified:
@@ -97,20 +111,17 @@ class Cage:
             else:
                 self._set(self._cpu / "cpu.cfs_period_us", str(PERIOD_US))
                 self._set(self._cpu / "cpu.cfs_quota_us", str(quota_us))
-        if self._memory_bytes is not None:
-            name = "memory.max" if self._unified else "memory.limit_in_bytes"
-            self._set(self._memory / name, str(self._memory_bytes))
-            if self._unified:
-                self._set(self._memory / "memory.swap.max", "0")
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Charge the group for so much at most from now on; beyond it the kernel kills."""
+        name = "memory.max" if self._unified else "memory.limit_in_bytes"
+        self._set(self._memory / name, str(limit_bytes))
+        if self._unified:
+            self._set(self._memory / "memory.swap.max", "0")
 
     @staticmethod
     def _set(path: Path, text: str) -> None:
         path.write_text(text, encoding="ascii")
-
-    @property
-    def memory_group(self) -> Path:
-        """Folder of the group that counts memory."""
-        return self._memory
 
     @property
     def _folders(self) -> list[Path]:
@@ -134,7 +145,8 @@ class Cage:
 
     def charged_bytes(self) -> int:
         """Memory that cannot be taken back from the cage's processes now: no file caches."""
-        return charged_bytes(self.memory_group)
+        words = (self._memory / "memory.stat").read_text("ascii").split()
+        return int(words[words.index("anon" if self._unified else "rss") + 1])
 
     def remove(self) -> None:
         """Remove the group, killing what still runs in it."""
@@ -148,16 +160,7 @@ class Cage:
                 time.sleep(0.05)
 
 
-def charged_bytes(group: Path) -> int:
-    """Memory that cannot be taken back from a group's processes now: no file caches."""
-    words = (group / "memory.stat").read_text("ascii").split()
-    return int(words[words.index("anon" if "anon" in words else "rss") + 1])
-
-
 def _kill(folder: Path) -> None:
-    import os
-    import signal
-
     with contextlib.suppress(OSError):
         for pid in (folder / "cgroup.procs").read_text("ascii").split():
             with contextlib.suppress(ProcessLookupError):

@@ -46,7 +46,7 @@ class Seen:
 
 
 def seen_rounds(played: Played, devices: Sequence[Spec]) -> list[dict[str, Seen]]:
-    """What each round took each device, without the first, which loads models and is not caged."""
+    """What a round took each device; not the first, which loads models and is uncaged."""
     rounds = []
     for number, (begin_s, end_s) in enumerate(played.spans, start=1):
         samples = within(played.samples, begin_s, end_s)
@@ -92,20 +92,22 @@ def plan_figures(name: str, plan: Plan, rounds: Sequence[Mapping[str, Seen]]) ->
     ]
     overhead = [s.round_trip_s - s.own_s for seen in rounds for s in seen.values()]
     wire = [sum(s.wire_bytes for s in seen.values()) for seen in rounds]
-    of = {"setting": name}
+    trips = [_round_s(seen, with_flower=True) for seen in rounds]
+    ratios = [w / payload for w in wire]
     return [
-        figure("round time, predicted", [predicted.round_time_s], "s", **of),
-        figure("round time, training and transfer", round_s, "s", **of),
-        figure("error of the predicted round time", errors, "%", target=TARGET_ERROR_PERCENT, **of),
-        figure("error of the worst device's time", worst, "%", **of),
+        figure("round time, predicted", [predicted.round_time_s], "s", setting=name),
+        figure("round time, training and transfer", round_s, "s", setting=name),
+        figure("error of the predicted round time", errors, "%", setting=name,
+               target=TARGET_ERROR_PERCENT),
+        figure("error of the worst device's time", worst, "%", setting=name),
         *_rescaled(name, costs, rounds),
-        figure("round time, with Flower", [_round_s(s, with_flower=True) for s in rounds], "s", **of),
-        figure("Flower's polling and processes, a device", overhead, "s", **of),
-        figure("mean wait, predicted", [predicted.mean_wait_s], "s", **of),
-        figure("mean wait", [_wait_s(seen) for seen in rounds], "s", **of),
-        figure("bytes a round, predicted", [payload / MB], "MB", **of),
-        figure("bytes a round on the wire", [w / MB for w in wire], "MB", **of),
-        figure("bytes on the wire over predicted", [w / payload for w in wire], "1", **of),
+        figure("round time, with Flower", trips, "s", setting=name),
+        figure("Flower's polling and processes, a device", overhead, "s", setting=name),
+        figure("mean wait, predicted", [predicted.mean_wait_s], "s", setting=name),
+        figure("mean wait", [_wait_s(seen) for seen in rounds], "s", setting=name),
+        figure("bytes a round, predicted", [payload / MB], "MB", setting=name),
+        figure("bytes a round on the wire", [w / MB for w in wire], "MB", setting=name),
+        figure("bytes on the wire over predicted", ratios, "1", setting=name),
         *_device_figures(name, costs, rounds),
     ]  # fmt: skip
 
@@ -133,7 +135,7 @@ def _device_figures(
 def _rescaled(
     name: str, costs: Mapping[str, PredictedDevice], rounds: Sequence[Mapping[str, Seen]]
 ) -> list[Figure]:
-    """Error once every device's training is scaled by its first round counted (`time_scale`)."""
+    """Error once every device's training is scaled by its first round counted."""
     if len(rounds) < 2:
         return []
     first, *others = rounds

@@ -10,10 +10,11 @@ it through. The namespace's own counters are read from /proc/net/dev, which (unl
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Sample", "busy_s", "moved_bytes", "parse", "read_samples"]
+__all__ = ["Sample", "busy_s", "moved_bytes", "parse", "read_samples", "within"]
 
 EVERY_S = 0.02
 # A link that passes less than this part of what it could is not in use: polls, heartbeats.
@@ -40,9 +41,13 @@ def parse(text: str) -> dict[str, tuple[int, int]]:
 def read_samples(path: Path) -> list[Sample]:
     """Read the samples of a file."""
     samples = []
-    for line in path.read_text("ascii").splitlines():
+    # The last line may be half written.
+    for line in path.read_text("ascii").rpartition("\n")[0].splitlines():
         words = line.split()
-        pairs = [(words[i], (int(words[i + 1]), int(words[i + 2]))) for i in range(1, len(words) - 2, 3)]
+        pairs = [
+            (words[i], (int(words[i + 1]), int(words[i + 2])))
+            for i in range(1, len(words) - 2, 3)
+        ]
         samples.append(Sample(float(words[0]), dict(pairs)))
     return samples
 
@@ -59,10 +64,12 @@ def moved_bytes(samples: Sequence[Sample], interface: str) -> tuple[int, int]:
     return last[0] - first[0], last[1] - first[1]
 
 
-def busy_s(samples: Sequence[Sample], interface: str, bytes_per_s: float) -> tuple[float, float]:
+def busy_s(
+    samples: Sequence[Sample], interface: str, bytes_per_s: float
+) -> tuple[float, float]:
     """Seconds (up, down) in which the link passed at least a quarter of what it can."""
     busy = [0.0, 0.0]
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in pairwise(samples):
         seconds = after.at_s - before.at_s
         for way in (0, 1):
             moved = after.bytes_of[interface][way] - before.bytes_of[interface][way]

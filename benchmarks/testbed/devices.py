@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["DEVICES", "NOMINAL_S_PER_BYTE", "Spec"]
-
-NOMINAL_S_PER_BYTE = 8e-6
+__all__ = ["DEVICES", "Spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

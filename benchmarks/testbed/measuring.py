@@ -1,7 +1,7 @@
-"""From caged devices to a fleet: one profile, a benchmark in every cage, a look at every link."""
+"""From caged devices to a fleet: a profile, a benchmark in every cage, a look at every link."""
 
 import csv
-import json
+import time
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from profiler.network.file import Network as Link
 from profiler.network.file import read_network
 from profiler.schema import write
 
-__all__ = ["BATCH_SIZE", "SEQUENCE_LENGTH", "measure_fleet"]
+__all__ = ["BATCH_SIZE", "SEQUENCE_LENGTH", "measure_fleet", "solve"]
 
 BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 PORT = 7433
@@ -55,7 +55,15 @@ def measure_fleet(bench: Bench, local_steps: int, examples: int, *, quick: bool)
     with bench.processes("fleet") as processes:
         named = [word for path in profiles for word in ("--profile", str(path))]
         words = legend_command(
-            "fleet", "--from", table, *named, "--local-steps", local_steps, "-o", output, "--json"
+            "fleet",
+            "--from",
+            table,
+            *named,
+            "--local-steps",
+            local_steps,
+            "-o",
+            output,
+            "--json",
         )
         wait_for(processes, {"fleet": processes.start("fleet", words)}, PATIENCE_S)
     return output
@@ -83,8 +91,6 @@ def _links(bench: Bench) -> dict[str, Link]:
 
 
 def _await_line(log: Path, text: str) -> None:
-    import time
-
     until = time.monotonic() + PATIENCE_S
     while text not in log.read_text("utf-8") and time.monotonic() < until:
         time.sleep(0.1)
@@ -107,7 +113,14 @@ def _table(bench: Bench, links: dict[str, Link], examples: int) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(
-            ["name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s", "latency_s", "examples"]
+            [
+                "name",
+                "class",
+                "uplink_mbit_per_s",
+                "downlink_mbit_per_s",
+                "latency_s",
+                "examples",
+            ]
         )
         for device in bench.devices:
             link = links[device.name]
@@ -123,5 +136,4 @@ def solve(bench: Bench, fleet: Path, name: str, *words: object) -> Path:
     with bench.processes("solve") as processes:
         command = legend_command("solve", fleet, "-o", path, "--json", *words)
         wait_for(processes, {name: processes.start(name, command)}, PATIENCE_S)
-    json.loads(path.read_text("utf-8"))
     return path

@@ -1,4 +1,4 @@
-"""Does a device live with the memory that its plan says, and not with one layer more?
+"""Whether a device lives with the memory that its plan says, and not with one layer more.
 
 A limit holds for what the kernel charges a control group and cannot take back. Prediction and
 charge differ in what does not depend on the plan: libraries and most weights are mapped from
@@ -7,26 +7,34 @@ therefore what a group is charged once the model is loaded, plus what the plan s
 adds to process and weights, plus `MARGIN_BYTES`.
 """
 
-import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from benchmarks.testbed.bench import ENVIRONMENT, Bench, legend_command
-from benchmarks.testbed.cage import Cage
+from benchmarks.testbed.bench import ENVIRONMENT, Bench
+from benchmarks.testbed.cage import PREFIX, Cage
 from profiler.launch import MEMORY_ENVIRONMENT
 from profiler.predict import peak_bytes
 from profiler.schema import InputError, Memory, read_profile
 from solver.plan import Configuration, Plan, read_plan, write
 
-__all__ = ["MARGIN_BYTES", "Trial", "deeper", "limits", "try_memory"]
+__all__ = [
+    "MARGIN_BYTES",
+    "Trial",
+    "added_bytes",
+    "deeper",
+    "one_of_each",
+    "try_memory",
+    "with_shape",
+]
 
-# Less than half a layer's activations here: page tables, stacks, what kernels take at first use.
+# Page tables, stacks, what kernels take at first use. Less than half a layer's activations.
 MARGIN_BYTES = 16 << 20
 STEPS = 3
 PATIENCE_S = 200.0
@@ -56,8 +64,12 @@ class Trial:
     killed: bool
 
 
-def try_memory(bench: Bench, plan_path: Path, data: dict[str, Path]) -> list[Trial]:
-    """Train one device of every configuration as planned and, where there is one, a layer deeper.
+def try_memory(
+    bench: Bench, plan_path: Path, data: Mapping[str, Path], *, quick: bool
+) -> list[Trial]:
+    """Train a device of each configuration as planned and, where there is one, a layer deeper.
+
+    The quick form tries the shallowest configuration only.
 
     Raises
     ------
@@ -65,18 +77,17 @@ def try_memory(bench: Bench, plan_path: Path, data: dict[str, Path]) -> list[Tri
         If a trial fails for another reason than its limit.
     """
     plan, trials = read_plan(plan_path), []
-    for position in _one_of_each(plan):
+    positions = one_of_each(plan)
+    for position in positions[:1] if quick else positions:
         device = plan.devices[position]
         shape = plan.configuration_of(device)
         assert shape is not None
         memory = read_profile(bench.folder / f"profile-{device.name}.json").memory
-        examples = data[device.name]
-        charged, _ = _train(bench, plan_path, position, examples, None)
-        limit = limits(charged, memory, shape.ranks)
+        added = added_bytes(memory, shape.ranks) + MARGIN_BYTES
         for made in filter(None, (shape, deeper(shape))):
             path = bench.folder / f"plan-{device.name}-{made.depth}.json"
-            write(path, _only(plan, position, made))
-            _, killed = _train(bench, path, position, examples, limit)
+            write(path, with_shape(plan, position, made))
+            limit, killed = _killed(bench, path, position, data[device.name], added)
             trials.append(
                 Trial(
                     device=device.name,
@@ -89,14 +100,13 @@ def try_memory(bench: Bench, plan_path: Path, data: dict[str, Path]) -> list[Tri
     return trials
 
 
-def limits(charged_bytes: int, memory: Memory, ranks: Sequence[int]) -> int:
-    """Memory limit of a configuration, bytes, from the charge once the model is loaded."""
-    fixed = memory.weights_bytes + memory.framework_bytes
-    return round(charged_bytes + peak_bytes(memory, ranks) - fixed) + MARGIN_BYTES
+def added_bytes(memory: Memory, ranks: Sequence[int]) -> int:
+    """What training is predicted to take on top of process and weights."""
+    return round(peak_bytes(memory, ranks) - memory.weights_bytes - memory.framework_bytes)
 
 
 def deeper(shape: Configuration) -> Configuration | None:
-    """Return the configuration with one layer more, at the lowest layer's rank; None if all are in."""
+    """Return the configuration with one layer more, of its lowest rank, if there is one."""
     bare = len(shape.ranks) - shape.depth
     if not bare:
         return None
@@ -105,40 +115,57 @@ def deeper(shape: Configuration) -> Configuration | None:
     return Configuration(depth=shape.depth + 1, ranks=ranks)
 
 
-def _one_of_each(plan: Plan) -> list[int]:
-    """The last device of every configuration: the slowest, as they are listed."""
-    last = {device.configuration: i for i, device in enumerate(plan.devices)}
-    return sorted(i for shape, i in last.items() if shape is not None)
+def one_of_each(plan: Plan) -> list[int]:
+    """Position of a device of every configuration in use, the shallowest first."""
+    found = {
+        d.configuration: i for i, d in enumerate(plan.devices) if d.configuration is not None
+    }
+    return sorted(
+        found.values(),
+        key=lambda i: plan.configurations[plan.devices[i].configuration or 0].depth,
+    )
 
 
-def _only(plan: Plan, position: int, shape: Configuration) -> Plan:
+def with_shape(plan: Plan, position: int, shape: Configuration) -> Plan:
     """Return the plan with another configuration for a device."""
     index = plan.devices[position].configuration
     shapes = [shape if i == index else old for i, old in enumerate(plan.configurations)]
     return replace(plan, configurations=shapes)
 
 
-def _train(
-    bench: Bench, plan: Path, position: int, examples: Path, limit_bytes: int | None
+def _killed(
+    bench: Bench, plan: Path, position: int, examples: Path, added_bytes: int
 ) -> tuple[int, bool]:
-    """Train in a cage; returns the charge once the model is loaded, and whether it was killed."""
-    import os
+    """Train under a limit of so much above the charge of the loaded model.
 
-    name = f"legend-{os.getpid()}-memory"
-    with Cage(name, memory_bytes=limit_bytes) as cage:
-        words = [str(plan), str(position), str(bench.model), str(examples), str(STEPS)]
+    Returns the limit, and whether the kernel killed the process for it.
+    """
+    words = [str(plan), str(position), str(bench.model), str(examples), str(STEPS)]
+    with Cage(f"{PREFIX}-{os.getpid()}-memory") as cage:
         command = [sys.executable, "-m", "benchmarks.testbed.trial", *words]
-        done = subprocess.run(
-            cage.command([*command, str(cage.memory_group)]),
+        with subprocess.Popen(
+            cage.command(command),
             env={**os.environ, **ENVIRONMENT, **MEMORY_ENVIRONMENT},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        killed = done.returncode == -signal.SIGKILL and cage.kills() > 0
-    if done.returncode and not killed:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"the memory trial of {plan.name} ended with {done.returncode}: {last}")
-    first = done.stdout.splitlines()
-    return (int(json.loads(first[0])["charged_bytes"]) if first else 0), killed
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            loaded = process.stdout.readline()
+            limit = cage.charged_bytes() + added_bytes
+            if loaded:
+                cage.limit_memory(limit)
+            try:
+                _, errors = process.communicate("go\n", PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise InputError(
+                    f"the memory trial of {plan.name} is not done after {PATIENCE_S:.0f} s"
+                ) from None
+        killed = process.returncode == -signal.SIGKILL and cage.kills() > 0
+    if process.returncode and not killed:
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"the memory trial of {plan.name} failed: {last}")
+    return limit, killed

@@ -123,7 +123,7 @@ class Network:
             _do("tc", "-n", namespace, *words.split())
 
     def inside(self, namespace: str, command: Sequence[str]) -> list[str]:
-        """Return a command that runs `command` in a namespace, with the mounts of this process."""
+        """Return a command that runs `command` in a namespace, with this process's mounts."""
         # `ip netns exec` would mount /sys anew and hide the control groups.
         return ["nsenter", f"--net={NAMES / namespace}", "--", *command]
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -144,7 +145,9 @@ def play(
         reports=_reports(out / "flower" / "nodes.jsonl"),
         spans=spans,
         samples=read_samples(counted),
-        accuracy_fraction=json.loads((out / "summary.json").read_text("utf-8"))["final_accuracy"],
+        accuracy_fraction=json.loads((out / "summary.json").read_text("utf-8"))[
+            "final_accuracy"
+        ],
         refused=_refused(out / "metrics.jsonl"),
     )
 
@@ -154,7 +157,11 @@ def _start_nodes(
 ) -> None:
     program = str(Path(sys.executable).parent / "flower-supernode")
     for index, device in enumerate(bench.devices):
-        config = {"device": device.name, "model": str(bench.model), "data": str(data[device.name])}
+        config = {
+            "device": device.name,
+            "model": str(bench.model),
+            "data": str(data[device.name]),
+        }
         command = [
             program, "--superlink", f"{server_address(index)}:{PORT}",
             "--root-certificates", str(keys / "tls" / "ca.crt"),
@@ -190,7 +197,7 @@ def _watch(
     marks += [time.monotonic()] * sum(k in ("start", "finished") for k in kinds[seen:])
     if run.returncode:
         raise InputError(f"the run failed: {last_line(processes.log('run'))}")
-    return list(zip(marks, marks[1:], strict=False))
+    return list(pairwise(marks))
 
 
 def _cage_workers(bench: Bench, mark: str, caged: set[int]) -> None:
