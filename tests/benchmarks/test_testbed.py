@@ -101,9 +101,7 @@ def root() -> None:
 
 @pytest.mark.usefixtures("root")
 def test_a_cage_gives_its_process_the_quota_and_is_removed() -> None:
-    burn = (
-        "import time; a=time.time()\nwhile time.process_time() < .3: pass\nprint(time.time()-a)"
-    )
+    ask = "from profiler.quota import quota_cores; print(quota_cores())"
     with Cage("legend-0-test", quota_cores=0.2) as cage:
         done = subprocess.run(
             cage.command([sys.executable, "-c", ask]), capture_output=True, check=True
