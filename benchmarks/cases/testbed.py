@@ -40,10 +40,10 @@ with ranks {
 played with Flower; the first round loads models, is uncaged and is not counted. Training: by
 the device's clock. Transfer: seconds in which the kernel's interface counters, read every
 20 ms, show a link at a quarter of its speed or more. Round: the slowest device's training and
-transfer; with Flower: the longest time from sending to taking an answer, by the server's clock. Memory:
-one device of each configuration trains under a control group's limit at its prediction (libraries
-and weights as charged once the model is loaded, plus what training is predicted to add, plus 16
-MiB), and again with one layer more.
+transfer; with Flower: the longest time from sending to taking an answer, by the server's
+clock. Memory: one device of each configuration trains under a control group's limit at its
+prediction (libraries and weights as charged once the model is loaded, plus what training is
+predicted to add, plus 16 MiB), and again with one layer more.
 """
 
 
