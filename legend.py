@@ -19,6 +19,10 @@ COMMANDS = {
     "export": "finetune.cli",
     "run": "finetune.cli",
     "report": "finetune.cli",
+    "schema": "finetune.schema_cli",
+    "plan-from-peft": "solver.from_peft_cli",
+    "doctor": "finetune.doctor_cli",
+    "completion": "finetune.completion_cli",
 }
 
 # Packages that a bare install lacks, and the extra that brings them.
@@ -36,11 +40,25 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            command.help = _with_breaks(command.help)
+        return name, command, rest
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
+
+
+def _with_breaks(text: str | None) -> str | None:
+    r"""Turn the '\b' of a raw docstring into click's mark of lines to keep as they are."""
+    return None if text is None else text.replace("\\b\n", "\b\n")
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,6 +69,9 @@ def cli() -> None:
     \b
     Exit codes: 0 done, 2 bad input, 3 infeasible, 4 stopped early with a usable result.
     """
+
+
+cli.help = _with_breaks(cli.help)
 
 
 def main() -> None:

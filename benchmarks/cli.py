@@ -15,6 +15,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--local-steps", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON on stdout.")
 def demo(
     output: Path,
     model: Path | None,
@@ -23,11 +24,16 @@ def demo(
     sample: int,
     local_steps: int,
     seed: int,
+    as_json: bool,
 ) -> None:
-    """Go the whole way on this machine, on a real model and real text.
+    r"""Go the whole way on this machine, on a real model and real text.
 
     Profiles a 6-layer BERT here, plans for 80 Jetsons, verifies the plan, fine-tunes under it
     and under uniform FedLoRA, and writes a report. Two or three minutes on two cores.
+
+    \b
+    legend demo -o demo
+    legend demo --model FOLDER --data reviews.csv -o demo
     """
     from benchmarks.demo import Demo, main
 
@@ -40,5 +46,6 @@ def demo(
             sample=sample,
             local_steps=local_steps,
             seed=seed,
-        )
+        ),
+        as_json=as_json,
     )

@@ -4,6 +4,7 @@ Every step is a command that a person could type, printed before it runs, and th
 in files alone, as they would across machines.
 """
 
+import json
 import os
 import shlex
 import subprocess
@@ -50,8 +51,8 @@ class StepFailed(Exception):
         self.exit_code = code
 
 
-def run_demo(demo: Demo, say: Callable[[str], None]) -> None:
-    """Run every step; raises `StepFailed` where one fails."""
+def run_demo(demo: Demo, say: Callable[[str], None], *, quiet: bool) -> None:
+    """Run every step, on stderr alone if `quiet`; raises `StepFailed` where one fails."""
     began = time.monotonic()
     # Threads that wait for work sleep: on a shared machine spinning ones steal from the others.
     patient = {"OMP_WAIT_POLICY": "passive", **os.environ}
@@ -60,7 +61,9 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> None:
     for title, command in steps(demo, model, data):
         say(f"\n{title}\n$ legend {shlex.join(command)}")
         program = [sys.executable, "-m", "legend"]
-        code = subprocess.run([*program, *command], check=False, env=patient).returncode
+        out = sys.stderr if quiet else None
+        done = subprocess.run([*program, *command], check=False, env=patient, stdout=out)
+        code = done.returncode
         if code != 0:
             raise StepFailed(command[0], code)
     say(f"\nDone in {time.monotonic() - began:.0f} s. Look at {demo.folder / 'report.html'}")
@@ -112,12 +115,12 @@ def steps(demo: Demo, model: Path, data: Path) -> list[tuple[str, list[str]]]:
         (
             "Put it on one page",
             ["report", at["plan.json"], at["legend"], at["fedlora"], "--label", "plan",
-             "--label", "FedLoRA", "-o", at["report.html"]],
+             "--label", "FedLoRA", "--fleet", at["fleet.json"], "-o", at["report.html"]],
         ),
     ]  # fmt: skip
 
 
-def main(demo: Demo) -> None:
+def main(demo: Demo, *, as_json: bool) -> None:
     """Run the demonstration into an empty folder; titles go to stderr."""
     from profiler.schema import InputError
 
@@ -129,4 +132,7 @@ def main(demo: Demo) -> None:
         demo.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{demo.folder}: cannot be made ({error.strerror})") from None
-    run_demo(demo, lambda text: click.secho(text, bold=True, err=True))
+    run_demo(demo, lambda text: click.secho(text, bold=True, err=True), quiet=as_json)
+    if as_json:
+        files = sorted(str(path) for path in demo.folder.iterdir())
+        click.echo(json.dumps({"folder": str(demo.folder), "files": files}))

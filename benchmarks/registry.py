@@ -39,6 +39,7 @@ NAMES = (
     "prefix-cache",
     "local-step",
     "engine-vs-ray",
+    "testbed",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

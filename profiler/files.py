@@ -16,6 +16,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from profiler.migrations import bring_up, is_newer
+
 T = TypeVar("T", bound=Struct)
 
 
@@ -63,12 +65,30 @@ def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T
     """Check the bytes of a JSON file; see `read`. `name` stands in the error message."""
     head = _schema_of(data, name)
     if head != schema:
-        seen = f"schema is '{head}'" if head else "no 'schema' field"
-        raise InputError(f"{name}: {seen}; expected '{schema}'. {remedy}")
+        data = _brought_up(data, name, head, schema, remedy)
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{name}: {error}{_seen(data, str(error))}. {remedy}") from None
+
+
+def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> bytes:
+    """The file as the version read here, if it is of an older one."""
+    if is_newer(head, schema):
+        raise InputError(
+            f"{name}: schema is '{head}', newer than '{schema}', the latest that this version "
+            "reads. Get a newer one with: pip install --upgrade legend-planner"
+        )
+    try:
+        newer = bring_up(data, head, schema)
+    except ValueError as error:
+        raise InputError(
+            f"{name}: schema is '{head}', but its content is not ({error}). {remedy}"
+        ) from None
+    if newer is None:
+        seen = f"schema is '{head}'" if head else "no 'schema' field"
+        raise InputError(f"{name}: {seen}; expected '{schema}'. {remedy}")
+    return newer
 
 
 def _seen(data: bytes, message: str) -> str:

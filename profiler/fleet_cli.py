@@ -24,7 +24,12 @@ FILE = click.Path(path_type=Path)
 
 @click.command(epilog="Columns of --from: see the documentation of profiler/fleet_csv.py.")
 @click.argument("preset", required=False)
-@click.option("--from", "table", type=FILE, help="CSV of devices, instead of a preset.")
+@click.option(
+    "--from",
+    "table",
+    type=FILE,
+    help="Devices instead of a preset: CSV, .parquet, or .json of Flower node configurations.",
+)
 @click.option(
     "--profile",
     "profiles",
@@ -63,11 +68,16 @@ def fleet(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Describe a fleet: PRESET (paper-80), or a table of devices.
+    r"""Describe a fleet: PRESET (paper-80), or a table of devices.
 
     Costs come from closed forms and the hardware catalogue, or from measured profiles. With
     --trace, how modes, bandwidth and availability change goes into a second file; with --at,
     a fleet is read and written as it stands at one moment of such a trace.
+
+    \b
+    legend fleet paper-80 --model roberta-base -o fleet.json
+    legend fleet --from devices.csv --model roberta-base -o fleet.json
+    legend fleet paper-80 --profile profile.json --trace trace.json -o fleet.json
     """
     from profiler.schema import write
 

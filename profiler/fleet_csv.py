@@ -27,6 +27,8 @@ Links that devices share come from a second table, one row a link:
 ``uplink_mbit_per_s``      shared upload capacity, megabits per second
 ``downlink_mbit_per_s``    shared download capacity
 =========================  =============================================================
+
+Parquet and Flower's node configurations are read as such tables: `profiler.fleet_formats`.
 """
 
 import csv
@@ -35,6 +37,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from profiler.fleet_formats import flower_table, parquet_table
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_bytes
 
 __all__ = [
@@ -141,16 +144,24 @@ def read_rows(
     path: Path, required: Sequence[str] = REQUIRED, optional: Sequence[str] = OPTIONAL
 ) -> list[dict[str, str]]:
     """Rows of the table by column; raises `InputError` if the header is wrong."""
+    rows = _table(path)
+    header = [name.strip() for name in rows[0]] if rows else []
+    check_header(str(path), header, required, optional)
+    return [_as_mapping(header, row) for row in rows[1:]]
+
+
+def _table(path: Path) -> list[list[str]]:
+    """Header and rows, by the format that the file's name says."""
+    other = {".parquet": parquet_table, ".json": flower_table}.get(path.suffix.lower())
+    if other is not None:
+        return other(path)
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
-    header = [name.strip() for name in rows[0]] if rows else []
-    check_header(str(path), header, required, optional)
-    return [_as_mapping(header, row) for row in rows[1:]]
 
 
 def _as_mapping(header: list[str], row: list[str]) -> dict[str, str]:

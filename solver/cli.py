@@ -1,7 +1,7 @@
 """Commands `solve`, `verify`, `compare` and `frontier`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -11,7 +11,7 @@ from solver.options import FLEET, JSON, budgets, given, problem_fields
 from solver.policies import POLICIES, described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from solver.outcome import Outcome
     from solver.prices import Price
     from solver.problem import Problem
+
+T = TypeVar("T")
 
 
 @click.command(epilog=f"{described()}\n\n{methods.described()}")
@@ -280,21 +282,35 @@ def verify(
     metavar="NAME",
     help="Only this one, or several; see 'legend solve --help'.",
 )
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A plan of this fleet to show beside them, such as of 'legend plan-from-peft'.",
+)
 @JSON
-def compare(fleet_path: Path, chosen: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def compare(
+    fleet_path: Path,
+    chosen: tuple[str, ...],
+    plans: tuple[Path, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     r"""Plan FLEET with every policy and show the plans side by side.
 
     The gap is to the best plan of any structure: ranks of its own for every device.
 
     \b
     legend compare fleet.json --round-time 30
+    legend compare fleet.json --policy exact --plan mine.json
     """
     from profiler.schema import read_fleet
-    from solver.compare import compare_policies
+    from solver.compare import compare_plans, compare_policies
 
-    rows = compare_policies(
-        read_fleet(fleet_path), chosen or tuple(POLICIES), problem_fields(options)
-    )
+    fleet, fields = read_fleet(fleet_path), problem_fields(options)
+    rows = compare_policies(fleet, _watched(chosen or tuple(POLICIES), "policies"), fields)
+    rows += compare_plans(fleet, plans, fields)
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return
@@ -371,18 +387,23 @@ def frontier(
 def _some_points(problem: "Problem", points: int) -> "list[Point]":
     from solver.frontier import frontier_points
 
-    return frontier_points(problem, points)
+    return frontier_points(problem, points, lambda times: _watched(times, "round times"))
 
 
 def _whole_curve(problem: "Problem") -> "list[Point]":
     """Every step, shortest round first, with progress on stderr."""
+    from solver.frontier import every_step
+
+    return list(_watched(every_step(problem), "steps of the curve"))[::-1]
+
+
+def _watched(work: "Iterable[T]", words: str) -> "Iterable[T]":
+    """Hand work on piece by piece; on a terminal, show on stderr how far it is."""
     from rich.console import Console
     from rich.progress import track
 
-    from solver.frontier import every_step
-
-    steps = track(every_step(problem), "steps of the curve", console=Console(stderr=True))
-    return list(steps)[::-1]
+    console = Console(stderr=True)
+    return track(work, words, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _console() -> "Console":

@@ -1,29 +1,32 @@
 """Every policy on the same fleet under the same budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from profiler.schema import Fleet
+from profiler.schema import Fleet, InputError
+from solver.check import check
 from solver.compare_table import Row
 from solver.errors import Infeasible
 from solver.exact import maximise_utility, utility_bound
 from solver.explain import describe
 from solver.outcome import relative_gap
+from solver.plan import read_plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.tables import budget_text
 
 
 def compare_policies(
-    fleet: Fleet, policies: Sequence[str], options: dict[str, Any]
+    fleet: Fleet, policies: Iterable[str], options: dict[str, Any]
 ) -> list[Row]:
     """Plan with each policy.
 
     Parameters
     ----------
     fleet : Fleet
-    policies : sequence of str
+    policies : iterable of str
     options : dict
         Keyword arguments of `Problem.of` that all of them get.
 
@@ -44,6 +47,32 @@ def compare_policies(
             if structure != "shared":
                 asked["rank_shape"] = "free"
             rows.append(_row(fleet, name, asked, best))
+    return rows
+
+
+def compare_plans(fleet: Fleet, paths: Sequence[Path], options: dict[str, Any]) -> list[Row]:
+    """Rows for plans made before; raises `InputError` for one that does not verify."""
+    best = _best_utility(fleet, options)
+    budgets = Problem.of(fleet, **options).question.budgets
+    rows = []
+    for path in paths:
+        plan = read_plan(path)
+        if failed := check(plan, fleet).failed:
+            raise InputError(
+                f"{path}: does not hold for this fleet ({failed[0].name}); see it with: legend "
+                "verify PLAN FLEET"
+            )
+        kept = plan.question.budgets == budgets
+        rows.append(
+            Row(
+                policy=f"{plan.question.policy} ({path.name})",
+                plan=plan,
+                gap_fraction=relative_gap(plan.predicted.utility, best, "utility")
+                if kept
+                else None,
+                reason="" if kept else f"planned for: {budget_text(plan.question.budgets)}",
+            )
+        )
     return rows
 
 

@@ -1,6 +1,6 @@
 """The Pareto curve of utility against round time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,13 @@ class Point:
     mean_wait_s: float
 
 
-def frontier_points(problem: Problem, points: int) -> list[Point]:
+def frontier_points(
+    problem: Problem, points: int, watch: Callable[[list[float]], Iterable[float]] = iter
+) -> list[Point]:
     """Best plans at `points` round times, from the least feasible to the longest useful.
 
     Dominated points are left out, so fewer may come back. Round times are spaced evenly in
-    their logarithm.
+    their logarithm; `watch` hands them on one by one, and may show how far the work is.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def frontier_points(problem: Problem, points: int) -> list[Point]:
     """
     patient, least_s, longest_s = _range(problem)
     found: list[Point] = []
-    for seconds in np.geomspace(least_s, max(least_s, longest_s), points):
-        point = _point(patient.under(round_time_s=float(seconds)))
+    for seconds in watch(np.geomspace(least_s, max(least_s, longest_s), points).tolist()):
+        point = _point(patient.under(round_time_s=seconds))
         if point is not None and (not found or point.utility > found[-1].utility):
             found.append(point)
     return found

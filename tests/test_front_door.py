@@ -1,6 +1,7 @@
 """The command as a person meets it: lazy, one line per failure, the right exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,10 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
+# Prints a script for a shell, and JSON anyway.
+NO_JSON = {"completion", "schema"}
+
+
 @pytest.fixture
 def fleet_path(tmp_path: Path) -> Path:
     path = tmp_path / "fleet.json"
@@ -40,6 +45,10 @@ def test_every_command_has_help(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage:")
+    # An example on a line of its own, not run into a paragraph.
+    assert re.search(rf"^  (Example: )?legend {command} \S", done.stdout, re.MULTILINE)
+    assert "\\b" not in done.stdout
+    assert "--json" in done.stdout or command in NO_JSON
 
 
 def test_unknown_command_and_option_are_bad_input(fleet_path: Path) -> None:

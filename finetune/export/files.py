@@ -1,5 +1,7 @@
 """Files of an export, and how they reach a folder without harming what is there."""
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import msgspec
 
 from solver.plan import InputError, write_bytes
 
-__all__ = ["Export", "json_bytes", "write_export"]
+__all__ = ["Export", "json_bytes", "write_export", "yaml_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +22,14 @@ class Export:
         Content by path below the output folder, with forward slashes.
     notes : list of str
         What a person should know, one line each.
+    losses : list of str
+        What the plan says and the other tool cannot, one line each; nobody writes such an
+        export unless it was asked for.
     """
 
     files: dict[str, bytes]
     notes: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
 
 
 def write_export(export: Export, folder: Path) -> list[Path]:
@@ -76,6 +82,30 @@ def _make_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: cannot be made a folder ({error.strerror}); choose another place"
         ) from None
+
+
+def yaml_bytes(value: Mapping[str, object], comment: str) -> bytes:
+    """Encode nested mappings and lists as YAML in blocks, scalars as in JSON, after a comment.
+
+    JSON scalars are YAML scalars, so no library is needed where a plan is exported.
+    """
+    head = [f"# {line}" for line in comment.splitlines()]
+    return ("\n".join([*head, *_block(value, "")]) + "\n").encode()
+
+
+def _block(value: object, indent: str) -> Iterator[str]:
+    items = value.items() if isinstance(value, Mapping) else [(None, v) for v in list(value)]  # type: ignore[call-overload]
+    for key, item in items:
+        start = f"{indent}- " if key is None else f"{indent}{_key(key)}: "
+        if isinstance(item, Mapping | list) and item:
+            yield start.rstrip()
+            yield from _block(item, indent + "  ")
+        else:
+            yield start + msgspec.json.encode(item).decode()
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z_][\w.]*", key) else msgspec.json.encode(key).decode()
 
 
 def json_bytes(value: object) -> bytes:

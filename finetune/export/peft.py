@@ -7,7 +7,14 @@ so a plan made on a laptop can be exported there.
 from finetune.export.files import Export, json_bytes
 from solver.plan import Configuration, Plan, PlannedDevice
 
-__all__ = ["lora_config", "render"]
+__all__ = [
+    "CONV1D_FAMILIES",
+    "device_index",
+    "folder_names",
+    "left_out_notes",
+    "lora_config",
+    "render",
+]
 
 TASK_TYPES = {"classification": "SEQ_CLS", "causal-lm": "CAUSAL_LM"}
 CONV1D_FAMILIES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
@@ -16,17 +23,14 @@ CONV1D_FAMILIES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transfo
 
 def render(plan: Plan) -> Export:
     """Write ``configuration-N/adapter_config.json`` for each shape, and ``devices.json``."""
-    folders = [
-        f"configuration-{index}" if shape.depth else None
-        for index, shape in enumerate(plan.configurations)
-    ]
+    folders = folder_names(plan)
     files = {
         f"{folder}/adapter_config.json": json_bytes(lora_config(plan, shape))
         for folder, shape in zip(folders, plan.configurations, strict=True)
         if folder
     }
-    files["devices.json"] = json_bytes(_index(plan, folders))
-    return Export(files=files, notes=_notes(plan))
+    files["devices.json"] = device_index(plan)
+    return Export(files=files, notes=left_out_notes(plan))
 
 
 def lora_config(plan: Plan, shape: Configuration) -> dict[str, object]:
@@ -47,18 +51,32 @@ def lora_config(plan: Plan, shape: Configuration) -> dict[str, object]:
     }
 
 
-def _index(plan: Plan, folders: list[str | None]) -> dict[str, object]:
-    """Which device trains which folder's adapter; null for head only or not taking part."""
+def folder_names(plan: Plan) -> list[str | None]:
+    """Folder of each shape; None for the one that has no adapter."""
+    return [
+        f"configuration-{index}" if shape.depth else None
+        for index, shape in enumerate(plan.configurations)
+    ]
+
+
+def device_index(plan: Plan) -> bytes:
+    """Write ``devices.json``: which device trains which folder's adapter.
+
+    The folder is null for a device that trains the head alone, or takes no part.
+    """
+    folders = folder_names(plan)
     shapes = [
         {"folder": folder, "depth": shape.depth, "ranks": shape.ranks}
         for folder, shape in zip(folders, plan.configurations, strict=True)
     ]
-    return {
-        "model": plan.model.name,
-        "server_ranks": plan.ranks,
-        "configurations": shapes,
-        "devices": {d.name: _device(d, folders) for d in plan.devices},
-    }
+    return json_bytes(
+        {
+            "model": plan.model.name,
+            "server_ranks": plan.ranks,
+            "configurations": shapes,
+            "devices": {d.name: _device(d, folders) for d in plan.devices},
+        }
+    )
 
 
 def _device(device: PlannedDevice, folders: list[str | None]) -> dict[str, object]:
@@ -72,7 +90,7 @@ def _device(device: PlannedDevice, folders: list[str | None]) -> dict[str, objec
     }
 
 
-def _notes(plan: Plan) -> list[str]:
+def left_out_notes(plan: Plan) -> list[str]:
     """Say which devices no adapter folder serves."""
     groups = {
         "train the head only (depth 0): PEFT has no adapter without a layer, so no folder": [

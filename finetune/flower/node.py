@@ -60,6 +60,11 @@ class Node:
         self._ready: _Ready | None = None
         self._kept: State = {}
 
+    def load(self, order: Order) -> Shapes:
+        """Have model and data in memory before an order comes; return what it will train."""
+        with deterministic():
+            return self._load(order)[0].shapes
+
     def train(self, order: Order, adapters: bytes) -> tuple[Report, bytes]:
         """Train from the adapters sent; return the report and the adapters trained.
 

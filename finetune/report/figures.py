@@ -1,12 +1,11 @@
-"""The pictures of a report, each as an SVG element; and the plan alone as a file."""
+"""The pictures of a plan: ranks, round, and both side by side."""
 
-import io
 from collections.abc import Callable
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from finetune.report.drawing import Drawing
 from finetune.report.layout import Layout
 from finetune.report.plan_axes import (
     counts_px,
@@ -17,35 +16,34 @@ from finetune.report.plan_axes import (
     rank_key,
     round_key,
 )
-from finetune.report.style import axes_px, drawing, svg
+from finetune.report.style import axes_px
 from finetune.report.words import certificate, count, seconds, title
-from solver.plan import InputError, Plan, write_bytes
+from solver.plan import Plan
 
-__all__ = ["rank_map", "round_timeline", "write_picture"]
+__all__ = ["HEADING_PX", "rank_map", "round_timeline", "whole_plan"]
 
-BODY_PX, TOP_PX, KEY_PX, EDGE_PX = 290, 38, 60, 12
-PICTURE_FORMATS = (".svg", ".png")
-STANDALONE = """<style>
-svg { color: #1b2a3a; background: #ffffff }
-@media (prefers-color-scheme: dark) { svg { color: #dbe4ee; background: #11171e } }
-</style>"""
+HEADING_PX = 15.0
+"""Room for a label above its class, in pictures that must suit a phone."""
+
+PAGE_PX, BODY_PX, TOP_PX, KEY_PX, EDGE_PX = 340, 290, 38, 60, 12
 
 
-def rank_map(plan: Plan, layout: Layout) -> str:
+def rank_map(plan: Plan, layout: Layout) -> Drawing:
     """Draw the heat map of devices by layers, coloured by rank."""
+    body = _body_px(layout)
 
     def draw(axes: Axes) -> None:
-        draw_ranks(axes, layout, plan, BODY_PX)
+        draw_ranks(axes, layout, plan, body)
         rank_key(axes, layout)
 
     label = (
         f"Heat map: ranks of {plan.model.layers} layers on {count(len(layout.rows), 'row')} "
         "of devices, grouped by class. The table has the figures."
     )
-    return _panel(layout, draw, "ranks", label)
+    return Drawing(name="ranks", label=label, figure=lambda: _panel(layout, draw))
 
 
-def round_timeline(plan: Plan, layout: Layout) -> str:
+def round_timeline(plan: Plan, layout: Layout) -> Drawing:
     """Draw a round as it passes on each device."""
 
     def draw(axes: Axes) -> None:
@@ -56,47 +54,29 @@ def round_timeline(plan: Plan, layout: Layout) -> str:
         "Timeline: download, computing, upload and wait of each device in a round of "
         f"{seconds(plan.predicted.round_time_s)}. The table has the figures."
     )
-    return _panel(layout, draw, "round", label)
+    return Drawing(name="round", label=label, figure=lambda: _panel(layout, draw))
 
 
-def _panel(layout: Layout, draw: Callable[[Axes], None], name: str, label: str) -> str:
-    left = labels_px(layout)
-    width = left + BODY_PX + max(EDGE_PX, counts_px(layout))
+def _body_px(layout: Layout) -> float:
+    return PAGE_PX - labels_px(layout) - max(EDGE_PX, counts_px(layout))
+
+
+def _panel(layout: Layout, draw: Callable[[Axes], None]) -> Figure:
     height = TOP_PX + layout.height_px + KEY_PX
-    with drawing():
-        figure = Figure(figsize=(width / 72, height / 72))
-        axes = axes_px(figure, left, TOP_PX, BODY_PX, layout.height_px)
-        draw(axes)
-        draw_labels(axes, layout)
-        return svg(figure, name, label)
+    figure = Figure(figsize=(PAGE_PX / 72, height / 72))
+    axes = axes_px(figure, labels_px(layout), TOP_PX, _body_px(layout), layout.height_px)
+    draw(axes)
+    draw_labels(axes, layout)
+    return figure
 
 
-def write_picture(plan: Plan, layout: Layout, path: Path) -> None:
-    """Write the plan as one picture: ranks and round side by side.
-
-    Parameters
-    ----------
-    plan : Plan
-    layout : Layout
-        Its devices as rows.
-    path : Path
-        Ends in ``.svg`` (follows the reader's light or dark mode) or ``.png`` (white).
-    """
-    kind = path.suffix.lower()
-    if kind not in PICTURE_FORMATS:
-        raise InputError(f"{path}: pictures end in {' or '.join(PICTURE_FORMATS)}; rename it")
-    with drawing():
-        figure = _picture(plan, layout)
-        if kind == ".svg":
-            text = svg(figure, "plan", f"{title(plan)}. {certificate(plan)}")
-            write_bytes(path, text.replace(">", f">{STANDALONE}", 1).encode())
-            return
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-        write_bytes(path, buffer.getvalue())
+def whole_plan(plan: Plan, layout: Layout) -> Drawing:
+    """Draw ranks and round side by side, classes named once, beside their rows."""
+    label = f"{title(plan)}. {certificate(plan)}"
+    return Drawing(name="plan", label=label, figure=lambda: _side_by_side(plan, layout))
 
 
-def _picture(plan: Plan, layout: Layout) -> Figure:
+def _side_by_side(plan: Plan, layout: Layout) -> Figure:
     between, heading = max(28, counts_px(layout)), 30
     names = labels_px(layout)
     width = names + 2 * BODY_PX + between + EDGE_PX

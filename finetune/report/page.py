@@ -1,26 +1,29 @@
 """The report: one self-contained page that asks nothing of the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from finetune.report.figures import rank_map, round_timeline
-from finetune.report.layout import lay_out
-from finetune.report.rows import Row, rows_of
-from finetune.report.run_figures import accuracy_by_time, accuracy_by_upload
-from finetune.report.run_tables import points_table, runs_table, targets_table
+from finetune.report.pictures import (
+    Picture,
+    Sources,
+    picture_of_policies,
+    pictures_of_frontier,
+    pictures_of_plan,
+    pictures_of_runs,
+)
+from finetune.report.run_tables import runs_table, targets_table
 from finetune.report.runs import SMOOTHING, Run
 from finetune.report.tables import (
     Table,
     binding_table,
     class_table,
     limits,
+    link_table,
     provenance_table,
-    rank_table,
-    round_table,
 )
 from finetune.report.words import amount, certificate, printable, seconds, thousands, title
 from solver.plan import Plan
@@ -31,23 +34,24 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A picture with its words and the table behind it."""
+class Section:
+    """A heading with pictures, tables and a note below them."""
 
+    name: str
     heading: str
-    svg: Markup
-    words: str
-    table: Table
+    pictures: Sequence[Picture] = ()
+    tables: list[Table] = field(default_factory=list)
+    note: str = ""
 
 
-def render(plan: Plan, runs: Sequence[Run]) -> str:
-    """Write the page as HTML; the same plan and runs give the same text.
+def render(plan: Plan, sources: Sources | None = None) -> str:
+    """Write the page as HTML; the same plan and sources give the same text.
 
     Parameters
     ----------
     plan : Plan
-    runs : sequence of Run
-        Drawn in the order given; may be empty.
+    sources : Sources, optional
+        Runs, frontier and policies to show beside it.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
@@ -56,22 +60,76 @@ def render(plan: Plan, runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rows = rows_of(plan)
+    # Safe: every text in a picture was escaped when it was written as XML.
+    environment.filters["element"] = lambda picture: Markup(picture.drawing.element())
     return environment.get_template("page.html").render(
         title=title(plan),
         policy=printable(plan.question.policy, 60),
         certificate=certificate(plan),
-        proof=_proof(plan),
         tiles=_tiles(plan),
-        pictures=_pictures(plan, rows),
+        before=_before(plan, sources or Sources()),
         limits=limits(plan),
         binding=binding_table(plan),
-        classes=class_table(plan),
-        provenance=provenance_table(plan),
-        curves=_curves(runs),
-        run_tables=[runs_table(runs), targets_table(runs)] if runs else [],
-        smoothing=SMOOTHING,
+        after=_after(plan),
     )
+
+
+def _before(plan: Plan, sources: Sources) -> list[Section]:
+    """Sections above the limits: pictures first."""
+    found = [
+        Section(name="plan", heading="The plan", pictures=pictures_of_plan(plan)),
+        Section(
+            name="frontier",
+            heading="Other round times",
+            pictures=pictures_of_frontier(plan, sources.frontier),
+            note=sources.note,
+        ),
+        Section(
+            name="policies",
+            heading="Policies side by side",
+            pictures=(shown := picture_of_policies(plan, sources.policies)),
+            tables=[picture.table for picture in shown],
+            note=_compared(sources),
+        ),
+        _runs(sources.runs),
+    ]
+    return [section for section in found if section.pictures or section.tables]
+
+
+def _compared(sources: Sources) -> str:
+    said = (
+        "Given away: utility against ranks of their own for every device. Upload, download and "
+        "energy are of all devices in a round. Where the plan had no budget on the round time, "
+        "policies get its round time as theirs."
+    )
+    return f"{said} {sources.note}" if sources.note else said
+
+
+def _runs(runs: Sequence[Run]) -> Section:
+    note = (
+        f"An accuracy counts as reached once the mean of {SMOOTHING} evaluations in a row is "
+        "at or above it. Times are of the virtual clock."
+    )
+    return Section(
+        name="runs",
+        heading="Runs",
+        pictures=pictures_of_runs(runs),
+        tables=[runs_table(runs), targets_table(runs)] if runs else [],
+        note=note,
+    )
+
+
+def _after(plan: Plan) -> list[Section]:
+    """Sections below the limits: tables only."""
+    links = [link_table(plan)] if plan.links else []
+    return [
+        Section(name="classes", heading="Device classes", tables=[class_table(plan), *links]),
+        Section(
+            name="proof",
+            heading="Certificate and provenance",
+            tables=[_proof(plan), provenance_table(plan)],
+        ),
+    ]
 
 
 def _tiles(plan: Plan) -> list[tuple[str, str]]:
@@ -91,56 +149,6 @@ def _tiles(plan: Plan) -> list[tuple[str, str]]:
 
 def _of(part: int, whole: int) -> str:
     return thousands(whole) if part == whole else f"{thousands(part)} of {thousands(whole)}"
-
-
-def _pictures(plan: Plan, rows: Sequence[Row]) -> list[Picture]:
-    layout = lay_out(rows)
-    shown = "One line is a device." if all(r.name for r in rows) else "A line is a mean."
-    return [
-        Picture(
-            heading="Who trains which layers, at which rank",
-            svg=Markup(rank_map(plan, layout)),
-            words=f"{shown} Grey layers are frozen and carry no adapter on that device.",
-            table=rank_table(rows),
-        ),
-        Picture(
-            heading="One round, as predicted",
-            svg=Markup(round_timeline(plan, layout)),
-            words=_uncertainty(plan),
-            table=round_table(rows),
-        ),
-    ]
-
-
-def _uncertainty(plan: Plan) -> str:
-    error = plan.predicted.time_error_fraction
-    if error == 0:
-        return "All wait for the slowest device."
-    return (
-        f"All wait for the slowest device. Compute times are uncertain by {100 * error:.1f} % "
-        "(one sigma)."
-    )
-
-
-def _curves(runs: Sequence[Run]) -> list[Picture]:
-    """Draw learning curves, if any run was evaluated."""
-    if not any(run.points for run in runs):
-        return []
-    table = points_table(runs)
-    return [
-        Picture(
-            heading="Accuracy against virtual time",
-            svg=Markup(accuracy_by_time(runs)),
-            words=f"Dots are evaluations, lines their mean over the last {SMOOTHING}.",
-            table=table,
-        ),
-        Picture(
-            heading="Accuracy against upload",
-            svg=Markup(accuracy_by_upload(runs)),
-            words="Bytes that all devices together have sent.",
-            table=table,
-        ),
-    ]
 
 
 def _proof(plan: Plan) -> Table:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from finetune.report.layout import Band, Layout
-from finetune.report.style import INK, PART_COLOURS, rank_colour, text_on
+from finetune.report.cells import Cells
+from finetune.report.layout import Band, Layout, Placed
+from finetune.report.style import BUDGET, INK, PART_COLOURS, rank_colour, text_on
 from finetune.report.words import printable, seconds, thousands
 from solver.plan import Plan
 
@@ -26,12 +27,14 @@ __all__ = [
 
 BARE, ABSENT = 0.09, 0.55
 NUMBER_PX = 8.0
-CHARACTER_PX, MOST_CHARACTERS = 6.4, 21
+CHARACTER_PX, MOST_BESIDE, MOST_ABOVE = 6.4, 28, 44
 
 
 def labels_px(layout: Layout) -> float:
-    """Width that the class labels need."""
-    return 16 + CHARACTER_PX * max(len(_label(band)) for band in layout.bands)
+    """Width that the class labels need on the left."""
+    if layout.heading_px:
+        return 6
+    return 16 + CHARACTER_PX * max(len(_label(band, MOST_BESIDE)) for band in layout.bands)
 
 
 def counts_px(layout: Layout) -> float:
@@ -40,25 +43,26 @@ def counts_px(layout: Layout) -> float:
     return 0 if most == 1 else 14 + CHARACTER_PX * len(thousands(most))
 
 
-def _label(band: Band) -> str:
-    return f"{printable(band.device_class, MOST_CHARACTERS)} × {thousands(band.count)}"
+def _label(band: Band, most: int) -> str:
+    return f"{printable(band.device_class, most)} × {thousands(band.count)}"
 
 
 def draw_labels(axes: Axes, layout: Layout) -> None:
-    """Name the classes on the left, with their number of devices."""
+    """Name the classes, with their number of devices, above or beside their rows."""
     axes.set_ylim(layout.height_px, 0)
     axes.set_yticks([])
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
+    above = layout.heading_px > 0
     for band in layout.bands:
         axes.annotate(
-            _label(band),
-            (0, band.middle_px),
+            _label(band, MOST_ABOVE if above else MOST_BESIDE),
+            (0, band.top_px if above else band.middle_px),
             xycoords=axes.get_yaxis_transform(),
-            xytext=(-6, 0),
+            xytext=(0, 3) if above else (-6, 0),
             textcoords="offset points",
-            ha="right",
-            va="center",
+            ha="left" if above else "right",
+            va="baseline" if above else "center",
             annotation_clip=False,
         )
 
@@ -74,7 +78,7 @@ def draw_ranks(axes: Axes, layout: Layout, plan: Plan, width_px: float) -> None:
     axes.set_xticks([i - 0.5 for i in shown], [str(i) for i in shown])
     axes.tick_params(length=0, pad=2)
     axes.set_xlabel("layer (input → output)", labelpad=5)
-    span = _span(layout)
+    span, cells = _span(layout), Cells()
     for band in layout.bands:
         for ranks, group in groupby(
             band.rows, key=lambda p: (p.row.depth is None, p.row.ranks)
@@ -84,8 +88,9 @@ def draw_ranks(axes: Axes, layout: Layout, plan: Plan, width_px: float) -> None:
             if ranks[0]:
                 _absent(axes, box, layers)
             else:
-                _block(axes, box, ranks[1], span, cell_px)
+                _block(axes, cells, box, ranks[1], span, cell_px)
         _counts(axes, band)
+    cells.draw(axes)
 
 
 def _counts(axes: Axes, band: Band) -> None:
@@ -112,28 +117,23 @@ def _span(layout: Layout) -> tuple[float, float]:
 
 def _block(
     axes: Axes,
+    cells: Cells,
     box: tuple[float, float],
     ranks: tuple[float, ...],
     span: tuple[float, float],
     cell_px: float,
 ) -> None:
     """Rows of the same ranks as one block, each layer's rank written once."""
-    top, height = box[0] + 0.4, box[1] - box[0] - 0.8
+    top, bottom = box[0] + 0.4, box[1] - 0.4
+    height = bottom - top
     bare = next((i for i, rank in enumerate(ranks) if rank > 0), len(ranks))
-    if bare:
-        axes.add_patch(
-            Rectangle((0, top), bare, height, facecolor=INK, alpha=BARE, lw=0, clip_on=False)
-        )
+    cells.add((0, top, bare, bottom), INK, BARE)
+    gap = 0.5 / cell_px
     for layer, rank in enumerate(ranks):
         if rank <= 0:
             continue
         colour = rank_colour(rank, *span)
-        gap = 0.5 / cell_px
-        axes.add_patch(
-            Rectangle(
-                (layer + gap, top), 1 - 2 * gap, height, facecolor=colour, lw=0, clip_on=False
-            )
-        )
+        cells.add((layer + gap, top, layer + 1 - gap, bottom), colour)
         number = f"{rank:.0f}"
         if height >= NUMBER_PX and len(number) * 5 + 3 <= cell_px:
             axes.text(
@@ -175,26 +175,21 @@ def draw_round(axes: Axes, layout: Layout, plan: Plan) -> None:
     axes.set_xlabel("seconds into the round", labelpad=5)
     axes.grid(axis="x", color=INK, alpha=0.15, lw=0.7)
     axes.set_axisbelow(True)
-    for band in layout.bands:
-        _bars(axes, band)
+    cells = Cells()
+    for placed in layout.rows:
+        _bars(cells, placed)
+    cells.draw(axes)
     axes.axvline(slowest_s, color=INK, lw=1.3)
     if budget_s is not None:
-        axes.axvline(budget_s, color="#d55e00", lw=1.5, ls=(0, (4, 2)))
+        axes.axvline(budget_s, color=BUDGET, lw=1.5, ls=(0, (4, 2)))
 
 
-def _bars(axes: Axes, band: Band) -> None:
-    for placed in band.rows:
-        start = 0.0
-        height = placed.bottom_px - placed.top_px
-        for part, length in placed.row.seconds.items():
-            bar = (start, placed.top_px + 0.4), length, height - 0.8
-            if part == "wait":
-                axes.add_patch(Rectangle(*bar, facecolor=INK, alpha=BARE, lw=0, clip_on=False))
-            elif length > 0:
-                axes.add_patch(
-                    Rectangle(*bar, facecolor=PART_COLOURS[part], lw=0, clip_on=False)
-                )
-            start += length
+def _bars(cells: Cells, placed: Placed) -> None:
+    start = 0.0
+    for part, length in placed.row.seconds.items():
+        box = (start, placed.top_px + 0.4, start + length, placed.bottom_px - 0.4)
+        cells.add(box, *((INK, BARE) if part == "wait" else (PART_COLOURS[part], 1.0)))
+        start += length
 
 
 def rank_key(axes: Axes, layout: Layout) -> None:
@@ -227,7 +222,7 @@ def round_key(axes: Axes, layout: Layout, plan: Plan) -> None:
     slowest = f"slowest {seconds(plan.predicted.round_time_s)}"
     handles.append(Line2D([], [], color=INK, lw=1.3, label=slowest))
     if (budget_s := plan.question.budgets.round_time_s) is not None:
-        line = Line2D([], [], color="#d55e00", lw=1.5, ls=(0, (4, 2)))
+        line = Line2D([], [], color=BUDGET, lw=1.5, ls=(0, (4, 2)))
         line.set_label(f"budget {seconds(budget_s)}")
         handles.append(line)
     _key(axes, handles, 3)

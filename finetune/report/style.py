@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from finetune.report.words import printable
 
 __all__ = [
+    "BUDGET",
+    "CHOSEN",
     "INK",
     "LINES",
     "PART_COLOURS",
@@ -28,6 +30,12 @@ __all__ = [
 
 INK = "#1b2a3a"
 """Colour of text and rules; ``currentColor`` in SVG, so that it suits light and dark."""
+
+BUDGET = "#d55e00"
+"""Colour of limits."""
+
+CHOSEN = "#0072b2"
+"""Colour of what the page is about, among others of its kind."""
 
 PART_COLOURS = {
     "download": "#56b4e9",
@@ -46,6 +54,9 @@ LINES = (
     ("#e69f00", (0, (5, 1, 1, 1, 1, 1))),
     ("#56b4e9", (0, (1, 1))),
 )
+
+BLACK_AND_WHITE = 0.179
+"""Luminance on which black and white have the same contrast."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 SETTINGS: dict[Any, object] = {
@@ -92,9 +103,12 @@ def rank_colour(rank: float, least: float, most: float) -> tuple[float, float, f
 
 
 def text_on(colour: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever reads better on `colour`."""
-    red, green, blue, _ = colour
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
+    """Black or white, whichever has the higher contrast on `colour` (WCAG 2.2)."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return "#000000" if luminance > BLACK_AND_WHITE else "#ffffff"
 
 
 def svg(figure: Figure, name: str, label: str) -> str:
@@ -118,7 +132,32 @@ def svg(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, text)
     text = text.replace(INK, "currentColor")
-    return _labelled(text, label)
+    return _labelled(_compact(text), label)
+
+
+def _compact(text: str) -> str:
+    """Shorten paths: one line each, hundredths of a point, straight edges by one number."""
+    text = re.sub(r'(?<= d=")[^"]*', lambda path: _short(path.group()), text)
+    text = re.sub(r"\n\s*", "\n", text)
+    return re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+
+
+def _short(path: str) -> str:
+    words, at = [], ("", "")
+    for command in re.findall(r"[A-Za-z][^A-Za-z]*", path):
+        letter, numbers = command[0], [_rounded(n) for n in command[1:].split()]
+        if letter == "L" and numbers[1] == at[1]:
+            words.append(f"H{numbers[0]}")
+        elif letter == "L" and numbers[0] == at[0]:
+            words.append(f"V{numbers[1]}")
+        else:
+            words.append(letter + " ".join(numbers))
+        at = (numbers[-2], numbers[-1]) if numbers else at
+    return "".join(words)
+
+
+def _rounded(number: str) -> str:
+    return f"{round(float(number), 2) + 0.0:g}"
 
 
 def _labelled(text: str, label: str) -> str:

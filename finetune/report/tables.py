@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from finetune.report.rows import PARTS, Row
-from finetune.report.words import amount, count, printable, seconds, thousands
-from solver.plan import Plan
+from finetune.report.words import amount, count, energy, percent, printable, seconds, thousands
+from solver.plan import Plan, PlannedDevice, Question
 
 __all__ = [
     "Limit",
@@ -14,6 +15,7 @@ __all__ = [
     "binding_table",
     "class_table",
     "limits",
+    "link_table",
     "provenance_table",
     "rank_table",
     "round_table",
@@ -34,12 +36,18 @@ class Table:
         The first cell of a line names it.
     words : int
         How many columns from the left hold words; the others hold figures.
+    notes : list of str
+        Remarks below it.
+    bold : int or None
+        Index of the line to stress.
     """
 
     caption: str
     columns: list[str]
     lines: list[list[str]]
     words: int = 1
+    notes: list[str] = field(default_factory=list)
+    bold: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,8 @@ def _rank(rank: float) -> str:
 
 
 def class_table(plan: Plan) -> Table:
-    """Sum up each device class."""
+    """Sum up each device class; caches only where a device keeps one."""
+    caches = any(d.cache != "off" for d in plan.devices)
     lines = []
     for name in sorted({d.device_class for d in plan.devices}):
         members = [d for d in plan.devices if d.device_class == name]
@@ -109,12 +118,49 @@ def class_table(plan: Plan) -> Table:
                 seconds(sum(n * p.wait_s for n, p in active) / heads),
                 amount(max(p.memory_bytes for _, p in active)),
                 amount(sum(n * p.upload_bytes for n, p in active) / heads),
+                energy(sum(n * p.energy_j for n, p in active) / heads),
             ]
-        lines.append(line + ["–"] * (8 - len(line)))
+            line += _cache(members) if caches else []
+        lines.append(line + ["–"] * (9 + 2 * caches - len(line)))
     columns = ["class", "devices", "taking part", "depth", "mean time", "mean wait"]
+    columns += ["most memory", "mean upload", "mean energy"]
     return Table(
         caption="By device class",
-        columns=[*columns, "most memory", "mean upload"],
+        columns=columns + (["cache", "most storage"] if caches else []),
+        lines=lines,
+    )
+
+
+def _cache(members: Sequence[PlannedDevice]) -> list[str]:
+    """How many devices keep which cache, and the most storage that one takes."""
+    kept = Counter[str]()
+    for device in members:
+        if device.predicted is not None:
+            kept[device.cache] += device.count
+    most = max(d.predicted.storage_bytes for d in members if d.predicted)
+    names = ", ".join(f"{thousands(n)} {name}" for name, n in sorted(kept.items()))
+    return [names, amount(most)]
+
+
+def link_table(plan: Plan) -> Table:
+    """List the links that devices share, busiest first."""
+    whole_s = plan.predicted.round_time_s
+    lines = [
+        [
+            printable(link.name),
+            thousands(sum(d.count for d in plan.devices if d.link == link.name)),
+            seconds(link.busy_s),
+            percent(link.busy_s / whole_s) if whole_s > 0 else "–",
+            amount(link.upload_bytes),
+            amount(link.download_bytes),
+        ]
+        for link in sorted(plan.links, key=lambda link: (-link.busy_s, link.name))
+    ]
+    if rest := lines[MOST_LINES:]:
+        lines[MOST_LINES:] = [[f"{len(rest)} less busy links", *["–"] * 5]]
+    return Table(
+        caption="Links that devices share",
+        columns=["link", "devices on it", "busy", "of the round", "upload", "download"],
         lines=lines,
     )
 
@@ -147,7 +193,7 @@ def limits(plan: Plan) -> list[Limit]:
             "energy of a device",
             max((p.energy_j for p in costs), default=0.0),
             budgets.energy_j,
-            lambda joules: f"{joules:.4g} J",
+            energy,
         ),
         ("sum of ranks", float(sum(plan.ranks)), budgets.rank_budget, lambda r: f"{r:.0f}"),
     ]
@@ -179,6 +225,24 @@ def binding_table(plan: Plan) -> Table:
     )
 
 
+def _spans(numbers: Sequence[int]) -> str:
+    """Write whole numbers with those in a row as one span, as '1-64' or '4, 8, 16'."""
+    ordered = sorted(set(numbers))
+    rows = [
+        [n for _, n in row]
+        for _, row in groupby(enumerate(ordered), key=lambda item: item[1] - item[0])
+    ]
+    spans = (f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in rows)
+    return ", ".join(spans)
+
+
+def _depths(question: Question) -> str:
+    least, most = question.min_depth, question.max_depth
+    if most is None:
+        return f"{count(least, 'layer')} or more"
+    return f"{least} to {count(most, 'layer')}"
+
+
 def provenance_table(plan: Plan) -> Table:
     """List what made the plan."""
     made, question = plan.provenance, plan.question
@@ -194,10 +258,11 @@ def provenance_table(plan: Plan) -> Table:
         [
             "question",
             f"policy {question.policy}, objective {question.objective}, "
-            f"{question.structure} ranks, weights by {question.weights}, "
-            f"{count(question.min_depth, 'layer')} or more",
+            f"{question.structure} ranks ({question.rank_shape}), weights by "
+            f"{question.weights}, {_depths(question)}",
         ],
-        ["rank choices", ", ".join(map(str, question.rank_choices))],
+        ["rank choices", _spans(question.rank_choices)],
+        ["caches and uploads", f"cache {question.cache}, codec {question.upload_codec}"],
         ["made by", f"legend {made.version}, {made.created} (UTC), on {made.host}"],
         ["seed", str(made.seed)],
     ]

@@ -2,16 +2,37 @@
 
 from solver.plan import Plan
 
-__all__ = ["amount", "certificate", "count", "printable", "seconds", "thousands", "title"]
+__all__ = [
+    "amount",
+    "certificate",
+    "count",
+    "energy",
+    "percent",
+    "printable",
+    "seconds",
+    "thousands",
+    "time_unit",
+    "title",
+]
 
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
+TIME_UNITS = ((3 * 86400.0, 86400.0, "days"), (3 * 3600.0, 3600.0, "hours"))
+TIME_UNITS_SHORT = ((600.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+SPOKEN = (
+    (259200.0, 86400.0, "d"),
+    (10800.0, 3600.0, "h"),
+    (600.0, 60.0, "min"),
+    (0.0, 1.0, "s"),
+)
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+ENERGY_UNITS = ((1e6, "MJ"), (1e3, "kJ"))
 
 
 def seconds(value: float) -> str:
-    """Write seconds, as '29.9 s' or '1 210 s'."""
-    return f"{_digits(value)} s"
+    """Write a time, as '29.9 s', '20.2 min' or '5.00 h'."""
+    size, unit = next((s, u) for least, s, u in SPOKEN if value >= least or least == 0)
+    return f"{_digits(value / size)} {unit}"
 
 
 def amount(value: float) -> str:
@@ -20,6 +41,25 @@ def amount(value: float) -> str:
         if abs(value) >= size:
             return f"{_digits(value / size)} {unit}"
     return f"{value:.0f} B"
+
+
+def energy(value_j: float) -> str:
+    """Write joules, as '23.2 kJ'; '–' where unknown."""
+    if value_j == 0:
+        return "–"
+    size, unit = next(((s, u) for s, u in ENERGY_UNITS if value_j >= s), (1.0, "J"))
+    return f"{_digits(value_j / size)} {unit}"
+
+
+def percent(fraction: float) -> str:
+    """Write a share, as '3.44 %'."""
+    return f"{_digits(100 * fraction)} %"
+
+
+def time_unit(longest_s: float) -> tuple[float, str]:
+    """Seconds in the unit that suits an axis of this length, and its name."""
+    units = (*TIME_UNITS, *TIME_UNITS_SHORT)
+    return next((size, unit) for least, size, unit in units if longest_s >= least)
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from solver.deadline import current
 from solver.methods.settings import Settings
-from solver.milp_arcs import arcs_hold
 from solver.milp_run import Backend
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -19,6 +18,7 @@ NODES, KILLED_S = 200_000, 600.0
 def plan(problem: Problem, settings: Settings) -> Outcome:
     """Solve by arc flow where it holds, in the disaggregated form otherwise."""
     from solver.milp import solve_milp
+    from solver.milp_arcs import arcs_hold
 
     form: Form = "arcs" if arcs_hold(problem) else "disaggregated"
     nodes, limit_s = limits(NODES, KILLED_S)

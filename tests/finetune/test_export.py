@@ -14,6 +14,7 @@ from finetune.export.registry import TARGETS
 from finetune.export_cli import export
 from solver.plan import InputError, write
 from tests.finetune.plans import make_plan
+from tests.finetune.test_export_trainers import causal_plan
 
 
 def read_back(target: str) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def test_a_table_says_what_the_plan_says(target: str) -> None:
 
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_the_same_plan_gives_the_same_bytes(target: str) -> None:
-    assert TARGETS[target](make_plan()).files == TARGETS[target](make_plan()).files
+    assert TARGETS[target](causal_plan()).files == TARGETS[target](causal_plan()).files
 
 
 def test_parquet_keeps_types_where_nobody_takes_part() -> None:
@@ -58,7 +59,7 @@ def test_an_export_may_be_repeated_and_stand_beside_others(tmp_path: Path) -> No
     (tmp_path / "mine.txt").write_text("mine")
     for _ in range(2):
         for render in TARGETS.values():
-            write_export(render(make_plan()), tmp_path)
+            write_export(render(causal_plan()), tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 

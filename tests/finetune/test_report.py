@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from finetune.report.layout import lay_out
 from finetune.report.page import render
+from finetune.report.pictures import Sources
 from finetune.report.rows import MOST_ROWS, PARTS, rows_of
 from finetune.report.runs import read_runs
 from finetune.report_cli import report
@@ -87,7 +88,7 @@ def hostile_plan() -> Plan:
 
 
 def test_a_page_has_its_parts_and_says_the_figures() -> None:
-    page = Page(render(make_plan(), []))
+    page = Page(render(make_plan()))
     assert page.open == []
     assert page.count("svg") == 2
     assert page.count("h1") == 1
@@ -105,7 +106,7 @@ def test_a_page_has_its_parts_and_says_the_figures() -> None:
 
 
 def test_a_page_asks_nothing_of_the_network_and_runs_nothing() -> None:
-    page = Page(render(make_plan(), []))
+    page = Page(render(make_plan()))
     assert page.count("script") == page.count("img") == page.count("iframe") == 0
     for _, attributes in page.tags:
         for name, value in attributes.items():
@@ -116,7 +117,7 @@ def test_a_page_asks_nothing_of_the_network_and_runs_nothing() -> None:
 
 def test_text_of_a_plan_is_escaped_everywhere(tmp_path: Path) -> None:
     runs = read_runs([run_folder(tmp_path / "run", [0.5, 0.6])], [HOSTILE])
-    text = render(hostile_plan(), runs)
+    text = render(hostile_plan(), Sources(runs=runs))
     page = Page(text)
     assert page.open == []
     assert page.count("script") == 0
@@ -127,7 +128,7 @@ def test_text_of_a_plan_is_escaped_everywhere(tmp_path: Path) -> None:
 
 def test_ids_are_unique_and_every_reference_is_met(tmp_path: Path) -> None:
     runs = read_runs([run_folder(tmp_path / "run", [0.5, 0.6])], [])
-    page = Page(render(make_plan(), runs))
+    page = Page(render(make_plan(), Sources(runs=runs)))
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(set(ids)) == len(ids)
     for _, attributes in page.tags:
@@ -137,12 +138,14 @@ def test_ids_are_unique_and_every_reference_is_met(tmp_path: Path) -> None:
 
 def test_the_same_plan_gives_the_same_bytes(tmp_path: Path) -> None:
     folders = [run_folder(tmp_path / "run", [0.5, None, 0.6, 0.7])]
-    first, second = (render(make_plan(), read_runs(folders, [])) for _ in range(2))
+    first, second = (
+        render(make_plan(), Sources(runs=read_runs(folders, []))) for _ in range(2)
+    )
     assert first == second
 
 
 def test_pictures_follow_the_colours_of_the_page() -> None:
-    text = render(make_plan(), [])
+    text = render(make_plan())
     assert "prefers-color-scheme: dark" in text
     assert "currentColor" in text
     assert "#1b2a3a" not in text.split("</style>", 1)[1]
@@ -170,20 +173,20 @@ def test_many_classes_and_shapes_fold_into_one_line() -> None:
         ("all classes", 299),
         ("class 299", 1),
     ]
-    assert render(replace(plan, devices=many), []).count("<svg") == 2
+    assert render(replace(plan, devices=many)).count("<svg") == 2
 
 
 @pytest.mark.parametrize("layers", [1, 2, 48, 120])
 def test_any_number_of_layers_can_be_drawn(layers: int) -> None:
     plan = make_plan(make_model(layers=layers), depths=(0, 1, layers))
-    assert Page(render(plan, [])).count("svg") == 2
+    assert Page(render(plan)).count("svg") == 2
 
 
 def test_nobody_taking_part_can_be_shown() -> None:
     plan = make_plan()
     idle = [replace(d, configuration=None, predicted=None) for d in plan.devices]
     none = replace(plan.predicted, round_time_s=0.0)
-    page = Page(render(replace(plan, devices=idle, predicted=none), []))
+    page = Page(render(replace(plan, devices=idle, predicted=none)))
     assert "does not take part" in page.words
 
 
@@ -194,7 +197,7 @@ def test_figures_too_large_to_draw_are_bad_input() -> None:
     huge = replace(first.predicted, time_s=1e308, compute_s=1e308, wait_s=1e308)
     forged = replace(plan, devices=[replace(first, predicted=huge), *plan.devices[1:]])
     with pytest.raises(InputError, match="too large to draw"):
-        render(forged, [])
+        render(forged)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +221,7 @@ def test_the_certificate_is_one_sentence(
     gap = None if bound is None else (bound - 0.62) / bound
     proof = replace(plan.certificate, status=status, bound=bound, gap_fraction=gap)
     question = replace(plan.question, objective=objective)
-    assert words in Page(render(replace(plan, certificate=proof, question=question), [])).words
+    assert words in Page(render(replace(plan, certificate=proof, question=question))).words
 
 
 def test_a_picture_alone_is_a_valid_svg_or_png(tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def test_the_command_writes_a_page_with_runs(tmp_path: Path) -> None:
         (["nowhere", "-o", "r.html"], "holds no metrics.jsonl"),
         (["run", "-o", "r.html", "--label", "a", "--label", "b"], "2 labels for 1 run"),
         (["--picture", "plan.gif"], "pictures end in"),
-        (["run", "--picture", "plan.svg"], "shown on a page only"),
+        (["run", "--picture", "plan.svg"], "shown on a page or in"),
         (["-o", "none/r.html"], "cannot be written"),
     ],
 )

@@ -1,0 +1,73 @@
+"""What the trainers of causal language models share: axolotl and LLaMA-Factory.
+
+Each runs on one site and is configured by one YAML file, so a plan becomes one file a shape;
+what a person must add (the data, the learning rate) is said at its head.
+"""
+
+from collections.abc import Mapping
+
+from finetune.export.files import Export, yaml_bytes
+from finetune.export.peft import device_index, folder_names, left_out_notes
+from solver.plan import Configuration, InputError, Plan
+
+__all__ = ["precision", "require_causal", "shape_files", "steps_of", "whole_alpha"]
+
+
+def require_causal(plan: Plan, tool: str) -> None:
+    """Raise InputError for a plan of another task than the tool trains."""
+    if plan.training.task != "causal-lm":
+        raise InputError(
+            f"{tool} trains causal language models only; the plan's task is "
+            f"'{plan.training.task}'. Plan for --task causal-lm, or export --to peft"
+        )
+
+
+def whole_alpha(plan: Plan, rank: int) -> tuple[int, bool]:
+    """Alpha of a rank as a whole number, and whether that is what was planned."""
+    alpha = plan.lora.scaling * rank
+    return max(1, round(alpha)), alpha == max(1, round(alpha))
+
+
+def precision(plan: Plan) -> dict[str, object]:
+    """Flags of the compute type, as both tools name them."""
+    dtype = plan.training.dtype
+    return {"bf16": dtype == "bfloat16", "fp16": dtype == "float16"}
+
+
+def steps_of(plan: Plan, index: int) -> dict[str, object]:
+    """``max_steps``, where all devices of a shape take as many; else devices.json says them."""
+    steps = {d.local_steps for d in plan.devices if d.configuration == index}
+    return {"max_steps": steps.pop()} if len(steps) == 1 else {}
+
+
+def shape_files(
+    plan: Plan, tool: str, settings: Mapping[int, Mapping[str, object]], missing: str
+) -> Export:
+    """One YAML file a shape, and ``devices.json``.
+
+    Parameters
+    ----------
+    plan : Plan
+    tool : str
+        Name of the file.
+    settings : mapping of int to mapping
+        What the file of each shape says.
+    missing : str
+        What a person must add.
+    """
+    files: dict[str, bytes] = {}
+    for index, folder in enumerate(folder_names(plan)):
+        if folder is not None:
+            comment = (
+                f"{_words(plan.configurations[index])}, for {tool}. Add: {missing}.\n"
+                "Which device trains it and for how many steps a round is in devices.json."
+            )
+            files[f"{folder}/{tool}.yaml"] = yaml_bytes(settings[index], comment)
+    files["devices.json"] = device_index(plan)
+    return Export(files=files, notes=[f"add {missing}", *left_out_notes(plan)])
+
+
+def _words(shape: Configuration) -> str:
+    low, high = min(shape.ranks[-shape.depth :]), max(shape.ranks)
+    ranks = f"rank {low}" if low == high else f"ranks {low} to {high}"
+    return f"The last {shape.depth} layers at {ranks}"

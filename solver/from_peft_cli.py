@@ -1,0 +1,78 @@
+"""Command `plan-from-peft`."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from solver.options import JSON, budgets, given, problem_fields
+
+__all__ = ["plan_from_peft"]
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("plan-from-peft")
+@click.argument("adapter", type=FILE)
+@click.option("--fleet", "fleet_path", type=FILE, required=True, help="Who is to train it.")
+@budgets
+@click.option("--convert", is_flag=True, help="Take the ranks although the LoRA scale differs.")
+@click.option(
+    "--leave-out",
+    type=click.Choice(["nobody", "unable"]),
+    default="nobody",
+    help="Leave out devices that cannot carry the adapter.",
+)
+@click.option("-o", "--output", type=FILE, help="Write the plan here.")
+@JSON
+def plan_from_peft(
+    adapter: Path,
+    fleet_path: Path,
+    convert: bool,
+    leave_out: str,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Make a plan of a PEFT configuration, to verify and compare it as a policy.
+
+    ADAPTER is a folder with adapter_config.json, which every device trains, or one that
+    'legend export --to peft' wrote. Only JSON is read; PEFT need not be installed.
+
+    \b
+    legend plan-from-peft adapter --fleet fleet.json -o mine.json
+    legend verify mine.json fleet.json
+    legend compare fleet.json --plan mine.json
+    """
+    from profiler.schema import read_fleet, write
+    from solver.imported import plan_import, read_import
+    from solver.planner import solve
+    from solver.problem import Problem
+
+    fleet = read_fleet(fleet_path)
+    found = read_import(adapter, fleet, convert=convert)
+    fields = problem_fields(options)
+    fields["ranks"] = {*fields["ranks"], *(r for s in found.ranks if s for r in s if r)}
+    plan = solve(
+        Problem.of(fleet, policy="import", **fields),
+        using=partial(plan_import, given=found, leave_out=leave_out == "unable"),
+        options=given(options | {"convert": convert, "leave_out": leave_out}),
+        inputs=(fleet_path,),
+    )
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if output is not None:
+        write(output, plan)
+        click.echo(f"plan written to {output}", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(plan))
+        return
+    from rich.console import Console
+
+    from solver.tables import plan_view
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    console.print(plan_view(plan, console.width))
