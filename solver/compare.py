@@ -8,7 +8,7 @@ from typing import Any
 from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.compare_table import Row
-from solver.errors import Infeasible
+from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
 from solver.explain import describe
 from solver.outcome import relative_gap
@@ -91,6 +91,9 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
         plan = solve(problem, using=quick if options["structure"] == "capped" else None)
     except Infeasible as error:
         return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
+    except (Stopped, InputError) as error:
+        # The others' rows are still worth a look.
+        return Row(policy=name, plan=None, gap_fraction=None, reason=str(error))
     kept = plan.question.budgets == problem.question.budgets
     gap = None
     if kept:
@@ -102,7 +105,8 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
 def _brief(error: Infeasible) -> str:
     """The worst shortfall and how many devices have one."""
     if not error.shortfalls:
-        return f"infeasible: {error.repair}"
+        known = "infeasible" if error.proven else "no plan found"
+        return f"{known}: {error.repair}"
     others = len({s.device for s in error.shortfalls}) - 1
     return f"infeasible: {describe(error.shortfalls[0])}" + (
         f", {others} more" if others else ""

@@ -29,7 +29,7 @@ def plan(problem: Problem, settings: Settings) -> Outcome:
     except (Infeasible, Stopped) as error:
         found = error
     if isinstance(found, Outcome):
-        found = replace(found, method=f"auto: {found.method}, {reason(problem)}")
+        found = replace(found, method=f"auto: {found.method}, {reason(problem, found.method)}")
     if _worth_a_program(problem, found):
         found = _closed(problem, settings, found)
     if not isinstance(found, Outcome):
@@ -37,9 +37,11 @@ def plan(problem: Problem, settings: Settings) -> Outcome:
     return found
 
 
-def reason(problem: Problem) -> str:
+def reason(problem: Problem, method: str) -> str:
     """Why the method is the question's own."""
     question = problem.question
+    if "priced links" in method:
+        return "since at prices on the shared links no device sees another"
     if question.objective in ("time", "efficiency"):
         return f"since objective '{question.objective}' is a sequence of utility problems"
     if question.objective == "legend" and question.budgets.mean_wait_s is None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from profiler.schema import Fleet, FleetDevice, InputError
 from solver.check import check
+from solver.compare import compare_policies
 from solver.deadline import within
 from solver.errors import Infeasible, Stopped
 from solver.explain import least_round_time_s
@@ -176,3 +177,11 @@ def test_a_heuristic_that_overloads_a_link_is_refused_by_name() -> None:
     with pytest.raises(Infeasible, match="'progression' does not look at shared links"):
         plan_with(problem, method="progression")
     assert check(solve(problem, using=plan_with), fleet).ok
+
+
+def test_a_table_of_policies_shows_the_rows_that_there_are() -> None:
+    fleet, _ = random_case(3, devices=4)
+    rows = compare_policies(fleet, ["exact", "legend"], {"ranks": [1, 2], "rank_budget": 9})
+    reasons = {row.policy: row.reason for row in rows}
+    assert "a rank budget needs shared ranks" in reasons["exact, own ranks"]
+    assert [row.plan is not None for row in rows] == [True, True, False, True]
