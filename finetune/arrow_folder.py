@@ -69,7 +69,7 @@ def read_folder(path: Path) -> pd.DataFrame:
 def _json(path: Path) -> dict[str, object]:
     try:
         found = json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({error}); save the data again") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: is no JSON object; save the data again")

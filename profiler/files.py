@@ -114,7 +114,7 @@ def _schema_of(data: bytes, name: str) -> str:
         return msgspec.json.decode(data, type=_Head).schema
     except msgspec.ValidationError as error:
         raise InputError(f"{name}: {error}; expected a JSON object with a 'schema'") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         word = next((w for w in (b"NaN", b"Infinity") if w in data), b"").decode()
         why = f"holds {word}, which is not a JSON number" if word else f"is not JSON ({error})"
         raise InputError(f"{name}: {why}; expected UTF-8 JSON") from None

@@ -56,7 +56,7 @@ def flower_table(path: Path) -> list[list[str]]:
     """Header and rows of a list of Flower node configurations; raises `InputError`."""
     try:
         nodes = msgspec.json.decode(read_bytes(path), type=list[dict[str, object] | str])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: {error}; expected a JSON list of node configurations"
         ) from None

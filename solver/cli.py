@@ -316,7 +316,8 @@ def compare(
         return
     from solver.compare_table import comparison_view
 
-    _console().print(comparison_view(rows))
+    console = _console()
+    console.print(comparison_view(rows, console.width))
 
 
 def _comparison_record(row: Any) -> dict[str, object]:

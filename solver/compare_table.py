@@ -24,6 +24,11 @@ _COLUMNS = (
 )
 
 
+# What a terminal narrower than the whole table does without.
+_WIDE_ONLY = {"download", "memory", "energy"}
+WIDE = 112
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
@@ -34,19 +39,25 @@ class Row:
     reason: str
 
 
-def comparison_view(rows: Sequence[Row]) -> Group:
-    """Policies side by side; upload, download and energy of all devices, peak memory of one."""
+def comparison_view(rows: Sequence[Row], width: int) -> Group:
+    """Policies side by side; upload, download and energy of all devices, peak memory of one.
+
+    Columns that do not fit into `width` characters are left out, not cut.
+    """
+    kept = [i for i, name in enumerate(_COLUMNS) if width >= WIDE or name not in _WIDE_ONLY]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("policy", no_wrap=True)
-    for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    for i in kept:
+        table.add_column(_COLUMNS[i], justify="right", no_wrap=True)
     for row in rows:
         style = "dim" if row.plan is None else ""
-        table.add_row(row.policy, *_cells(row), style=style)
+        cells = _cells(row)
+        table.add_row(row.policy, *(cells[i] for i in kept), style=style)
     remarks = [Text(f"{row.policy}: {row.reason}") for row in rows if row.reason]
     note = Text(
         "gap: to the bound on ranks of its own for every device; upload, download and energy "
-        "of all devices a round; memory: largest peak of a device",
+        "of all devices a round; memory: largest peak of a device"
+        + ("" if width >= WIDE else "; a wider terminal or --json shows all columns"),
         style="dim",
     )
     return Group(table, *remarks, note)

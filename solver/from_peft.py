@@ -127,7 +127,7 @@ def _read_config(path: Path) -> _Config:
     try:
         whole = msgspec.json.decode(data, type=dict[str, object])
         config = msgspec.json.decode(data, type=_Config)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: is not the configuration of a PEFT adapter ({error})"
         ) from None

@@ -94,7 +94,7 @@ def read_import(folder: Path, fleet: Fleet, *, convert: bool = False) -> Import:
 def _read_index(path: Path) -> dict[str, _Device]:
     try:
         return msgspec.json.decode(read_bytes(path), type=_Index).devices
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}; expected who trains which folder") from None
 
 

@@ -123,8 +123,8 @@ def parse_ranks(text: str) -> list[int]:
     try:
         ranks: list[int] = []
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
             if not 1 <= low <= high <= MAX_RANK:
                 raise ValueError
             ranks.extend(range(low, high + 1))

@@ -139,6 +139,11 @@ class Problem:
             )
         if cache_rounds is not None and cache_rounds < 1:
             raise InputError(f"cache rounds is {cache_rounds}; expected 1 or more")
+        if cache_rounds is not None and cache != "auto":
+            raise InputError(
+                f"cache rounds mean nothing to cache '{cache}'; use cache 'auto', or leave "
+                "them out"
+            )
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
         try:

@@ -65,11 +65,13 @@ def explained(problem: Problem, error: Infeasible) -> Infeasible:
     if not found:
         return error
     cheapest = f"Cheapest repair: {found[0].text}."
+    # One mean wait is enough: the smaller one.
+    said = "" if "mean wait" in found[0].text else error.repair
     return Infeasible(
         reason=f"{error.reason} {cheapest}",
         shortfalls=error.shortfalls,
         least_round_time_s=error.least_round_time_s,
-        repair=f"{error.repair} {cheapest}".strip(),
+        repair=f"{said} {cheapest}".strip(),
         proven=error.proven,
     )
 

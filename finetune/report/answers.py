@@ -121,7 +121,7 @@ def is_planned(policy: Policy, plan: Plan) -> bool:
 def _decode(data: bytes, name: str, kind: type[T], command: str) -> list[T]:
     try:
         found = msgspec.json.decode(data, type=list[kind])  # type: ignore[valid-type]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name}: {error}; expected what '{command}' prints") from None
     if not found:
         raise InputError(f"{name}: is an empty list; expected what '{command}' prints")

@@ -45,7 +45,8 @@ def test_the_file_comes_back(benchmark: Benchmark, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": "legend/benchmark/2"}, "expected 'legend/benchmark/1'"),
+        ({"schema": "legend/benchmark/2"}, "newer than 'legend/benchmark/1'"),
+        ({"schema": "legend/plan/1"}, "expected 'legend/benchmark/1'"),
         ({"colour": "red"}, "unknown field `colour`"),
         ({"kernels": []}, "length >= 1"),
     ],

@@ -36,7 +36,7 @@ def test_the_table_fits_120_columns() -> None:
     fleet = random_fleet(2, layers=3, devices=5, max_rank=4)
     rows = compare_policies(fleet, tuple(POLICIES), OPTIONS)
     out = io.StringIO()
-    Console(width=120, file=out).print(comparison_view(rows))
+    Console(width=120, file=out).print(comparison_view(rows, 120))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 120
     assert "…" not in text
