@@ -26,12 +26,14 @@ from solver.links_said import overloaded
 from solver.links_window import GAP, QUICK, THOROUGH, Best, Effort, Search
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.waits import keeps_wait
 
 # Windows of round times that are looked at, at most.
 WINDOWS, QUICK_WINDOWS = 48, 12
+# Round times whose plans without a wait are tried first.
+STARTS = 7
 # Per window of many: less work, as prices are handed down.
 EACH = Effort(steps=16, programs=1, copies=0)
-LAST = Effort(steps=40, programs=3, copies=40)
 
 
 def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
@@ -72,6 +74,7 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         search = Search.of(problem, links, whole, best, None)
         bound = search.run(THOROUGH if thorough else QUICK)
     else:
+        _start(problem, links, best)
         bound = _branch(problem, links, whole, best, thorough=thorough)
     if best.allocation is None:
         best.offer(least_allocation(problem))
@@ -138,6 +141,30 @@ def _longest_s(problem: Problem) -> float:
         depth=np.full(n, layers),
     )
     return round_time_s(problem, everything)
+
+
+def _start(problem: Problem, links: Links, best: Best) -> None:
+    """Offer plans of the question without its wait, by a bisection on the round time.
+
+    Shorter rounds leave less to wait for; plans whose devices still wait too long are cut to
+    a deadline that keeps the wait.
+    """
+    low_s, high_s = _least_s(problem), _longest_s(problem)
+    at_s = high_s
+    for _ in range(STARTS):
+        free = problem.under(mean_wait_s=None, round_time_s=at_s)
+        found = Best(problem=free)
+        window = _window(free, links, at_s, at_s)
+        Search.of(free, links, window, found, None).run(QUICK)
+        kept = found.allocation is not None and keeps_wait(problem, found.allocation)
+        if found.allocation is not None:
+            best.offer(found.allocation)
+        if kept and at_s == high_s:
+            return
+        low_s, high_s = (at_s, high_s) if kept else (low_s, at_s)
+        at_s = (low_s + high_s) / 2
+        if expired():
+            return
 
 
 def _branch(

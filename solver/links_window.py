@@ -24,9 +24,11 @@ from solver.links_pool import Mix, Pool, Prices, Window, best_mix
 from solver.links_round import rounded
 from solver.links_shared import PricedRanks
 from solver.problem import Problem
-from solver.waits import keeps_wait
+from solver.waits import keeps_wait, limit_wait
 
 GAP = 2e-4
+# Deadlines that a plan whose devices wait too long is cut to.
+DEADLINES = 48
 # Columns that the program over own or capped ranks takes at most, and when it is solved.
 COLUMNS, CLOSE = 24, 1e-5
 PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
@@ -69,8 +71,17 @@ class Best:
 
     def offer(self, found: Allocation) -> None:
         """Take a plan that is better; the caller sees to the limits but the wait."""
+        if self.allocation is not None and utility(self.problem, found) <= self.value:
+            return
+        epsilon_s = self.problem.question.budgets.mean_wait_s
+        if epsilon_s is not None and not keeps_wait(self.problem, found):
+            # Fewer layers send no more, so every link is kept.
+            shorter = limit_wait(self.problem, found, epsilon_s, DEADLINES)
+            if shorter is None:
+                return
+            found = shorter
         value = utility(self.problem, found)
-        if (self.allocation is None or value > self.value) and keeps_wait(self.problem, found):
+        if self.allocation is None or value > self.value:
             self.allocation, self.value = found, value
 
 

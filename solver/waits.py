@@ -27,7 +27,9 @@ from solver.devices import Floats
 from solver.problem import Problem
 
 
-def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Allocation | None:
+def limit_wait(
+    problem: Problem, allocation: Allocation, epsilon_s: float, tries: int | None = None
+) -> Allocation | None:
     """Deepest depths, at most the given ones, whose mean wait is at most `epsilon_s`.
 
     Parameters
@@ -38,6 +40,9 @@ def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Al
         Ranks and the deepest depths allowed.
     epsilon_s : float
         Largest mean wait, seconds.
+    tries : int, optional
+        Deadlines that are looked at, spread evenly: a shared link that outlasts all devices
+        may rule out many. None: all of them.
 
     Returns
     -------
@@ -63,6 +68,8 @@ def limit_wait(problem: Problem, allocation: Allocation, epsilon_s: float) -> Al
     # Sums of many times are rounded; who comes close is asked again, to the last bit.
     likely = deadlines[wait_s <= epsilon_s + TOLERANCE * (epsilon_s + deadlines)]
     grid = np.arange(times.shape[1])
+    if tries is not None and len(likely) > tries:
+        likely = likely[np.linspace(0, len(likely) - 1, tries).astype(np.int64)]
     for deadline in likely[::-1]:
         depth = np.full(len(part), LEFT_OUT, dtype=np.int64)
         depth[part] = np.where(allowed & (times <= deadline), grid, LEFT_OUT).max(axis=1)
