@@ -34,6 +34,8 @@ WINDOWS, QUICK_WINDOWS = 48, 12
 STARTS = 7
 # Per window of many: less work, as prices are handed down.
 EACH = Effort(steps=16, programs=1, copies=0)
+# At one round time: for plans, not for the bound.
+POINT = Effort(steps=24, programs=3, copies=0)
 
 
 def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
@@ -161,6 +163,10 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
             best.offer(found.allocation)
         if kept and at_s == high_s:
             return
+        before, window = best.value, _window(problem, links, at_s, at_s)
+        Search.of(problem.under(round_time_s=at_s), links, window, best, None).run(POINT)
+        # The longest round is tried once; what it offers says nothing of those below.
+        kept = kept or (best.value > before and at_s < high_s)
         low_s, high_s = (at_s, high_s) if kept else (low_s, at_s)
         at_s = (low_s + high_s) / 2
         if expired():
