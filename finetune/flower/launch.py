@@ -7,7 +7,6 @@ happens. The run itself is the ServerApp's (`finetune.flower.serverapp`).
 import contextlib
 import ipaddress
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -111,9 +110,7 @@ def launch(
     for name, data in app_files(settings, options).items():
         (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / "app" / name, data)
-    # Flower starts programs of its own by name; they are beside this interpreter.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**ENVIRONMENT, "FLWR_HOME": str(folder / "home"), "PATH": path}
+    environment = {**ENVIRONMENT, "FLWR_HOME": str(folder / "home")}
     with Processes(folder / "logs", environment) as processes, progress:
         inner = _start_link(processes, federation, host, port, folder / "home")
         if not federation.address:

@@ -42,7 +42,9 @@ class Processes:
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self._logs = logs
         self.mark = uuid4().hex
-        self._environment = {**os.environ, **environment}
+        # Flower starts programs of its own by name; they are beside this interpreter.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        self._environment = {**os.environ, "PATH": path, **environment}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: subprocess.Popen[bytes] | None = None
 
