@@ -59,7 +59,7 @@ def render_fs_llm(plan: Plan) -> Export:
         files={"fs-llm.yaml": yaml_bytes(settings, comment)},
         notes=[
             "needs a FederatedScope whose adapter builder hands all arguments to "
-            "peft.LoraConfig (its branch 'llm'); an older one takes the rank alone",
+            "peft.LoraConfig (not checked here); others take the rank alone",
             *left_out_notes(plan),
         ],
         losses=_losses(plan, shape, "FederatedScope-LLM"),
