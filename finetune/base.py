@@ -45,8 +45,12 @@ class Base(NamedTuple):
         return str(self.model.base_model_prefix)
 
 
-def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
+def load_base(
+    plan: Plan, folder: Path, seed: int, pad_id: int, dtype: str | None = None
+) -> Base:
     """Load the task model of a folder; the head starts from `seed` where it has no weights.
+
+    It computes in `dtype`, or in the plan's.
 
     Raises
     ------
@@ -55,10 +59,11 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
     """
     config = _config(plan, folder, pad_id)
     training = plan.training
-    if training.dtype not in DTYPES:
+    computes = DTYPES.get(dtype or training.dtype)
+    if computes is None:
         raise InputError(
             f"the plan trains in {training.dtype}; expected {' or '.join(DTYPES)}. "
-            "Profile with another dtype"
+            "Profile with another dtype, or simulate in another: --compute-dtype bfloat16"
         )
     kind = (
         AutoModelForCausalLM
@@ -71,7 +76,7 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
             model, loading = kind.from_pretrained(
                 folder,
                 config=config,
-                dtype=DTYPES[training.dtype],
+                dtype=computes,
                 attn_implementation=training.attention,
                 local_files_only=True,
                 use_safetensors=True,
@@ -84,7 +89,7 @@ def load_base(plan: Plan, folder: Path, seed: int, pad_id: int) -> Base:
     model.requires_grad_(False)
     lost = [n for n in loading["missing_keys"] if n.startswith(f"{model.base_model_prefix}.")]
     made_up = _made_up(folder, model, sorted(lost))
-    base = Base(model, _head_modules(plan, model), DTYPES[training.dtype], made_up)
+    base = Base(model, _head_modules(plan, model), computes, made_up)
     _check_model(plan, base, folder)
     return base
 

@@ -71,6 +71,11 @@ DEFAULT = RunOptions()
 )
 @click.option("--batch-size", type=int, help="Examples a step.  [default: the plan's]")
 @click.option(
+    "--compute-dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="What the simulation computes in; the clock stays the plan's.  [default: the plan's]",
+)
+@click.option(
     "--local-epochs",
     type=int,
     help="Passes a round over a device's data, instead of the plan's local steps; the clock "

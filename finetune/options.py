@@ -38,6 +38,9 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Largest norm of a step's gradient; 0 does not clip.
     batch_size : int, optional
         Examples a step; the plan's by default.
+    compute_dtype : {"float32", "bfloat16"}, optional
+        Type that models compute in where they are simulated; the plan's by default. Adapters
+        train in float32 either way, and clock and bytes stay those of the plan.
     local_epochs : int, optional
         Passes over a device's examples in a round, in place of the plan's local steps;
         `finetune.epochs` says what the clock charges.
@@ -88,6 +91,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     warmup_rounds: int = 0
     clip_norm: float = 0.0
     batch_size: int | None = None
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
     local_epochs: int | None = None
     frozen_dropout: bool = True
     cache_memory_mb: int = 1024

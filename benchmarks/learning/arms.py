@@ -58,11 +58,15 @@ def _peer(name: str, policy: str, **question: Any) -> Arm:
 
 # A least depth of all layers; how many that is, the fleet says.
 ALL_LAYERS = -1
+# Rounds in which a device is asked: 6 of 80 devices in each of 30.
+ASKED = 2
 ARMS = (
     _exact("exact"),
-    _exact("exact-cache-int8", cache="auto", upload_codec="int8"),
-    _exact("exact-replan", cache="auto", upload_codec="int8", replans=True),
-    _exact("own-cache-int8", cache="auto", upload_codec="int8", structure="own"),
+    _exact("exact-int8", upload_codec="int8"),
+    _exact("exact-int8-cache", upload_codec="int8", cache="auto", cache_rounds=ASKED),
+    _exact("exact-int8-replan", upload_codec="int8", replans=True),
+    _exact("own-int8", upload_codec="int8", structure="own"),
+    _exact("capped-int8", upload_codec="int8", structure="capped"),
     _peer("legend", "legend"),
     _peer("legend-depth-only", "legend", ranks=(8,)),
     _peer("legend-ranks-only", "legend", min_depth=ALL_LAYERS),

@@ -14,9 +14,11 @@ from benchmarks.learning.curves import Curve, read_curve
 from benchmarks.learning.setting import Setting
 from benchmarks.machine import ROOT
 
-__all__ = ["Length", "Trial", "plan_of", "play_all"]
+__all__ = ["COMPUTES", "Length", "Trial", "plan_of", "play_all"]
 
 REPLAN_EVERY = 10
+# On processors that have it twice as fast as float32, at the same accuracy to a tenth of a point.
+COMPUTES = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +89,12 @@ def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
     setting, length, arm = trial.setting, trial.length, trial.arm
     plan = plan_of(trial)
     words: list[object] = [
-        "run", plan, "--model", setting.model, "--data", setting.train,
+        "--model", setting.model, "--data", setting.train,
         "--test-data", setting.valid if trial.on_validation else setting.test,
         "--seed", setting.seed,
         "--rounds", length.rounds, "--sample", length.sample, "--alpha", trial.alpha,
         "--learning-rate", trial.learning_rate, "--eval-every", length.eval_every,
-        "--max-test", length.max_test,
+        "--max-test", length.max_test, "--compute-dtype", COMPUTES,
     ]  # fmt: skip
     if trial.traced:
         words += ["--fleet", setting.fleet, "--trace", setting.trace]
@@ -104,7 +106,7 @@ def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
     if not (out / "summary.json").exists():
         say(trial.label)
         out.mkdir(parents=True, exist_ok=True)
-        legend(*words, "-o", out, "--resume")
+        legend("run", plan, *words, "-o", out, "--resume")
     return read_curve(out)
 
 

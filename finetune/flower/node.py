@@ -121,7 +121,9 @@ class Node:
         plan, options = order.plan, order.options
         examples, _ = load_examples(self._data, plan.training, options, order.labels)
         tokenise = load_tokeniser(self._model, plan.training)
-        base = load_base(plan, self._model, options.seed, tokenise.pad_id)
+        base = load_base(
+            plan, self._model, options.seed, tokenise.pad_id, options.compute_dtype
+        )
         replica = Replica(base, plan, plan.ranks, options.seed)
         choices = Settings(options.seed, options.aggregation_trim)
         _, aggregation = aggregation_for(plan, options.aggregation, choices)
