@@ -181,9 +181,7 @@ def _load(
         dataset = load_dataset(sources.data, sources.test, plan.training, options)
         held = shares(plan, dataset, options)
     tokenise = load_tokeniser(sources.model, plan.training)
-    base = load_base(
-        plan, sources.model, options.seed, tokenise.pad_id, options.compute_dtype
-    )
+    base = load_base(plan, sources.model, options.seed, tokenise.pad_id, options.compute_dtype)
     megabyte = 10**6
     return Loaded(
         dataset=dataset,

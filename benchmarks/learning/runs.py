@@ -17,7 +17,7 @@ from benchmarks.machine import ROOT
 __all__ = ["COMPUTES", "Length", "Trial", "plan_of", "play_all"]
 
 REPLAN_EVERY = 10
-# On processors that have it twice as fast as float32, at the same accuracy to a tenth of a point.
+# Twice as fast as float32 on processors that have it.
 COMPUTES = "bfloat16"
 
 
