@@ -11,12 +11,12 @@ in the middle of its layers is more than a plan may do, so the program of `solve
 every plan.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
-from solver.capacity import Capacity, capacity, units_by_depth
+from solver.capacity import TOLERANCE, Capacity, capacity, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks
 from solver.links import Links
@@ -34,6 +34,8 @@ class PricedRanks:
     problem : Problem
     links : Links
     table : Capacity
+    most : list of arrays of int, shape (N,)
+        What every device can carry, in units, at each depth from 0 on; -1: not that depth.
     order : list of arrays, shape (N,)
         Devices by falling capacity at each depth from 1 on.
     carried : list of arrays of int, shape (S + 1,)
@@ -43,6 +45,7 @@ class PricedRanks:
     problem: Problem
     links: Links
     table: Capacity
+    most: list[Ints]
     order: list[Ints]
     carried: list[Ints]
 
@@ -51,13 +54,16 @@ class PricedRanks:
         """Sort the devices of a problem by what they can carry."""
         top_rank = problem.question.rank_choices[-1]
         table = capacity(problem.costs, problem.weights, top_rank, optimistic=True)
+        table = replace(table, least=_everybodys(problem, links, table))
         top = table.reach.shape[1] - 1
-        units = units_by_depth(problem.costs, table.unit, top, optimistic=True)[1:]
+        most = units_by_depth(problem.costs, table.unit, top, optimistic=True)
+        units = most[1:]
         grid = np.arange(top + 1)
         return cls(
             problem=problem,
             links=links,
             table=table,
+            most=most,
             order=[np.argsort(-u, kind="stable") for u in units],
             carried=[len(u) - np.searchsorted(np.sort(u), grid) for u in units],
         )
@@ -76,14 +82,24 @@ class PricedRanks:
         )
         if found is None:
             return None, -np.inf
-        q = problem.costs.seconds
-        c = problem.costs.devices.class_index
-        bare_s = q.fixed(c, 0) + q.offset
-        start = prices.wait * float(np.dot(self.links.count, bare_s)) if prices.wait else 0.0
+        start = float(self.start(prices).sum())
         return found, found.value + start + prices.constant(self.links, window)
 
-    def _earned(self, prices: Prices, k: int) -> Floats:
-        """What layer k earns by rank and prefix sum, shape (R, S + 1)."""
+    def start(self, prices: Prices) -> Floats:
+        """What the time of every device is worth at depth 0, shape (N,)."""
+        q, c = self.problem.costs.seconds, self.problem.costs.devices.class_index
+        if not prices.wait:
+            return np.zeros(len(c))
+        return np.asarray(prices.wait * self.links.count * (q.fixed(c, 0) + q.offset))
+
+    def by_device(self, prices: Prices) -> Floats:
+        """What every device earns by a layer at a rank, shape (N, L, R)."""
+        return np.stack(
+            [self._layer(prices, k) for k in range(1, self.problem.layers + 1)], axis=1
+        )
+
+    def _layer(self, prices: Prices, k: int) -> Floats:
+        """What every device earns by layer k, shape (N, R)."""
         problem, costs = self.problem, self.problem.costs
         c, ranks = costs.devices.class_index, problem.ranks
         slope = -self.links.toll(prices.links) * int(costs.sizes[k - 1])
@@ -94,9 +110,14 @@ class PricedRanks:
             slope = slope + worth * (
                 q.scale * q.per_rank[c, k - 1] + q.wire * int(costs.sizes[k - 1])
             )
-        order = self.order[k - 1]
-        each = problem.weights[order][:, None] * problem.gains[k - 1]
-        each += slope[order][:, None] * ranks + fixed[order][:, None]
+        each = problem.weights[:, None] * problem.gains[k - 1]
+        each += slope[:, None] * ranks + fixed[:, None]
+        return np.asarray(each)
+
+    def _earned(self, prices: Prices, k: int) -> Floats:
+        """What layer k earns by rank and prefix sum, shape (R, S + 1)."""
+        problem, ranks = self.problem, self.problem.ranks
+        each = self._layer(prices, k)[self.order[k - 1]]
         if k > problem.question.min_depth:
             np.maximum(each, 0.0, out=each)
         total = np.concatenate([np.zeros((1, len(ranks))), np.cumsum(each, axis=0)])
@@ -137,3 +158,22 @@ class PricedRanks:
         left[window.kept] = round_s - busy[window.kept]
         kept_s = float(np.dot(links.count, own_s)) - count * (round_s - (window.epsilon_s or 0))
         return left, kept_s
+
+
+def _everybodys(problem: Problem, links: Links, table: Capacity) -> Ints:
+    """Largest prefix sum that everybody carries over the links at once, by depth, (L + 1,).
+
+    Up to the least depth all devices send the same parameters, so a link limits the prefix sum
+    itself, whatever its price.
+    """
+    least, limit_s = table.least.copy(), problem.question.budgets.round_time_s
+    if limit_s is None:
+        return least
+    through = links.through(links.count)
+    room = limit_s * (1 + TOLERANCE) - links.bare_s
+    each = np.maximum(through * links.s_per_parameter * table.unit, 1e-300)
+    top = table.reach.shape[1] - 1
+    most = int(np.clip(np.floor(room / each).min(initial=top), -1, top))
+    forced = slice(1, problem.question.min_depth + 1)
+    least[forced] = np.minimum(least[forced], most)
+    return least

@@ -20,6 +20,7 @@ from solver.links import Links
 from solver.links_capped import CappedAnswer, Climb
 from solver.links_copies import LAST_PRICES, Copies
 from solver.links_own import OwnRanks
+from solver.links_polish import Neighbours
 from solver.links_pool import Mix, Pool, Prices, Window, best_mix
 from solver.links_round import rounded
 from solver.links_shared import PricedRanks
@@ -34,6 +35,8 @@ COLUMNS, CLOSE = 24, 1e-5
 PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
 ROUNDING = 1e-12
 AIM = 0.97
+# Closer than this, rounding is what is left.
+NEAR = 1e-3
 # Rank vectors that are tried in turn while they cannot keep the limits.
 RESCUES = 6
 
@@ -50,15 +53,18 @@ class Effort:
         Rank vectors that a linear program is solved for.
     copies : int
         Steps of the bound on capped ranks.
+    polish : int
+        Changes of single layers that a linear program is solved for, times the devices in it.
     """
 
     steps: int
     programs: int
     copies: int
+    polish: int = 0
 
 
 QUICK = Effort(steps=24, programs=2, copies=0)
-THOROUGH = Effort(steps=120, programs=8, copies=100)
+THOROUGH = Effort(steps=120, programs=8, copies=100, polish=24_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -282,7 +288,29 @@ class Search:
                 break
             # Ranks that cannot keep the limits raise the prices of what they break.
             at = at + (self._vector(mix.prices) - at) / (number + 2)
+        self._polish(program, least, effort.polish)
         return least + ROUNDING * abs(least)
+
+    def _polish(self, program: PricedRanks, bound: float, number: int) -> None:
+        """Change single layers of the best plan's ranks while that promises more."""
+        if self.best.allocation is None or number == 0:
+            return
+        number //= len(self.problem.costs.devices)
+        ranks = self.best.allocation.rows[0]
+        mix = best_mix(self._depths(ranks), self.links, self.window)
+        while number > 0 and self.best.value * (1 + NEAR) < bound and not expired():
+            near = Neighbours.of(program, self.window, ranks, mix.prices)
+            better = None
+            for other in near.above(mix.value * (1 + CLOSE)):
+                found = self._try(other)
+                number -= found is not None
+                if found is not None and found.keeps and found.value > mix.value * (1 + CLOSE):
+                    better = other, found
+                if better or number <= 0 or expired():
+                    break
+            if better is None:
+                return
+            ranks, mix = better
 
     def _vector(self, prices: Prices) -> Floats:
         """Prices of the kept links and of a second of mean wait."""
