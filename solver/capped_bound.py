@@ -29,11 +29,11 @@ GAP = 1e-4
 # Prices of capacity: on the coarse grid, and in the last look at the best multipliers.
 PRICES, LAST_PRICES = 12, 96
 # Cells (group, layer, rank, price) in all steps: by work, not by the clock, so that the plan
-# is the same on every machine. About 3 s.
-WORK, QUICK_WORK = 1e9, 1e8
+# is the same on every machine. About a second.
+WORK, QUICK_WORK = 4e8, 1e8
 FEWEST, MOST = 20, 600
 # Share of Polyak's step, halved where so many steps in a row (or a share of all) gain nothing.
-FIRST_STEP, SHORTEST_STEP, PATIENCE, PATIENT_SHARE = 0.25, 1e-3, 8, 0.05
+FIRST_STEP, SHORTEST_STEP, PATIENCE, PATIENT_SHARE = 0.5, 1e-3, 8, 0.05
 DEFLECTION = 0.7
 SMALLEST = 1e-12
 # Rounding of a sum over layers, relative to the largest terms.
@@ -146,8 +146,9 @@ class _Split:
                 else DEFLECTION * direction + (1 - DEFLECTION) * taken
             )
             # Deflection may nearly cancel a direction; steps must not grow for that.
-            square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
-            multipliers = multipliers - length * (bound - value) / square * direction
+            square = max(_square(direction), _square(taken) / 10)
+            step = length * (bound - value) / square
+            multipliers = multipliers - step * np.cumsum(_beyond(direction), axis=0)
         return best, best_price
 
     def _taken(self, multipliers: Floats, answers: Answers) -> Floats:
@@ -182,3 +183,17 @@ class _Split:
             if value < best:
                 best, taken = value, offer.argmax(axis=0)
         return best, taken
+
+
+def _beyond(direction: Floats) -> Floats:
+    """How far a direction agrees with every ``r_j >= rank``; shape (R, L, I) as it is.
+
+    Steps are taken in prices of these thresholds, not of the ranks one by one: a price of one
+    rank makes a group dodge to the next, that of a threshold moves all beyond it.
+    """
+    return np.cumsum(direction[::-1], axis=0)[::-1]
+
+
+def _square(direction: Floats) -> float:
+    """Square of its length in prices of thresholds."""
+    return float((_beyond(direction) ** 2).sum())

@@ -22,11 +22,15 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices
+from solver.links_sums import Sums, Terms
 
-GROUPS = 96
-PRICES, LAST_PRICES = 14, 64
-# Around the mean price of the last answers, as a share of it.
-NEAR = np.array([0.7, 0.85, 0.93, 0.97, 1.0, 1.03, 1.08, 1.2, 1.5])
+GROUPS = 192
+LAST_PRICES = 64
+# Around the mean price of the last answers, as a share of it; and quantiles of these.
+NEAR = np.array([0.6, 0.8, 0.92, 1.0, 1.08, 1.25, 1.6])
+QUANTILES = np.array([0.0, 0.15, 0.5, 0.85, 1.0])
+# Cells of the offers (group, price, depth, cap) at once.
+CELLS = 1 << 21
 PATIENCE, DEFLECTION, SHORTEST_STEP = 8, 0.7, 1e-3
 ROUNDING = 1e-12
 
@@ -50,8 +54,13 @@ class Copies:
     weights : array, shape (N,)
     room, toll, bonus : array, shape (N, L + 1)
         In units, price of a unit per weight, worth of the time per weight.
-    members : list of arrays of int
-        Devices of each group.
+        Devices lie in the order of their groups.
+    group : array of int, shape (N,)
+        Ascending.
+    shares : array, shape (G,)
+        Weight of each group.
+    price : array, shape (N,)
+        Price of a unit that each device settles at with the incumbent ranks.
     ranks, gains, steps, budget
         As in `solver.capped_bound`: rank 0 comes first where ranks are budgeted.
     """
@@ -60,7 +69,9 @@ class Copies:
     room: Floats
     toll: Floats
     bonus: Floats
-    members: list[Ints]
+    group: Ints
+    shares: Floats
+    price: Floats
     ranks: Floats
     gains: Floats
     steps: Floats
@@ -89,7 +100,9 @@ class Copies:
             room=own.units.T.astype(np.float64),
             toll=(own.per_unit(prices) / w).T,
             bonus=(prices.wait * own.links.count * own.fixed_s() / w).T,
-            members=[],
+            group=np.zeros(len(w), dtype=np.int64),
+            shares=np.array([w.sum()]),
+            price=np.zeros(len(w)),
             ranks=ranks,
             gains=gains,
             steps=(problem.costs.sizes // own.unit).astype(np.float64),
@@ -97,25 +110,37 @@ class Copies:
         )
         depth, cap, price = alone._rest(incumbent)
         order = np.lexsort((price, cap, depth))
-        shares = np.cumsum(w[order]) / w.sum()
-        place = np.minimum((shares * GROUPS).astype(np.int64), GROUPS - 1)
-        members = [order[place == g] for g in np.unique(place)]
-        return replace(alone, members=members)
+        passed = np.cumsum(w[order]) / w.sum()
+        place = np.minimum((passed * GROUPS).astype(np.int64), GROUPS - 1)
+        group = np.unique(place, return_inverse=True)[1].reshape(-1)
+        return replace(
+            alone,
+            weights=w[order],
+            room=alone.room[order],
+            toll=alone.toll[order],
+            bonus=alone.bonus[order],
+            group=group,
+            shares=np.bincount(group, w[order]).astype(np.float64),
+            price=price[order],
+        )
 
     def descend(
         self, multipliers: Floats, incumbent: Ints, value: float, constant: float, steps: int
-    ) -> tuple[Floats, float]:
-        """Follow subgradients; the best multipliers and their bound, `constant` added."""
+    ) -> tuple[Floats, Floats, float]:
+        """Follow subgradients; the best multipliers, their prices and bound.
+
+        `constant` is added to the bound.
+        """
         at = np.searchsorted(self.ranks, incumbent)
-        best, least = multipliers, np.inf
-        price: Floats | None = None
+        best, best_price, least = multipliers, self.price, np.inf
+        price = self.price
         length, stalled, direction = 1.0, 0, None
         for _ in range(steps):
             answers = self.answers(multipliers, price)
             bound = answers.total + constant
             price = answers.price
             if bound < least:
-                best, least, stalled = multipliers, bound, 0
+                best, best_price, least, stalled = multipliers, price, bound, 0
             else:
                 stalled += 1
             if least <= value or length < SHORTEST_STEP or expired():
@@ -132,34 +157,54 @@ class Copies:
                 if direction is None
                 else DEFLECTION * direction + (1 - DEFLECTION) * taken
             )
-            square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
-            multipliers = multipliers - length * (bound - value) / square * direction
-        return best, least
+            square = max(_square(direction), _square(taken) / 10)
+            step = length * (bound - value) / square
+            multipliers = multipliers - step * _by_thresholds(direction)
+        return best, best_price, least
 
     def at_rest(self, incumbent: Ints) -> Floats:
         """Multipliers under which every group is content with the incumbent ranks."""
         depth, cap, price = self._rest(incumbent)
         value = self._own_value(depth, cap, price) * self.weights[:, None, None]
         value = np.where(np.isfinite(value), value, 0.0)
-        by_group = np.stack([value[m].sum(axis=0) for m in self.members])
-        share = np.array([self.weights[m].sum() for m in self.members])
-        multipliers = by_group.sum(axis=0) * (share / share.sum())[:, None, None] - by_group
+        by_group = np.zeros((len(self.shares), *value.shape[1:]))
+        np.add.at(by_group, self.group, value)
+        share = self.shares / self.shares.sum()
+        multipliers = by_group.sum(axis=0) * share[:, None, None] - by_group
         if self.budget is None:
             return np.asarray(multipliers)
         return np.concatenate([multipliers, np.zeros((1, *multipliers.shape[1:]))])
 
-    def answers(
-        self, multipliers: Floats, last: Floats | None, number: int = PRICES
-    ) -> _Answers:
-        """Best depth and cap of every device."""
-        n = len(self.weights)
-        depth, cap, price = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
-        worth = np.zeros(n)
-        for g, members in enumerate(self.members):
-            own = multipliers[g] / float(self.weights[members].sum())
-            near = None if last is None else last[members]
-            found = self._group(own, members, self._grid(members, number, near))
-            worth[members], depth[members], cap[members], price[members] = found
+    def answers(self, multipliers: Floats, around: Floats, number: int = 0) -> _Answers:
+        """Best depth and cap of every device.
+
+        Parameters
+        ----------
+        multipliers : array, shape (G, L, R), and one more for a budget on the ranks
+        around : array, shape (N,)
+            Price that each device last settled at.
+        number : int
+            Prices to try everywhere; 0: only near the last ones. Both bound.
+        """
+        groups = len(self.shares)
+        own = multipliers[:groups] / self.shares[:, None, None]
+        grid = self._everywhere(number) if number else self._near(around)
+        each = grid.shape[1] * self.gains.size
+        found = []
+        for block in np.array_split(np.arange(groups), 1 + groups * each // CELLS):
+            sums = Sums.of(
+                own[block], grid[block], self.gains, self.steps[:, None] * self.ranks
+            )
+            here = slice(*np.searchsorted(self.group, [block[0], block[-1] + 1]))
+            terms = Terms(
+                group=self.group[here] - block[0],
+                room=self.room[here],
+                toll=self.toll[here],
+                bonus=self.bonus[here],
+                around=around[here],
+            )
+            found.append(sums.best(terms))
+        worth, depth, cap, price = (np.concatenate(part) for part in zip(*found, strict=True))
         total = float(np.dot(self.weights, worth))
         if self.budget is not None:
             total += _server(multipliers[-1], self.ranks, self.budget)[0]
@@ -167,78 +212,53 @@ class Copies:
         total += rounding - float(multipliers.sum(axis=0).min(axis=1).sum())
         return _Answers(total=total, depth=depth, cap=cap, price=price)
 
-    def _grid(self, members: Ints, number: int, last: Floats | None) -> Floats:
-        """Prices of a unit per weight to try for a group, ascending."""
+    def _near(self, last: Floats) -> Floats:
+        """Prices of a unit per weight to try for each group near the last, (G, P)."""
+        mean = np.bincount(self.group, self.weights * last) / self.shares
+        place = self._spread(last, QUANTILES)
+        return self._between_tolls(np.concatenate([mean[:, None] * NEAR, place], axis=1))
+
+    def _everywhere(self, number: int) -> Floats:
+        """Prices of a unit per weight to try for each group wherever they may be, (G, P)."""
         known = np.isfinite(self.gains[0])
         slopes = np.diff(self.gains[:, known], axis=1, prepend=0.0)
         slopes /= np.diff(self.ranks[known], prepend=0.0) * self.steps[:, None]
         greatest = float(slopes.max()) or 1.0
         least = slopes[slopes > greatest * 1e-5].min(initial=greatest)
-        tolls = self.toll[members]
-        grid = [np.geomspace(least / 2, greatest, number), np.zeros(1)]
-        grid.append(np.quantile(tolls, np.linspace(0, 1, 7)))
-        if last is not None:
-            grid.append(np.average(last, weights=self.weights[members]) * NEAR)
-            grid.append(np.quantile(last, [0.1, 0.3, 0.7, 0.9]))
-        found: Floats = np.unique(np.concatenate(grid))
-        # Every device needs a price above its own toll.
-        return np.asarray(found[found >= tolls.min()])
+        prices = np.append(0.0, np.geomspace(least / 2, greatest, number))
+        tolls = self._spread(self.toll.mean(axis=1), np.linspace(0, 1, 7))
+        every = np.broadcast_to(prices, (len(tolls), len(prices)))
+        return self._between_tolls(np.concatenate([every, tolls], axis=1))
 
-    def _group(
-        self, own: Floats, members: Ints, grid: Floats
-    ) -> tuple[Floats, Ints, Ints, Floats]:
-        """Value per weight, depth, cap and price of a group's devices."""
-        beyond = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
-        rest = np.append(np.cumsum(beyond[::-1, 0])[::-1], 0.0)
-        size = self.steps[:, None] * self.ranks
-        worth = grid[:, None, None] * size
-        below = np.maximum.accumulate(self.gains + own - worth, axis=2)
-        value = np.cumsum(np.maximum(below, self.gains + beyond - worth), axis=1)
-        value += rest[1:, None]
-        room, toll = self.room[members], self.toll[members]
-        count, caps = len(members), len(self.ranks)
-        # At its own toll a device pays for no room; between two prices the sums are convex.
-        least = _between(grid, value, toll[:, 1:])
-        price = np.repeat(toll[:, 1:, None], caps, axis=2)
-        for p, sums in zip(grid.tolist(), value, strict=True):
-            spare = np.where(p >= toll, (p - toll) * room, np.inf)[:, 1:, None]
-            offer = sums + spare
-            lower = offer < least
-            np.copyto(least, offer, where=lower)
-            np.copyto(price, p, where=lower)
-        least += self.bonus[members][:, 1:, None]
-        least[room[:, 1:] < 0] = -np.inf
-        flat = least.reshape(count, -1)
-        at = flat.argmax(axis=1)
-        every = np.arange(count)
-        best = flat[every, at]
-        bare = np.where(room[:, 0] >= 0, rest[0] + self.bonus[members][:, 0], -np.inf)
-        idle = bare >= best
-        depth, cap = np.divmod(at, caps)
-        return (
-            np.where(idle, bare, best),
-            np.where(idle, 0, depth + 1),
-            cap,
-            price.reshape(count, -1)[every, at],
+    def _between_tolls(self, prices: Floats) -> Floats:
+        """Add the least and the greatest toll of each group; nothing lies below the least."""
+        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
+        least = np.minimum.reduceat(self.toll.min(axis=1), starts)[:, None]
+        most = np.maximum.reduceat(self.toll.max(axis=1), starts)[:, None]
+        return np.sort(np.maximum(np.concatenate([prices, most], axis=1), least), axis=1)
+
+    def _spread(self, values: Floats, quantiles: Floats) -> Floats:
+        """Quantiles of a figure of the devices in each group, (G, Q)."""
+        ordered = values[np.lexsort((values, self.group))]
+        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
+        sizes = np.bincount(self.group)[:, None]
+        return np.asarray(
+            ordered[starts[:, None] + np.rint(quantiles * (sizes - 1)).astype(np.int64)]
         )
 
     def _taken(self, multipliers: Floats, answers: _Answers, incumbent: Ints) -> Floats:
         """Subgradient: how much of each group takes each rank, less the mean of the groups."""
-        taken = np.zeros(multipliers.shape)
-        layer = np.arange(len(self.steps))
+        groups, layer = len(self.shares), np.arange(len(self.steps))
         value = self._own_value(answers.depth, answers.cap, answers.price)
-        for g, members in enumerate(self.members):
-            share = float(self.weights[members].sum())
-            own = value[members] + multipliers[g] / share
-            choice = own.argmax(axis=2)
-            largest = own.max(axis=2)
-            slack = 1e-12 * np.maximum(np.abs(largest), 1.0)
-            choice = np.where(own[:, layer, incumbent] >= largest - slack, incumbent, choice)
-            for w, chosen in zip(self.weights[members] / share, choice, strict=True):
-                taken[g, layer, chosen] += w
+        value += (multipliers[:groups] / self.shares[:, None, None])[self.group]
+        choice, largest = value.argmax(axis=2), value.max(axis=2)
+        slack = 1e-12 * np.maximum(np.abs(largest), 1.0)
+        choice = np.where(value[:, layer, incumbent] >= largest - slack, incumbent, choice)
+        taken = np.zeros(multipliers.shape)
+        share = (self.weights / self.shares[self.group])[:, None]
+        np.add.at(taken, (self.group[:, None], layer, choice), share)
         if self.budget is not None:
-            choice = _server(multipliers[-1], self.ranks, self.budget)[1]
-            taken[-1, layer, choice] = 1.0
+            taken[-1, layer, _server(multipliers[-1], self.ranks, self.budget)[1]] = 1.0
         return np.asarray(taken - taken.mean(axis=0))
 
     def _own_value(self, depth: Ints, cap: Ints, price: Floats) -> Floats:
@@ -265,7 +285,7 @@ class Copies:
         free = np.where(room < 0, -np.inf, gain - toll * size + bonus).reshape(n, -1)
         least = free.max(axis=1)
         price = toll[np.arange(n), free.argmax(axis=1) // len(self.ranks), 0]
-        for p in self._grid(np.arange(n), LAST_PRICES, None).tolist():
+        for p in self._everywhere(LAST_PRICES)[0].tolist():
             worth = np.where(p >= toll, (p - toll) * room, np.inf) + bonus
             offer = np.where(np.isneginf(gain), -np.inf, gain - p * size)
             nothing = (room < 0) | np.isneginf(offer)
@@ -277,31 +297,18 @@ class Copies:
         return depth, cap, price
 
 
-def _between(grid: Floats, value: Floats, at: Floats) -> Floats:
-    """Upper bound of convex functions between grid points.
+def _by_thresholds(direction: Floats) -> Floats:
+    """A step in prices of ``r_j >= rank`` instead of ``r_j = rank``, along the last axis.
 
-    Parameters
-    ----------
-    grid : array, shape (P,), ascending
-    value : array, shape (P, L, R)
-    at : array, shape (n, L)
-        Within the grid.
-
-    Returns
-    -------
-    array, shape (n, L, R)
+    A price of one rank alone makes a group dodge to the next; that of a threshold moves all
+    beyond it, and the bound falls an order of magnitude sooner.
     """
-    if len(grid) == 1:
-        return np.repeat(value, len(at), axis=0)
-    high = np.searchsorted(grid, at).clip(1, len(grid) - 1)
-    layer = np.arange(at.shape[1])
-    share = (at - grid[high - 1]) / (grid[high] - grid[high - 1])
-    low_value, high_value = value[high - 1, layer], value[high, layer]
-    # Rank 0 adapts nothing: minus infinity on both sides.
-    rise = np.subtract(
-        high_value, low_value, out=np.zeros_like(low_value), where=np.isfinite(low_value)
-    )
-    return np.asarray(low_value + share[:, :, None] * rise)
+    return np.cumsum(np.cumsum(direction[:, :, ::-1], axis=2)[:, :, ::-1], axis=2)
+
+
+def _square(direction: Floats) -> float:
+    """Square of its length in these prices."""
+    return float((np.cumsum(direction[:, :, ::-1], axis=2) ** 2).sum())
 
 
 def _server(own: Floats, ranks: Floats, budget: int) -> tuple[float, Ints]:

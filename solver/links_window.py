@@ -64,7 +64,7 @@ class Effort:
 
 
 QUICK = Effort(steps=24, programs=2, copies=0)
-THOROUGH = Effort(steps=120, programs=8, copies=100, polish=24_000)
+THOROUGH = Effort(steps=120, programs=8, copies=200, polish=24_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -342,10 +342,10 @@ class Search:
         copies = Copies.of(self.own, self.prices, ranks)
         constant = self.prices.constant(self.links, self.window)
         target = self.best.value * (1 + GAP / 2)
-        multipliers, found = copies.descend(
+        multipliers, around, found = copies.descend(
             copies.at_rest(ranks), ranks, target, constant, effort.copies
         )
-        last = copies.answers(multipliers, None, LAST_PRICES).total + constant
+        last = copies.answers(multipliers, around, LAST_PRICES).total + constant
         return min(bound, found, last)
 
     def _start(self) -> Ints:

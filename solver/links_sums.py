@@ -1,0 +1,139 @@
+"""What groups of devices are offered at copies of the ranks, by price, depth and cap.
+
+See `solver.links_copies`. For one group and one price of a unit of the prefix sum the offers
+are the same for all its devices; a device then adds what its own room and toll make of them,
+takes the least over the prices, and of these the greatest over depths and caps.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from solver.devices import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What devices bring along, n of them.
+
+    Parameters
+    ----------
+    group : array of int, shape (n,)
+        Index in the block.
+    room, toll, bonus : array, shape (n, L + 1)
+        As in `solver.links_copies.Copies`.
+    around : array, shape (n,)
+        A price near the one each will settle at.
+    """
+
+    group: Ints
+    room: Floats
+    toll: Floats
+    bonus: Floats
+    around: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Offers to a block of groups.
+
+    Parameters
+    ----------
+    grid : array, shape (G, P)
+        Prices of a unit per weight, ascending; the first is no more than any toll of the
+        group, the last no less.
+    value : array, shape (G, P, L, R)
+        Offer by price, depth less one, and cap.
+    bare : array, shape (G,)
+        Offer at depth 0.
+    """
+
+    grid: Floats
+    value: Floats
+    bare: Floats
+
+    @classmethod
+    def of(cls, own: Floats, grid: Floats, gains: Floats, size: Floats) -> Self:
+        """Tabulate the offers.
+
+        Parameters
+        ----------
+        own : array, shape (G, L, R)
+            Multipliers of the groups' copies, per weight.
+        grid : array, shape (G, P)
+        gains, size : array, shape (L, R)
+        """
+        beyond = np.maximum.accumulate(own[:, :, ::-1], axis=2)[:, :, ::-1]
+        rest = np.cumsum(beyond[:, ::-1, 0], axis=1)[:, ::-1]
+        rest = np.concatenate([rest, np.zeros((len(own), 1))], axis=1)
+        worth = grid[:, :, None, None] * size
+        below = np.subtract((gains + own)[:, None], worth)
+        np.maximum.accumulate(below, axis=3, out=below)
+        value = np.subtract((gains + beyond)[:, None], worth, out=worth)
+        np.maximum(value, below, out=value)
+        np.cumsum(value, axis=2, out=value)
+        value += rest[:, None, 1:, None]
+        return cls(grid=grid, value=value, bare=rest[:, 0])
+
+    def best(self, terms: Terms) -> tuple[Floats, Ints, Ints, Floats]:
+        """Value per weight, depth, cap and price of every device, each (n,)."""
+        count, caps = len(terms.group), self.value.shape[3]
+        every = np.arange(count)
+        # One price bounds every depth and cap; the few that are not below the least price of
+        # the best of these are looked at in full.
+        need = np.maximum(terms.around, terms.toll.max(axis=1))
+        at = (self.grid[terms.group] < need[:, None]).sum(axis=1)
+        at = np.minimum(at, self.grid.shape[1] - 1)
+        spare = (self.grid[terms.group, at][:, None] - terms.toll) * terms.room + terms.bonus
+        bound = self.value[terms.group, at] + spare[:, 1:, None]
+        bound[terms.room[:, 1:] < 0] = -np.inf
+        bound = bound.reshape(count, -1)
+        first = bound.argmax(axis=1)
+        floor, _ = self._least(terms, every, *np.divmod(first, caps))
+        bare = np.where(
+            terms.room[:, 0] >= 0, self.bare[terms.group] + terms.bonus[:, 0], -np.inf
+        )
+        live = (bound >= np.maximum(floor, bare)[:, None]) & np.isfinite(bound)
+        live[every, first] = True
+        device, flat = np.nonzero(live)
+        value, price = self._least(terms, device, *np.divmod(flat, caps))
+        starts = np.searchsorted(device, every)
+        most = np.maximum.reduceat(value, starts)
+        # The first of the greatest of each device.
+        taken = np.flatnonzero(value == most[device])
+        taken = taken[np.searchsorted(device[taken], every)]
+        depth, cap = np.divmod(flat[taken], caps)
+        idle = bare >= most
+        return (
+            np.where(idle, bare, most),
+            np.where(idle, 0, depth + 1),
+            cap,
+            price[taken],
+        )
+
+    def _least(
+        self, terms: Terms, device: Ints, depth: Ints, cap: Ints
+    ) -> tuple[Floats, Floats]:
+        """Least over the prices of what is offered to devices, and that price."""
+        group = terms.group[device]
+        toll, room = terms.toll[device, depth + 1], terms.room[device, depth + 1]
+        # At its own toll a device pays for no room; between two prices the sums are convex.
+        grid = self.grid[group]
+        high = (grid <= toll[:, None]).sum(axis=1).clip(1, grid.shape[1] - 1)
+        every = np.arange(len(device))
+        low_price, high_price = grid[every, high - 1], grid[every, high]
+        apart = high_price - low_price
+        share = np.where(apart > 0, (toll - low_price) / np.where(apart > 0, apart, 1.0), 0.0)
+        below = self.value[group, high - 1, depth, cap]
+        above = self.value[group, high, depth, cap]
+        rise = np.subtract(above, below, out=np.zeros_like(below), where=np.isfinite(below))
+        least, price = below + share * rise, toll.copy()
+        for p in range(grid.shape[1]):
+            over = grid[:, p] - toll
+            offer = self.value[group, p, depth, cap] + over * room
+            lower = (over >= 0) & (offer < least)
+            least[lower], price[lower] = offer[lower], grid[lower, p]
+        least += terms.bonus[device, depth + 1]
+        least[room < 0] = -np.inf
+        return least, price
