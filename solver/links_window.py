@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import Allocation, fits, shared, utility
+from solver.bundle import lowest
 from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
@@ -32,13 +33,11 @@ GAP = 2e-4
 DEADLINES = 48
 # Columns that the program over own or capped ranks takes at most, and when it is solved.
 COLUMNS, CLOSE = 24, 1e-5
-PATIENCE, DEFLECTION, SHORTEST_STEP = 10, 0.7, 1e-3
+# First boxes of prices, as shares of all utility a second; smaller if prices are handed down.
+LINK_RADIUS, WAIT_RADIUS, HANDED = 0.02, 0.4, 8.0
 ROUNDING = 1e-12
-AIM = 0.97
 # Closer than this, rounding is what is left.
 NEAR = 1e-3
-# Rank vectors that are tried in turn while they cannot keep the limits.
-RESCUES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class Effort:
     Parameters
     ----------
     steps : int
-        Subgradient steps of the bound.
+        Looks at the bound at other prices.
     programs : int
         Rank vectors that a linear program is solved for.
     copies : int
@@ -142,13 +141,11 @@ class Search:
     def run(self, effort: Effort) -> float:
         """Look for better plans; a bound on all with a round time in the window."""
         structure = self.problem.question.structure
-        if structure == "shared" and self.handed_down:
+        if structure == "shared":
             return self._shared_ranks(effort)
         bound = self._own_ranks()
         if structure == "own" or bound <= self.best.value * (1 + GAP):
             return bound
-        if structure == "shared":
-            return min(bound, self._shared_ranks(effort))
         return min(bound, self._capped_ranks(effort, bound))
 
     def _own_ranks(self) -> float:
@@ -235,61 +232,46 @@ class Search:
         return pool
 
     def _shared_ranks(self, effort: Effort) -> float:
-        """Subgradients on the bound of `solver.links_shared`; its ranks become plans."""
+        """Lowest bound of `solver.links_shared` over the prices; its ranks become plans."""
         program = PricedRanks.of(self.problem, self.links)
-        at, least = self._vector(self.prices), np.inf
-        best_at, direction, length, stalled = at, None, 1.0, 0
-        every = max(effort.steps // effort.programs, 1)
-        for step in range(effort.steps):
+        start, ranks = self._vector(self.prices), list[Ints]()
+
+        def look(at: Floats) -> tuple[float, Floats]:
             prices = self._prices(at)
             found, bound = program.solve(prices, self.window)
             if found is None:
-                return -np.inf
-            if bound < least - 1e-9 * abs(least):
-                least, best_at, stalled = bound, at, 0
-            else:
-                least, stalled = min(bound, least), stalled + 1
-            if step % every == 0:
-                self._try(found.ranks)
-            if least <= self.best.value * (1 + GAP) or length < SHORTEST_STEP or expired():
-                break
-            if stalled == PATIENCE:
-                at, direction = best_at, None
-                length, stalled = length / 2, 0
-                continue
+                return -np.inf, at
+            ranks.append(found.ranks)
             left_s, kept_s = program.slack(found, prices, self.window)
-            taken = np.append(left_s[self.window.kept], kept_s / self.links.count.sum())
-            taken = taken if self.window.epsilon_s is not None else taken[:-1]
-            # A price of 0 that would fall stays, and must not shorten the step.
-            taken[(at <= 0) & (taken > 0)] = 0.0
-            direction = (
-                taken
-                if direction is None
-                else DEFLECTION * direction + (1 - DEFLECTION) * taken
-            )
-            direction[(at <= 0) & (direction > 0)] = 0.0
-            square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
-            if square == 0:
-                break
-            # Without a plan yet, aim a little below the bound.
-            aim = max(self.best.value, AIM * least)
-            move = length * max(bound - aim, 0.0) / square
-            at = np.maximum(at - move * direction, 0.0)
-        self.prices = self._prices(best_at)
-        at = best_at
-        for number in range(RESCUES):
-            found, bound = program.solve(self._prices(at), self.window)
-            if found is None:
-                break
-            if bound < least:
-                least, self.prices = bound, self._prices(at)
-            mix = self._try(found.ranks)
-            if mix is None or (mix.keeps and self.best.allocation is not None):
-                break
-            # Ranks that cannot keep the limits raise the prices of what they break.
-            at = at + (self._vector(mix.prices) - at) / (number + 2)
-        self._polish(program, least, effort.polish)
-        return least + ROUNDING * abs(least)
+            slope = np.append(left_s[self.window.kept], kept_s / self.links.count.sum())
+            return bound, slope[: len(at)]
+
+        def enough(bound: float) -> bool:
+            return bound <= self.best.value * (1 + GAP)
+
+        found = lowest(look, start, self._radius(), steps=effort.steps, enough=enough)
+        if found.value == -np.inf:
+            return found.value
+        self.prices = self._prices(found.at)
+        bound = found.value + ROUNDING * abs(found.value)
+        self._propose([ranks[i] for i in found.looks], effort)
+        self._polish(program, bound, effort.polish)
+        return bound
+
+    def _propose(self, proposed: list[Ints], effort: Effort) -> None:
+        """Try the ranks whose mix is the bound, the heaviest first."""
+        for ranks in proposed[: effort.programs]:
+            if not expired():
+                self._try(ranks)
+
+    def _radius(self) -> Floats:
+        """How far prices may be from those to start from."""
+        second = float(self.problem.weights.sum() * self.problem.gains[:, -1].sum())
+        second /= max(self.window.high_s, 1e-300) * (HANDED if self.handed_down else 1.0)
+        radius = np.full(len(self.window.kept), LINK_RADIUS * second)
+        return (
+            radius if self.window.epsilon_s is None else np.append(radius, WAIT_RADIUS * second)
+        )
 
     def _polish(self, program: PricedRanks, bound: float, number: int) -> None:
         """Change single layers of the best plan's ranks while that promises more."""
