@@ -1,5 +1,6 @@
 """Results as a page for people."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,7 @@ def test_the_page_in_the_repository_shows_the_results_on_file() -> None:
     assert all(mark in text for mark in (*VERDICTS, *TABLES))
     for result in latest():
         assert f"`{result.command}`" in text
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert shown
+    for path in shown:
+        assert (ROOT / "benchmarks" / path).is_file(), path
