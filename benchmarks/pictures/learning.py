@@ -52,7 +52,15 @@ def _draw(axes: Axes, by_arm: dict[str, list[Series]], column: str, scale: float
             axes.plot(x.T, y.T, color=colour, linestyle=style, linewidth=0.7, alpha=0.45)
         middle_x, middle_y = x.mean(axis=0), y.mean(axis=0)
         axes.plot(middle_x, middle_y, color=colour, linestyle=style, linewidth=2.2)
-        ends.append(End(x=float(middle_x[-1]), y=float(middle_y[-1]), text=name, colour=colour))
+        ends.append(
+            End(
+                x=float(middle_x[-1]),
+                y=float(middle_y[-1]),
+                text=name,
+                colour=colour,
+                style=style,
+            )
+        )
     return ends
 
 

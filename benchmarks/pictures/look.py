@@ -43,8 +43,8 @@ OURS, PEER, TARGET, QUIET = "#0072b2", "#d55e00", "#009e73", "#8c96a0"
 COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", QUIET)
 LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 LIGHT = f"<style>svg{{color:{INK};background:#fff}}</style>"
-# Of the axes' height, between labels at the ends of lines.
-APART = 0.075
+# Inches between labels at the ends of lines, and what axes lack of a picture's height.
+APART, FRAME = 0.21, 0.6
 FEW_DECADES = 1.7
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
@@ -131,6 +131,7 @@ class End:
     y: float
     text: str
     colour: str
+    style: Any = "-"
 
 
 def label_ends(axes: Axes, ends: Sequence[End]) -> None:
@@ -138,8 +139,10 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     low, high = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end.y)
     heights = [(end.y - low) / (high - low) for end in ordered]
+    assert isinstance(axes.figure, Figure)
+    apart = APART / (axes.figure.get_figheight() - FRAME)
     for place in range(1, len(heights)):
-        heights[place] = max(heights[place], heights[place - 1] + APART)
+        heights[place] = max(heights[place], heights[place - 1] + apart)
     over = max(heights[-1] - 1, 0) if heights else 0
     for end, height in zip(ordered, heights, strict=True):
         axes.annotate(
@@ -153,6 +156,7 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
             arrowprops={
                 "arrowstyle": "-",
                 "color": end.colour,
+                "linestyle": end.style,
                 "linewidth": 1.4,
                 "relpos": (0.0, 0.5),
                 "shrinkA": 1.0,

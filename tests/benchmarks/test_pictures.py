@@ -160,5 +160,5 @@ def test_labels_at_the_ends_of_lines_do_not_touch() -> None:
     heights = sorted(text.xyann[1] for text in axes.texts if hasattr(text, "xyann"))
     assert len(heights) == 8
     gaps = [after - before for before, after in pairwise(heights)]
-    assert min(gaps) > 0.07
+    assert min(gaps) > 0.06
     assert max(heights) <= 1
