@@ -85,9 +85,9 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
     depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
-    nested = all(q.grows(1) for q in costs.resources)
+    halve = len(row) > FEW and all(q.grows(1) for q in costs.resources)
     for where, block in costs.blocks():
-        search = _bisect if nested and len(block.devices) > FEW else _scan
+        search = _bisect if halve and len(block.devices) > FEW else _scan
         depth[where] = search(block, rows, row[where])
     return depth
 
@@ -212,5 +212,6 @@ def _seconds(costs: Costs, allocation: Allocation) -> Floats:
 
 def _prefix(values: npt.NDArray[np.generic]) -> Floats:
     """Sums of the first k entries of the last axis, for k = 0..L."""
-    start = np.zeros((*values.shape[:-1], 1))
-    return np.concatenate([start, np.cumsum(values, axis=-1, dtype=np.float64)], axis=-1)
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    values.cumsum(axis=-1, dtype=np.float64, out=sums[..., 1:])
+    return sums

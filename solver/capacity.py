@@ -70,8 +70,8 @@ def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
 
     From the least depth on, that is: with a cache, one layer may take less time than none.
     """
-    low, high = (grid(costs.sizes, max_rank, optimistic=side)[1] for side in (True, False))
-    return np.array_equal(low, high) and proportional(costs, min_depth)
+    unit, _ = grid(costs.sizes, max_rank, optimistic=True)
+    return not (costs.sizes % unit).any() and proportional(costs, min_depth)
 
 
 def proportional(costs: Costs, min_depth: int = 0) -> bool:
@@ -159,8 +159,8 @@ class _Line:
         between, and so does its cost from the true one.
     saving : array, shape (N,), or None
         Multiplier of `saved`.
-    per_unit : array, shape (L + 1, 1)
-        Ranks in a unit.
+    per_unit : array, shape (L + 1, 1), or None
+        Ranks in a unit; None with `flat`.
     flat : array, shape (N,), or None
         What a rank adds beside its units.
     alike : bool
@@ -174,31 +174,36 @@ class _Line:
     wire: Floats
     saved: Floats | None
     saving: Floats | None
-    per_unit: Floats
+    per_unit: Floats | None
     flat: Floats | None
     alike: bool
 
     @classmethod
     def of(cls, q: Resource, sizes: Ints, unit: int, *, optimistic: bool) -> Self:
-        ratio = np.concatenate([q.per_rank[:, :1] / sizes[0], q.per_rank / sizes], axis=1)
         extreme = np.minimum if optimistic else np.maximum
-        slope = extreme.accumulate(ratio, axis=1)
+        slope = extreme.accumulate(q.per_rank / sizes, axis=1)
+        first = slope[:, :1]
         fixed, saved = _fixed(q.by_depth, optimistic=optimistic), None
         if q.spare is not None:
             cached = _fixed(q.by_depth - q.spare, optimistic=optimistic)
             saved = np.ascontiguousarray((fixed - cached).T)
-        same = (slope[:, :1] == slope[:, -1:]).all()
+        # Depth 0 has the slope of the first layer.
+        same = (first == slope[:, -1:]).all()
+        slope = first if same else np.concatenate([first, slope], axis=1)
+        per_unit = None
+        if q.flat is not None:
+            ranks = unit / np.concatenate([sizes[:1], sizes])
+            per_unit = extreme.accumulate(ranks)[:, None]
         columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
-        per_unit = unit / np.concatenate([sizes[:1], sizes])
         return cls(
             fixed=np.ascontiguousarray(fixed.T),
-            slope=np.ascontiguousarray(slope[:, :1].T if same else slope.T) * unit,
+            slope=np.ascontiguousarray(slope.T) * unit,
             scale=q.scale,
             free=q.limit * (1 + TOLERANCE) - q.offset,
             wire=q.wire * unit,
             saved=saved,
             saving=q.saving,
-            per_unit=extreme.accumulate(per_unit)[:, None],
+            per_unit=per_unit,
             flat=q.flat,
             alike=all(column is None or column.strides == (0,) for column in columns),
         )
@@ -217,7 +222,7 @@ class _Line:
         if saved is not None and self.saving is not None:
             left += self.saving[where] * saved
         each = scale * slope + self.wire[where]
-        if self.flat is not None:
+        if self.flat is not None and self.per_unit is not None:
             each = each + self.flat[where] * self.per_unit
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             left /= each

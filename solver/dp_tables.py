@@ -12,8 +12,9 @@ Only the values are kept. The rank taken at a node is found again on the way bac
 nodes that lie on the way; filling a table of choices would cost more than the maxima do.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
@@ -84,7 +85,7 @@ class Tables:
     prices: Prices | None
     factors: Floats
     both: Floats
-    stretches: list[tuple[int, int]] = field(default_factory=list)
+    stretches: list[tuple[int, int]]
 
     @property
     def values(self) -> Floats:
@@ -165,8 +166,9 @@ def tables(
     if prices is not None:
         factors = np.stack(np.broadcast_arrays(gains, choices), axis=2).astype(np.float64)
         both = np.stack([capacity.reach[1:, : top + 1], prices.per_rank[:, : top + 1]], axis=1)
+    stretches = _stretches(capacity, choices, top, min_depth, band)
     table = Tables(
-        flat=np.full((len(steps) + 1, (axes.room + top + 1) * axes.width), -np.inf),
+        flat=np.full((len(stretches), (axes.room + top + 1) * axes.width), -np.inf),
         axes=axes,
         strides=(steps[:, None] * axes.width + (margin > 0)) * choices,
         choices=choices,
@@ -176,11 +178,11 @@ def tables(
         prices=prices,
         factors=factors,
         both=both,
+        stretches=stretches,
     )
     table.flat[0, axes.place(0)] = 0.0
-    stretches = _stretches(table, capacity, min_depth, band)
-    _fill(table, steps.tolist(), stretches)
-    return replace(table, flat=table.flat[: len(stretches)], stretches=stretches)
+    _fill(table, steps.tolist())
+    return table
 
 
 def completions(table: Tables, min_depth: int) -> Floats:
@@ -189,7 +191,7 @@ def completions(table: Tables, min_depth: int) -> Floats:
     Minus infinity where no path ends at `min_depth` or beyond, or none leads through.
     """
     back = np.full_like(table.flat, -np.inf)
-    axes = table.axes
+    axes, ranks = table.axes, table.choices.tolist()
     steps = (table.strides[:, 0] // table.choices[0] - (axes.margin > 0)) // axes.width
     for k in range(len(table.stretches) - 1, -1, -1):
         low, high = table.stretches[k]
@@ -201,7 +203,7 @@ def completions(table: Tables, min_depth: int) -> Floats:
         if k == 0:
             break
         below_low, below_high = table.stretches[k - 1]
-        rows = _ranks_between(table, int(steps[k - 1]), low - below_high, high - below_low)
+        rows = _ranks_between(ranks, int(steps[k - 1]), low - below_high, high - below_low)
         if table.prices is not None:
             here = here + _spread(table, table.prices.fixed[k - 1, low : high + 1])
         # Room on both sides, so that each row can be shifted by its rank.
@@ -238,7 +240,7 @@ def completions(table: Tables, min_depth: int) -> Floats:
 
 
 def _stretches(
-    table: Tables, capacity: Capacity, min_depth: int, band: Band | None
+    capacity: Capacity, choices: Ints, top: int, min_depth: int, band: Band | None
 ) -> list[tuple[int, int]]:
     """First and last prefix sum of each depth, as deep as anybody gets.
 
@@ -246,8 +248,7 @@ def _stretches(
     carries, for without a device nothing is gained; up to the least depth, than everybody
     carries.
     """
-    steps, top = capacity.steps.tolist(), table.values.shape[1] - 1
-    least, most = int(table.choices[0]), int(table.choices[-1])
+    steps, least, most = capacity.steps.tolist(), int(choices[0]), int(choices[-1])
     ends = np.minimum(np.count_nonzero(capacity.reach > 0, axis=1) - 1, top)
     needed = slice(1, min_depth + 1)
     ends[needed] = np.minimum(ends[needed], capacity.least[needed])
@@ -264,9 +265,10 @@ def _stretches(
     return found
 
 
-def _fill(table: Tables, steps: list[int], stretches: list[tuple[int, int]]) -> None:
+def _fill(table: Tables, steps: list[int]) -> None:
     """Fill layer by layer."""
-    axes, choices = table.axes, table.choices
+    axes, choices, stretches = table.axes, table.choices, table.stretches
+    ranks = choices.tolist()
     length = max(CELLS // (len(choices) * axes.width), 16)
     windows = {step: _Window.of(axes, step, choices, length) for step in set(steps)}
     cells = np.empty((len(choices), length * axes.width))
@@ -275,7 +277,7 @@ def _fill(table: Tables, steps: list[int], stretches: list[tuple[int, int]]) -> 
         for start in range(low, high + 1, length):
             end = min(start + length, high + 1)
             rows = _ranks_between(
-                table, steps[k - 1], start - before_high, end - 1 - before_low
+                ranks, steps[k - 1], start - before_high, end - 1 - before_low
             )
             first, last = (axes.room + start) * axes.width, (axes.room + end) * axes.width
             earned = _earned(table, k, rows, start, end, cells[rows, : last - first])
@@ -289,13 +291,11 @@ def _fill(table: Tables, steps: list[int], stretches: list[tuple[int, int]]) -> 
             table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf
 
 
-def _ranks_between(table: Tables, step: int, least: int, most: int) -> slice:
+def _ranks_between(ranks: list[int], step: int, least: int, most: int) -> slice:
     """Choices that make a step from `least` to `most` long."""
     if step == 0:
         return slice(None)
-    choices = table.choices
-    first = int(choices.searchsorted(-(-least // step))) if least > 0 else 0
-    return slice(first, int(choices.searchsorted(most // step, side="right")))
+    return slice(bisect_left(ranks, -(-least // step)), bisect_right(ranks, most // step))
 
 
 def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:

@@ -78,16 +78,17 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
 
 
 def _shared(problem: Problem, *, branching: bool) -> Outcome:
-    reason = without_plan(problem)
-    if reason is not None:
-        raise reason
     if problem.question.rank_shape == "progression":
+        _refuse_if_without_plan(problem)
         return plan_progressions(problem)
     upper = _solve(problem, optimistic=True)
     same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _solve(problem, optimistic=False)
-    # Where no plan is safe by the conservative table, the least configuration still is one.
-    allocation = least_allocation(problem) if lower is None else shared(problem, lower.ranks)
+    allocation = None if lower is None else shared(problem, lower.ranks)
+    if allocation is None or (allocation.depth < problem.question.min_depth).any():
+        _refuse_if_without_plan(problem)
+        # Where no plan is safe by the conservative table, the least configuration still is one.
+        allocation = least_allocation(problem)
     method = "dynamic program" if upper is lower else "dynamic program between two bounds"
     bound = utility(problem, allocation) if upper is None else upper.value
     target = 0.0
@@ -109,6 +110,12 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
         method=method,
         target_gap=target,
     )
+
+
+def _refuse_if_without_plan(problem: Problem) -> None:
+    reason = without_plan(problem)
+    if reason is not None:
+        raise reason
 
 
 def utility_bound(problem: Problem) -> float:

@@ -99,7 +99,7 @@ def _arcs(problem: Problem, program: Any, unit: float) -> list[_Arc]:
     """
     sizes = problem.costs.sizes
     step = int(np.gcd.reduce(sizes))
-    weight, everybody = _carried(problem, step)
+    weight, everybody = carried(problem, step)
     budget = problem.question.budgets.rank_budget
     kind = pulp.LpContinuous if budget is None else pulp.LpInteger
     ranks = problem.ranks.tolist()
@@ -124,7 +124,7 @@ def _arcs(problem: Problem, program: Any, unit: float) -> list[_Arc]:
     return found
 
 
-def _carried(problem: Problem, step: int) -> tuple[Floats, Any]:
+def carried(problem: Problem, step: int) -> tuple[Floats, Any]:
     """W[k,S] and whether every device carries S at depth k, both (L + 1, S + 1)."""
     costs, layers = problem.costs, problem.layers
     prefix = np.arange(int(costs.sizes.sum()) // step * int(problem.ranks[-1]) + 1) * step

@@ -1,11 +1,14 @@
 """``python -m benchmarks`` as a person meets it."""
 
 import json
+import signal
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.machine import ROOT
-from benchmarks.registry import NAMES
+from benchmarks.registry import NAMES, RESULTS
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +41,46 @@ def test_people_get_a_table_on_stderr() -> None:
     assert "largest gap" in done.stderr
 
 
-def test_a_wrong_name_is_exit_code_2() -> None:
-    done = run("run", "speed")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "speed"], "no benchmark 'speed'; expected one of dp-vs-milp, dp-scale"),
+        (["run"], "Missing argument 'NAME'"),
+        (["run", "frontier", "--seeds", "0"], "0 is not in the range"),
+        (["run", "frontier", "--fast"], "No such option '--fast'"),
+        (["walk"], "No such command 'walk'"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str
+) -> None:
+    done = run(*arguments)
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("benchmarks: ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_one_line_and_leaves_the_results_as_they_were() -> None:
+    before = {path: path.read_bytes() for path in RESULTS.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "benchmarks", "run", "frontier", "--seeds", "1000"]
+    process = subprocess.Popen(
+        [*command, "--save"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == "seed 0\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "benchmarks: stopped by the user; nothing was saved"
+    assert "Traceback" not in err
+    assert {p: p.read_bytes() for p in RESULTS.rglob("*") if p.is_file()} == before

@@ -60,30 +60,59 @@ def test_memory_is_counted_from_the_restart_on() -> None:
     assert 28 * 2**20 < grown < 34 * 2**20
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ortools") is None, reason="needs ortools")
-def test_every_peer_agrees_with_the_dynamic_program() -> None:
-    from benchmarks.cases.dp_vs_milp import race
+NEEDS_ORTOOLS = pytest.mark.skipif(
+    importlib.util.find_spec("ortools") is None, reason="needs ortools"
+)
 
-    for form, solver in (
-        ("arcs", "CP-SAT"),
+
+@pytest.mark.parametrize(
+    ("form", "solver"),
+    [
+        pytest.param("arcs", "CP-SAT", marks=NEEDS_ORTOOLS),
+        ("arcs", "scipy"),
         ("arcs", "PuLP+HiGHS"),
         ("disaggregated", "PuLP+CBC"),
-    ):
-        found = in_child(
-            race,
-            {
-                "devices": 5,
-                "model": "distilbert-base-uncased",
-                "ranks": [2, 4, 8],
-                "form": form,
-                "solver": solver,
-                "limit_s": 60,
-                "seed": 1,
-            },
-        )
-        assert found["proven"], (form, solver)
-        assert found["difference"] < 1e-6
-        assert len(found["dp_s"]) == 14
+    ],
+)
+def test_every_peer_agrees_with_the_dynamic_program(form: str, solver: str) -> None:
+    from benchmarks.cases.dp_vs_milp import race
+
+    found = in_child(
+        race,
+        {
+            "devices": 5,
+            "model": "distilbert-base-uncased",
+            "ranks": [2, 4, 8],
+            "form": form,
+            "solver": solver,
+            "limit_s": 60,
+            "seed": 1,
+        },
+    )
+    assert found["proven"]
+    assert found["difference"] < 1e-6
+    assert len(found["dp_s"]) == 14
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_sparse_program_is_the_one_written_with_pulp(seed: int) -> None:
+    from benchmarks import scipy_milp
+    from solver.allocation import utility
+    from solver.exact import maximise_utility
+    from solver.milp_arcs import arcs
+
+    problem = paper_80(seed, devices=9, model="distilbert-base-uncased", ranks=(1, 3, 4, 7))
+    flow, program = scipy_milp.write(problem), arcs(problem).program
+    assert flow.incidence.shape == (program.numConstraints(), program.numVariables())
+    written = sorted(program.objective.values())
+    assert sorted(g for g in flow.gain.tolist() if g) == pytest.approx(
+        [g for g in written if g], rel=1e-12
+    )
+    proven, values = scipy_milp.solve(flow, 60.0)
+    assert proven
+    assert values is not None
+    found = scipy_milp.read(problem, flow, values)
+    assert utility(problem, found) == pytest.approx(maximise_utility(problem).value, rel=1e-9)
 
 
 def test_a_bare_environment_plans() -> None:

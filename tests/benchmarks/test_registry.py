@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from benchmarks.machine import ROOT
-from benchmarks.registry import NAMES, Case, Job, find, result_path, run, save
+from benchmarks.registry import NAMES, Case, Job, check_writable, find, result_path, run, save
 from benchmarks.result import Figure, Result, figure, read_result
 from profiler.schema import InputError
 from tests.test_units import leaves
@@ -82,6 +82,14 @@ def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
     assert path.parent.name == "quick"
     assert read_result(path) == result
     assert save(run(TINY), tmp_path).parent == tmp_path
+
+
+def test_results_that_cannot_be_kept_are_refused_before_measuring(tmp_path: Path) -> None:
+    check_writable(quick=True, folder=tmp_path)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "quick"]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="results cannot be written"):
+        check_writable(quick=False, folder=tmp_path / "file")
 
 
 def test_result_files_are_closed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Results as a page for people."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from benchmarks.machine import ROOT
 from benchmarks.registry import find, run, save
 from benchmarks.result import figure
-from benchmarks.table import BEGIN, END, cells, latest, number, update_readme
+from benchmarks.table import TABLES, VERDICTS, cells, latest, update_readme
+from benchmarks.words import number
 from profiler.schema import InputError
+
+PAGE = f"# Head\n{VERDICTS[0]}\n{VERDICTS[1]}\nmiddle\n{TABLES[0]}\nold\n{TABLES[1]}\ntail\n"
 
 
 def real_result(folder: Path, *, quick: bool) -> Path:
@@ -41,7 +45,7 @@ def test_cells_say_target_and_verdict() -> None:
 
 def test_the_page_shows_the_full_form_where_there_is_one(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"# Head\n{BEGIN}\nold\n{END}\ntail\n", encoding="utf-8")
+    page.write_text(PAGE, encoding="utf-8")
     real_result(tmp_path, quick=True)
     assert "### frontier (quick)" in update_readme(page, tmp_path).read_text(encoding="utf-8")
     real_result(tmp_path, quick=False)
@@ -50,6 +54,8 @@ def test_the_page_shows_the_full_form_where_there_is_one(tmp_path: Path) -> None
     assert "(quick)" not in text
     assert "old" not in text
     assert text.startswith("# Head\n")
+    assert "| [frontier](#frontier) | curve ≤ 1 s |" in text.partition("middle")[0]
+    assert "Without a result on file: dp-vs-milp," in text
     assert text.endswith("\ntail\n")
     again = update_readme(page, tmp_path).read_text(encoding="utf-8")
     assert again == text
@@ -57,14 +63,17 @@ def test_the_page_shows_the_full_form_where_there_is_one(tmp_path: Path) -> None
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
-    page.write_text("# Head\n", encoding="utf-8")
+    page.write_text(PAGE.replace(TABLES[1], ""), encoding="utf-8")
     with pytest.raises(InputError, match="expected the marks"):
         update_readme(page, tmp_path)
 
 
 def test_the_page_in_the_repository_shows_the_results_on_file() -> None:
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert BEGIN in text
-    assert END in text
+    assert all(mark in text for mark in (*VERDICTS, *TABLES))
     for result in latest():
         assert f"`{result.command}`" in text
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert shown
+    for path in shown:
+        assert (ROOT / "benchmarks" / path).is_file(), path

@@ -1,5 +1,6 @@
 """The testbed's arithmetic, and, where it can be built, that nothing of it stays behind."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from benchmarks.testbed.cage import Cage, groups_fit
 from benchmarks.testbed.compare import Seen, seen_rounds, speedup_figures
 from benchmarks.testbed.counters import Sample, busy_s, moved_bytes, parse, read_samples, within
 from benchmarks.testbed.devices import DEVICES
+from benchmarks.testbed.made import Made, left_over, own_name
 from benchmarks.testbed.memory import deeper
 from benchmarks.testbed.network import NAMES, Network, can_shape
 from benchmarks.testbed.play import Played, Reported, joined
@@ -90,6 +92,40 @@ def test_the_slowest_device_makes_the_round_and_the_first_is_not_counted() -> No
 
 def _halved(seen: Seen) -> Seen:
     return replace(seen, train_s=seen.train_s / 2, round_trip_s=seen.train_s / 2 + 4)
+
+
+class Half(Made):
+    """Made in two steps, of which the second fails if told to."""
+
+    def __init__(self, folder: Path, *, fails: bool) -> None:
+        self._path = folder / own_name("half", "end")
+        self._fails = fails
+
+    def make(self) -> None:
+        self._path.mkdir()
+        if self._fails:
+            raise KeyboardInterrupt
+
+    def remove(self) -> None:
+        self._path.rmdir()
+
+
+def test_what_is_half_made_is_removed(tmp_path: Path) -> None:
+    with Half(tmp_path, fails=False):
+        assert [path.name for path in tmp_path.iterdir()] == [f"half-{os.getpid()}-end"]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt), Half(tmp_path, fails=True):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_what_dead_processes_made_is_left_over(tmp_path: Path) -> None:
+    (tmp_path / own_name("half", "alive")).mkdir()
+    # Beyond the largest number that Linux gives a process.
+    for name in ("half-4194305-server", "other-4194305-server", "half-x-server"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in left_over(tmp_path, "half")] == ["half-4194305-server"]
+    assert not list(left_over(tmp_path / "nowhere", "half"))
 
 
 @pytest.fixture
