@@ -26,14 +26,22 @@ from solver.links_said import overloaded
 from solver.links_window import GAP, QUICK, THOROUGH, Best, Effort, Search
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import keeps_wait
 
 # Windows of round times that are looked at, at most.
 WINDOWS, QUICK_WINDOWS = 48, 12
 # Round times whose plans without a wait are tried first.
 STARTS = 7
 # Per window of many: less work, as prices are handed down.
+ROUGH = Effort(steps=16, programs=0, copies=0)
 EACH = Effort(steps=16, programs=1, copies=0)
+POLISH = 6_000
+LEAF = Effort(steps=40, programs=4, copies=0)
+# Windows, as shares of the round time, that are too wide to make plans of.
+WIDE = 0.05
+# Share of the gap that halving a window must promise.
+WORTH_HALVING = 0.125
+# How much longer than the best plan's a round may be while its ranks are polished.
+LONGER = 1.01
 # At one round time: for plans, not for the bound.
 POINT = Effort(steps=24, programs=3, copies=0)
 
@@ -77,6 +85,7 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         bound = search.run(THOROUGH if thorough else QUICK)
     else:
         _start(problem, links, best)
+        _polish(problem, links, best, end_s)
         bound = _branch(problem, links, whole, best, thorough=thorough)
     if best.allocation is None:
         best.offer(least_allocation(problem))
@@ -146,31 +155,35 @@ def _longest_s(problem: Problem) -> float:
 
 
 def _start(problem: Problem, links: Links, best: Best) -> None:
-    """Offer plans of the question without its wait, by a bisection on the round time.
+    """Offer plans at single round times, by bisection: the longest that a plan can keep.
 
-    Shorter rounds leave less to wait for; plans whose devices still wait too long are cut to
-    a deadline that keeps the wait.
+    Shorter rounds leave less to wait for, longer ones more to gain.
     """
     low_s, high_s = _least_s(problem), _longest_s(problem)
-    at_s = high_s
+    at_s, prices = high_s, None
     for _ in range(STARTS):
-        free = problem.under(mean_wait_s=None, round_time_s=at_s)
-        found = Best(problem=free)
-        window = _window(free, links, at_s, at_s)
-        Search.of(free, links, window, found, None).run(QUICK)
-        kept = found.allocation is not None and keeps_wait(problem, found.allocation)
-        if found.allocation is not None:
-            best.offer(found.allocation)
-        if kept and at_s == high_s:
-            return
         before, window = best.value, _window(problem, links, at_s, at_s)
-        Search.of(problem.under(round_time_s=at_s), links, window, best, None).run(POINT)
-        # The longest round is tried once; what it offers says nothing of those below.
-        kept = kept or (best.value > before and at_s < high_s)
-        low_s, high_s = (at_s, high_s) if kept else (low_s, at_s)
+        search = Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
+        search.run(POINT)
+        if best.value > before:
+            if at_s == high_s:
+                return
+            low_s, prices = at_s, search.prices
+        else:
+            high_s = at_s
         at_s = (low_s + high_s) / 2
         if expired():
             return
+
+
+def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
+    """Change single layers of the best plan so far, and its round time a little."""
+    if best.allocation is None or problem.question.structure != "shared":
+        return
+    low_s = round_time_s(problem, best.allocation)
+    high_s = min(low_s * LONGER, end_s)
+    window = _window(problem, links, low_s, high_s)
+    Search.of(problem.under(round_time_s=high_s), links, window, best, None).polish(POLISH)
 
 
 def _branch(
@@ -188,8 +201,16 @@ def _branch(
         before, _, low_s, high_s, prices = heapq.heappop(queue)
         window = _window(problem, links, low_s, high_s)
         search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
-        bound = min(-before, search.run(EACH))
-        if bound <= best.value or high_s - low_s <= 1e-6 * high_s:
+        wide = high_s - low_s > WIDE * high_s
+        bound = min(-before, search.run(ROUGH if wide else EACH))
+        # What the wait is worth over the window: no more than that is gained by halving it.
+        halving = search.prices.wait * float(links.count.sum()) * (high_s - low_s)
+        least = max(GAP / 2 * abs(bound), WORTH_HALVING * (bound - best.value))
+        if halving <= least and bound > best.value * (1 + GAP):
+            bound = min(bound, search.run(LEAF))
+            settled = max(settled, bound)
+            continue
+        if bound <= best.value:
             settled = max(settled, bound)
             continue
         middle_s = (low_s + high_s) / 2

@@ -12,6 +12,7 @@ and its dual values are the next prices.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from solver.problem import Problem
 
 # What passing the limits by a whole round time costs, in largest utilities.
 PENALTY = 10.0
+# Options from which on interior points are faster than the simplex method.
+LARGE = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,16 +180,18 @@ def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
     scale = 1.0 / window.high_s if window.high_s > 0 else 1.0
     bounds: list[tuple[float, float | None]] = [(0.0, None)] * columns
     bounds += [(window.low_s, window.high_s), (0.0, None)]
-    solve: Any = linprog
-    answer = solve(
+    solve: Any = partial(
+        linprog,
         np.concatenate([-value / unit, [0.0, penalty * scale]]),
         A_ub=vstack(rows) * scale,
         b_ub=np.concatenate(limits) * scale,
         A_eq=one.tocsr(),
         b_eq=np.ones(n),
         bounds=bounds,
-        method="highs",
     )
+    answer = solve(method="highs-ipm" if columns > LARGE else "highs")
+    if answer.status != 0:
+        answer = solve(method="highs")
     if answer.status != 0:
         raise ArithmeticError(f"linear program over the links: {answer.message}")
     dual = np.maximum(-np.asarray(answer.ineqlin.marginals), 0.0) * unit * scale

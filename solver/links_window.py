@@ -273,6 +273,10 @@ class Search:
             radius if self.window.epsilon_s is None else np.append(radius, WAIT_RADIUS * second)
         )
 
+    def polish(self, number: int) -> None:
+        """Look for better plans near the best only; see `Effort.polish`."""
+        self._polish(PricedRanks.of(self.problem, self.links), np.inf, number)
+
     def _polish(self, program: PricedRanks, bound: float, number: int) -> None:
         """Change single layers of the best plan's ranks while that promises more."""
         if self.best.allocation is None or number == 0:
