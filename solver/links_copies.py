@@ -21,7 +21,7 @@ import numpy as np
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_own import OwnRanks
-from solver.links_pool import Prices
+from solver.links_pool import Prices, Window
 from solver.links_sums import Sums, Terms
 
 GROUPS = 192
@@ -37,12 +37,13 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """What each device takes: total value, depth, index of the cap, and price, all (N,)."""
+    """What each device takes: total value, depth, index of the cap, price, units, all (N,)."""
 
     total: float
     depth: Ints
     cap: Ints
     price: Floats
+    size: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Copies:
     room, toll, bonus : array, shape (N, L + 1)
         In units, price of a unit per weight, worth of the time per weight.
         Devices lie in the order of their groups.
+    order : array of int, shape (N,)
+        Which device of the problem each is.
     group : array of int, shape (N,)
         Ascending.
     shares : array, shape (G,)
@@ -69,6 +72,7 @@ class Copies:
     room: Floats
     toll: Floats
     bonus: Floats
+    order: Ints
     group: Ints
     shares: Floats
     price: Floats
@@ -97,9 +101,10 @@ class Copies:
         w = problem.weights
         alone = cls(
             weights=w,
-            room=own.units.T.astype(np.float64),
-            toll=(own.per_unit(prices) / w).T,
-            bonus=(prices.wait * own.links.count * own.fixed_s() / w).T,
+            room=np.empty(0),
+            toll=np.empty(0),
+            bonus=np.empty(0),
+            order=np.arange(len(w)),
             group=np.zeros(len(w), dtype=np.int64),
             shares=np.array([w.sum()]),
             price=np.zeros(len(w)),
@@ -107,8 +112,8 @@ class Copies:
             gains=gains,
             steps=(problem.costs.sizes // own.unit).astype(np.float64),
             budget=budget,
-        )
-        depth, cap, price = alone._rest(incumbent)
+        ).at(own, prices)
+        depth, cap, price = alone.rest(incumbent)
         order = np.lexsort((price, cap, depth))
         passed = np.cumsum(w[order]) / w.sum()
         place = np.minimum((passed * GROUPS).astype(np.int64), GROUPS - 1)
@@ -119,10 +124,43 @@ class Copies:
             room=alone.room[order],
             toll=alone.toll[order],
             bonus=alone.bonus[order],
+            order=order,
             group=group,
             shares=np.bincount(group, w[order]).astype(np.float64),
             price=price[order],
         )
+
+    def at(self, own: OwnRanks, prices: Prices) -> Self:
+        """The same devices and groups with other room, tolls and time."""
+        w = own.problem.weights
+        return replace(
+            self,
+            room=own.units.T.astype(np.float64)[self.order],
+            toll=(own.per_unit(prices) / w).T[self.order],
+            bonus=(prices.wait * own.links.count * own.fixed_s() / w).T[self.order],
+        )
+
+    def slack(
+        self, own: OwnRanks, answers: _Answers, prices: Prices, window: Window
+    ) -> tuple[Floats, float]:
+        """Subgradient of the bound: what the limits leave at the answers.
+
+        Returns
+        -------
+        tuple of (array of shape (E,), float)
+            As `solver.links_shared.PricedRanks.slack`.
+        """
+        size, depth = np.empty(len(self.order)), np.empty(len(self.order), np.int64)
+        size[self.order], depth[self.order] = answers.size, answers.depth
+        every, links = np.arange(len(size)), own.links
+        own_s = own.fixed_s()[depth, every] + own.unit_s()[depth, every] * size
+        busy = links.busy_s(size * own.unit, np.ones(len(size), dtype=np.bool_))
+        round_s = prices.round_s(links, window)
+        left = np.zeros(len(links.names))
+        left[window.kept] = round_s - busy[window.kept]
+        count = float(links.count.sum())
+        kept_s = float(np.dot(links.count, own_s)) - count * (round_s - (window.epsilon_s or 0))
+        return left, kept_s
 
     def descend(
         self, multipliers: Floats, incumbent: Ints, value: float, constant: float, steps: int
@@ -164,7 +202,7 @@ class Copies:
 
     def at_rest(self, incumbent: Ints) -> Floats:
         """Multipliers under which every group is content with the incumbent ranks."""
-        depth, cap, price = self._rest(incumbent)
+        depth, cap, price = self.rest(incumbent)
         value = self._own_value(depth, cap, price) * self.weights[:, None, None]
         value = np.where(np.isfinite(value), value, 0.0)
         by_group = np.zeros((len(self.shares), *value.shape[1:]))
@@ -204,13 +242,15 @@ class Copies:
                 around=around[here],
             )
             found.append(sums.best(terms))
-        worth, depth, cap, price = (np.concatenate(part) for part in zip(*found, strict=True))
+        worth, depth, cap, price, size = (
+            np.concatenate(part) for part in zip(*found, strict=True)
+        )
         total = float(np.dot(self.weights, worth))
         if self.budget is not None:
             total += _server(multipliers[-1], self.ranks, self.budget)[0]
         rounding = ROUNDING * (float(np.abs(multipliers).max(axis=2).sum()) + abs(total))
         total += rounding - float(multipliers.sum(axis=0).min(axis=1).sum())
-        return _Answers(total=total, depth=depth, cap=cap, price=price)
+        return _Answers(total=total, depth=depth, cap=cap, price=price, size=size)
 
     def _near(self, last: Floats) -> Floats:
         """Prices of a unit per weight to try for each group near the last, (G, P)."""
@@ -270,7 +310,7 @@ class Copies:
         adapted = np.arange(len(self.steps)) < depth[:, None]
         return np.where(adapted[:, :, None], worth, 0.0)
 
-    def _rest(self, incumbent: Ints) -> tuple[Ints, Ints, Floats]:
+    def rest(self, incumbent: Ints) -> tuple[Ints, Ints, Floats]:
         """Depth, cap and price of a unit of every device at the incumbent ranks."""
         used = int((incumbent > 0).sum())
         capped = np.minimum(incumbent[:used, None], self.ranks)

@@ -93,14 +93,17 @@ class OwnRanks:
 
     def per_unit(self, prices: Prices) -> Floats:
         """Toll of a unit less what its time is worth, shape (L + 1, N)."""
-        costs, q = self.problem.costs, self.problem.costs.seconds
         toll = np.broadcast_to(self.unit * self.links.toll(prices.links), self.units.shape)
         if not prices.wait:
             return np.asarray(toll)
+        return np.asarray(toll - prices.wait * self.links.count * self.unit_s())
+
+    def unit_s(self) -> Floats:
+        """Time of a unit, at most, of every device by depth, shape (L + 1, N)."""
+        costs, q = self.problem.costs, self.problem.costs.seconds
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         ratio = np.concatenate([ratio[:, :1], ratio], axis=1)[costs.devices.class_index].T
-        slope = self.unit * self.stretch * (q.scale * ratio + q.wire)
-        return np.asarray(toll - prices.wait * self.links.count * slope)
+        return np.asarray(self.unit * self.stretch * (q.scale * ratio + q.wire))
 
     def fixed_s(self) -> Floats:
         """Time of every device by depth at rank 0, shape (L + 1, N)."""

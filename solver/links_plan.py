@@ -16,30 +16,34 @@ from profiler.schema import InputError
 from solver.allocation import Allocation, round_time_s
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats
+from solver.devices import Floats, Ints
 from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
+from solver.links_best import Best, Caps
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
-from solver.links_window import GAP, QUICK, THOROUGH, Best, Effort, Search
+from solver.links_window import GAP, QUICK, THOROUGH, Effort, Search
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.waits import keeps_wait
 
 # Windows of round times that are looked at, at most.
 WINDOWS, QUICK_WINDOWS = 48, 12
+# With capped ranks each takes a second or more, and the first ones tell most.
+CAPPED_WINDOWS = 12
 # Round times whose plans without a wait are tried first.
 STARTS = 7
 # Per window of many: less work, as prices are handed down.
-ROUGH = Effort(steps=16, programs=0, copies=0)
+ROUGH = Effort(steps=16, programs=0, copies=25)
 EACH = Effort(steps=16, programs=1, copies=0)
 POLISH = 6_000
-LEAF = Effort(steps=40, programs=4, copies=0)
+LEAF = Effort(steps=40, programs=4, copies=25)
 # Windows, as shares of the round time, that are too wide to make plans of.
 WIDE = 0.05
 # Share of the gap that halving a window must promise.
-WORTH_HALVING = 0.125
+WORTH_HALVING = 0.25
 # How much longer than the best plan's a round may be while its ranks are polished.
 LONGER = 1.01
 # At one round time: for plans, not for the bound.
@@ -164,7 +168,12 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
     for _ in range(STARTS):
         before, window = best.value, _window(problem, links, at_s, at_s)
         search = Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
-        search.run(POINT)
+        if problem.question.structure == "capped":
+            ranks = _without_wait(problem, links, at_s, best)
+            if ranks is not None:
+                search.try_ranks(ranks)
+        else:
+            search.run(POINT)
         if best.value > before:
             if at_s == high_s:
                 return
@@ -174,6 +183,16 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
         at_s = (low_s + high_s) / 2
         if expired():
             return
+
+
+def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> Ints | None:
+    """Capped ranks that are good at a round time if nobody minds the wait."""
+    free = problem.under(mean_wait_s=None, round_time_s=at_s)
+    found = Best(problem=free, caps=Caps(ranks=best.caps.ranks))
+    Search.of(free, links, _window(free, links, at_s, at_s), found, None).run(POINT)
+    if found.allocation is not None and keeps_wait(problem, found.allocation):
+        best.offer(found.allocation)
+    return found.caps.ranks
 
 
 def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
@@ -194,15 +213,16 @@ def _branch(
     queue: list[tuple[float, int, float, float, Prices | None]] = [
         (-np.inf, next(number), whole.low_s, whole.high_s, None)
     ]
-    settled = -np.inf
-    for tried in range(WINDOWS if thorough else QUICK_WINDOWS):
+    settled, capped = -np.inf, problem.question.structure == "capped"
+    most = CAPPED_WINDOWS if capped else WINDOWS
+    for tried in range(most if thorough else QUICK_WINDOWS):
         if not queue or -queue[0][0] <= best.value * (1 + GAP) or (tried and expired()):
             break
         before, _, low_s, high_s, prices = heapq.heappop(queue)
         window = _window(problem, links, low_s, high_s)
         search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
         wide = high_s - low_s > WIDE * high_s
-        bound = min(-before, search.run(ROUGH if wide else EACH))
+        bound = min(-before, search.run(ROUGH if wide or capped else EACH))
         # What the wait is worth over the window: no more than that is gained by halving it.
         halving = search.prices.wait * float(links.count.sum()) * (high_s - low_s)
         least = max(GAP / 2 * abs(bound), WORTH_HALVING * (bound - best.value))

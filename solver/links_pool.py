@@ -56,13 +56,17 @@ class Prices:
     links: Floats
     wait: float = 0.0
 
+    def round_s(self, links: Links, window: Window) -> float:
+        """The round time of a window that is worth most."""
+        rising = float(self.links.sum()) - self.wait * float(links.count.sum()) > 0
+        return window.high_s if rising else window.low_s
+
     def constant(self, links: Links, window: Window) -> float:
         """What the limits themselves are worth at these prices, the best T taken."""
         count = float(links.count.sum())
         slope = float(self.links.sum()) - self.wait * count
-        worth = max(slope * window.low_s, slope * window.high_s)
         return (
-            worth
+            slope * self.round_s(links, window)
             - float(self.links @ links.bare_s)
             + self.wait * count * (window.epsilon_s or 0.0)
         )

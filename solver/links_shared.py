@@ -151,8 +151,7 @@ class PricedRanks:
             size += np.where(taken, step * rank, 0.0)
             own_s = own_s + np.where(taken, added_s, 0.0)
         count = float(links.count.sum())
-        rising = float(prices.links.sum()) - prices.wait * count > 0
-        round_s = window.high_s if rising else window.low_s
+        round_s = prices.round_s(links, window)
         busy = links.busy_s(size, np.ones(len(c), dtype=np.bool_))
         left = np.zeros(len(links.names))
         left[window.kept] = round_s - busy[window.kept]

@@ -76,8 +76,8 @@ class Sums:
         value += rest[:, None, 1:, None]
         return cls(grid=grid, value=value, bare=rest[:, 0])
 
-    def best(self, terms: Terms) -> tuple[Floats, Ints, Ints, Floats]:
-        """Value per weight, depth, cap and price of every device, each (n,)."""
+    def best(self, terms: Terms) -> tuple[Floats, Ints, Ints, Floats, Floats]:
+        """Value per weight, depth, cap, price and units sent of every device, each (n,)."""
         count, caps = len(terms.group), self.value.shape[3]
         every = np.arange(count)
         # One price bounds every depth and cap; the few that are not below the least price of
@@ -90,14 +90,14 @@ class Sums:
         bound[terms.room[:, 1:] < 0] = -np.inf
         bound = bound.reshape(count, -1)
         first = bound.argmax(axis=1)
-        floor, _ = self._least(terms, every, *np.divmod(first, caps))
+        floor = self._least(terms, every, *np.divmod(first, caps))[0]
         bare = np.where(
             terms.room[:, 0] >= 0, self.bare[terms.group] + terms.bonus[:, 0], -np.inf
         )
         live = (bound >= np.maximum(floor, bare)[:, None]) & np.isfinite(bound)
         live[every, first] = True
         device, flat = np.nonzero(live)
-        value, price = self._least(terms, device, *np.divmod(flat, caps))
+        value, price, size = self._least(terms, device, *np.divmod(flat, caps))
         starts = np.searchsorted(device, every)
         most = np.maximum.reduceat(value, starts)
         # The first of the greatest of each device.
@@ -110,12 +110,13 @@ class Sums:
             np.where(idle, 0, depth + 1),
             cap,
             price[taken],
+            np.where(idle, 0.0, size[taken]),
         )
 
     def _least(
         self, terms: Terms, device: Ints, depth: Ints, cap: Ints
-    ) -> tuple[Floats, Floats]:
-        """Least over the prices of what is offered to devices, and that price."""
+    ) -> tuple[Floats, Floats, Floats]:
+        """Least over the prices of what is offered to devices, that price, and the units."""
         group = terms.group[device]
         toll, room = terms.toll[device, depth + 1], terms.room[device, depth + 1]
         # At its own toll a device pays for no room; between two prices the sums are convex.
@@ -124,16 +125,19 @@ class Sums:
         every = np.arange(len(device))
         low_price, high_price = grid[every, high - 1], grid[every, high]
         apart = high_price - low_price
-        share = np.where(apart > 0, (toll - low_price) / np.where(apart > 0, apart, 1.0), 0.0)
+        known = np.where(apart > 0, apart, 1.0)
+        share = np.where(apart > 0, (toll - low_price) / known, 0.0)
         below = self.value[group, high - 1, depth, cap]
         above = self.value[group, high, depth, cap]
         rise = np.subtract(above, below, out=np.zeros_like(below), where=np.isfinite(below))
-        least, price = below + share * rise, toll.copy()
+        least, price, size = below + share * rise, toll.copy(), -rise / known
         for p in range(grid.shape[1]):
             over = grid[:, p] - toll
             offer = self.value[group, p, depth, cap] + over * room
             lower = (over >= 0) & (offer < least)
             least[lower], price[lower] = offer[lower], grid[lower, p]
+            # Beyond its toll all its room is paid for.
+            size[lower & (over > 0)] = room[lower & (over > 0)]
         least += terms.bonus[device, depth + 1]
         least[room < 0] = -np.inf
-        return least, price
+        return least, price, size

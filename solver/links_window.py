@@ -11,13 +11,14 @@ from typing import Self
 
 import numpy as np
 
-from solver.allocation import Allocation, fits, shared, utility
+from solver.allocation import Allocation, fits, shared
 from solver.bundle import lowest
 from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.explain import least_allocation
 from solver.links import Links
+from solver.links_best import Best, Caps
 from solver.links_capped import CappedAnswer, Climb
 from solver.links_copies import LAST_PRICES, Copies
 from solver.links_own import OwnRanks
@@ -26,11 +27,12 @@ from solver.links_pool import Mix, Pool, Prices, Window, best_mix
 from solver.links_round import rounded
 from solver.links_shared import PricedRanks
 from solver.problem import Problem
-from solver.waits import keeps_wait, limit_wait
 
 GAP = 2e-4
-# Deadlines that a plan whose devices wait too long is cut to.
-DEADLINES = 48
+# Times that the first bound by copies is priced anew, and looks for prices each time.
+PHASES, PRICINGS = 4, 12
+# Shares of the round time that rounding a plan with a wait may take off.
+OFF = (0.0, 1e-3, 3e-3)
 # Columns that the program over own or capped ranks takes at most, and when it is solved.
 COLUMNS, CLOSE = 24, 1e-5
 # First boxes of prices, as shares of all utility a second; smaller if prices are handed down.
@@ -63,31 +65,7 @@ class Effort:
 
 
 QUICK = Effort(steps=24, programs=2, copies=0)
-THOROUGH = Effort(steps=120, programs=8, copies=200, polish=24_000)
-
-
-@dataclass(slots=True, kw_only=True)
-class Best:
-    """The best plan so far that keeps every limit."""
-
-    problem: Problem
-    allocation: Allocation | None = None
-    value: float = 0.0
-
-    def offer(self, found: Allocation) -> None:
-        """Take a plan that is better; the caller sees to the limits but the wait."""
-        if self.allocation is not None and utility(self.problem, found) <= self.value:
-            return
-        epsilon_s = self.problem.question.budgets.mean_wait_s
-        if epsilon_s is not None and not keeps_wait(self.problem, found):
-            # Fewer layers send no more, so every link is kept.
-            shorter = limit_wait(self.problem, found, epsilon_s, DEADLINES)
-            if shorter is None:
-                return
-            found = shorter
-        value = utility(self.problem, found)
-        if self.allocation is None or value > self.value:
-            self.allocation, self.value = found, value
+THOROUGH = Effort(steps=120, programs=8, copies=50, polish=24_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,10 +121,11 @@ class Search:
         structure = self.problem.question.structure
         if structure == "shared":
             return self._shared_ranks(effort)
+        handed = self.prices if self.handed_down else None
         bound = self._own_ranks()
         if structure == "own" or bound <= self.best.value * (1 + GAP):
             return bound
-        return min(bound, self._capped_ranks(effort, bound))
+        return min(bound, self._capped_ranks(effort, bound, handed))
 
     def _own_ranks(self) -> float:
         """The program over ranks of their own: its prices, a bound, and, if asked, plans."""
@@ -197,14 +176,17 @@ class Search:
         """Offer the plan that a mix rounds to."""
         if not mix.keeps or mix.value <= self.best.value:
             return
-        # With a wait the mix may like a shorter round than the window's longest.
-        for round_s in sorted({self.window.high_s, mix.round_s}):
-            within = replace(self.window, high_s=round_s)
-            chosen = rounded(pool, self.links, within, mix)
+        ends = {self.window.high_s}
+        if self.window.epsilon_s is not None:
+            # The mix may like a shorter round than the window's longest, and a plan one that
+            # is shorter still, as devices then wait less.
+            ends |= {max(mix.round_s * (1 - off), self.window.low_s) for off in OFF}
+        for round_s in sorted(ends):
+            chosen = rounded(pool, self.links, replace(self.window, high_s=round_s), mix)
             if chosen is not None:
                 self.best.offer(pool.allocation(chosen))
 
-    def _try(self, ranks: Ints) -> Mix | None:
+    def try_ranks(self, ranks: Ints) -> Mix | None:
         """Solve the program over the options of shared ranks; None if they were tried."""
         key = tuple(ranks.tolist())
         if key in self.tried:
@@ -213,6 +195,9 @@ class Search:
         if self.problem.question.structure == "capped":
             answers = CappedAnswer.of(self.problem, self.links, ranks)
             pool, mix = self._generated(answers.best)
+            caps = self.best.caps
+            if mix.keeps and mix.value > caps.value:
+                caps.ranks, caps.value, caps.prices = ranks, mix.value, mix.prices
         else:
             pool = self._depths(ranks)
             if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
@@ -262,7 +247,7 @@ class Search:
         """Try the ranks whose mix is the bound, the heaviest first."""
         for ranks in proposed[: effort.programs]:
             if not expired():
-                self._try(ranks)
+                self.try_ranks(ranks)
 
     def _radius(self) -> Floats:
         """How far prices may be from those to start from."""
@@ -288,7 +273,7 @@ class Search:
             near = Neighbours.of(program, self.window, ranks, mix.prices)
             better = None
             for other in near.above(mix.value * (1 + CLOSE)):
-                found = self._try(other)
+                found = self.try_ranks(other)
                 number -= found is not None
                 if found is not None and found.keeps and found.value > mix.value * (1 + CLOSE):
                     better = other, found
@@ -312,27 +297,75 @@ class Search:
         wait = float(vector[-1] / self.links.count.sum()) if len(vector) > kept else 0.0
         return Prices(links=links, wait=wait)
 
-    def _capped_ranks(self, effort: Effort, bound: float) -> float:
-        """Climb at the mean of the prices that each answer led to, then bound by copies."""
-        ranks, mean = None, self._vector(self.prices)
+    def _capped_ranks(self, effort: Effort, bound: float, handed: Prices | None) -> float:
+        """Climb to good ranks at the prices of the last ones, then bound by copies."""
+        caps = self.best.caps
+        if self.window.epsilon_s is not None:
+            # Prices of capped ranks, where there are any, say more than those of own ranks.
+            self.prices = handed or caps.prices or self.prices
+        mean = self._vector(self.prices)
+        ranks = self._start() if caps.ranks is None else caps.ranks
         for number in range(effort.programs):
-            climb = Climb.of(self.own, self._prices(mean))
-            ranks = climb.ascend(self._start() if ranks is None else ranks)
-            mix = self._try(ranks)
+            ranks = Climb.of(self.own, self._prices(mean)).ascend(ranks)
+            mix = self.try_ranks(ranks)
             if mix is None:
                 break
-            mean = mean + (self._vector(mix.prices) - mean) / (number + 2)
+            if mix.keeps:
+                mean = mean + (self._vector(mix.prices) - mean) / (number + 2)
         self.prices = self._prices(mean)
-        if ranks is None or effort.copies == 0 or self.best.allocation is None:
+        if caps.ranks is None or effort.copies == 0 or self.best.allocation is None:
             return bound
-        copies = Copies.of(self.own, self.prices, ranks)
-        constant = self.prices.constant(self.links, self.window)
-        target = self.best.value * (1 + GAP / 2)
-        multipliers, around, found = copies.descend(
-            copies.at_rest(ranks), ranks, target, constant, effort.copies
+        return min(bound, self._copies(caps, effort.copies))
+
+    def _copies(self, caps: Caps, steps: int) -> float:
+        """Bound by copies of the ranks, from the best multipliers so far."""
+        assert caps.ranks is not None
+        waits = self.window.epsilon_s is not None
+        phases = PHASES if caps.copies is None else 1
+        if caps.copies is None:
+            caps.copies = Copies.of(self.own, self.prices, caps.ranks)
+            caps.multipliers = caps.copies.at_rest(caps.ranks)
+        bound, target = np.inf, self.best.value * (1 + GAP / 2)
+        for phase in range(phases):
+            copies = caps.copies.at(self.own, self.prices)
+            constant = self.prices.constant(self.links, self.window)
+            assert caps.multipliers is not None
+            caps.multipliers, around, found = copies.descend(
+                caps.multipliers, caps.ranks, target, constant, steps
+            )
+            bound = min(bound, found)
+            if bound <= target or expired():
+                return bound
+            if waits or phase < phases - 1:
+                bound = min(bound, self._priced(caps, around, target))
+        assert caps.multipliers is not None
+        last = caps.copies.at(self.own, self.prices).answers(
+            caps.multipliers, around, LAST_PRICES
         )
-        last = copies.answers(multipliers, around, LAST_PRICES).total + constant
-        return min(bound, found, last)
+        return min(bound, last.total + self.prices.constant(self.links, self.window))
+
+    def _priced(self, caps: Caps, around: Floats, target: float) -> float:
+        """Better prices for the copies' multipliers, and the bound there."""
+
+        def look(at: Floats) -> tuple[float, Floats]:
+            prices = self._prices(at)
+            assert caps.copies is not None
+            assert caps.multipliers is not None
+            copies = caps.copies.at(self.own, prices)
+            answers = copies.answers(caps.multipliers, around)
+            left_s, kept_s = copies.slack(self.own, answers, prices, self.window)
+            slope = np.append(left_s[self.window.kept], kept_s / self.links.count.sum())
+            return answers.total + prices.constant(self.links, self.window), slope[: len(at)]
+
+        found = lowest(
+            look,
+            self._vector(self.prices),
+            self._radius() / HANDED,
+            steps=PRICINGS,
+            enough=lambda bound: bound <= target,
+        )
+        self.prices = self._prices(found.at)
+        return found.value
 
     def _start(self) -> Ints:
         """Ranks to climb from: as large as a budget on them allows."""
