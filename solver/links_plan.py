@@ -170,8 +170,9 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
         search = Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
         if problem.question.structure == "capped":
             ranks = _without_wait(problem, links, at_s, best)
-            if ranks is not None:
-                search.try_ranks(ranks)
+            mix = None if ranks is None else search.try_ranks(ranks)
+            if mix is None or not mix.keeps:
+                search.run(POINT)
         else:
             search.run(POINT)
         if best.value > before:

@@ -31,6 +31,8 @@ from solver.problem import Problem
 GAP = 2e-4
 # Times that the first bound by copies is priced anew, and looks for prices each time.
 PHASES, PRICINGS = 4, 12
+# Factor of the wait's price where capped ranks cannot keep it.
+DEARER = 1.5
 # Shares of the round time that rounding a plan with a wait may take off.
 OFF = (0.0, 1e-3, 3e-3)
 # Columns that the program over own or capped ranks takes at most, and when it is solved.
@@ -312,6 +314,9 @@ class Search:
                 break
             if mix.keeps:
                 mean = mean + (self._vector(mix.prices) - mean) / (number + 2)
+            elif self.window.epsilon_s is not None:
+                # Ranks that leave devices too little to do: what they do is worth more.
+                mean[-1] = DEARER * mean[-1] + self._radius()[-1] / HANDED
         self.prices = self._prices(mean)
         if caps.ranks is None or effort.copies == 0 or self.best.allocation is None:
             return bound
