@@ -15,6 +15,29 @@ JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."
 )
 
+CHANGES = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="CHANGE",
+    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4' or "
+    "'link=ap-1,uplink_mbps=50'.",
+)
+LEAVE_OUT = click.option(
+    "--leave-out",
+    type=click.Choice(["nobody", "unable"]),
+    default="nobody",
+    help="Leave out devices that cannot train even the least configuration.  [nobody]",
+)
+STRUCTURES = ("shared", "capped", "own")
+STRUCTURE = click.option(
+    "--structure",
+    type=click.Choice(STRUCTURES),
+    default="shared",
+    help="One rank per layer for all devices, the same up to a cap per device, or ranks of its "
+    "own for every device.  [shared]",
+)
+
 _BUDGETS = (
     click.option(
         "--round-time", "round_time_s", type=float, metavar="S", help="Longest round, seconds."
@@ -94,10 +117,15 @@ def budgets(command: F) -> F:
 
 
 def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate the options of `budgets` to keyword arguments of `Problem.of`."""
+    """Translate the options here to keyword arguments of `Problem.of`.
+
+    All of `budgets` must be there; of the others, those that the command has.
+    """
+    optional = ("structure", "leave_out")
     fields = {
         name: options[name]
         for name in (
+            *(name for name in optional if name in options),
             "round_time_s",
             "mean_wait_s",
             "rank_budget",

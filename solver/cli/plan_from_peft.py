@@ -7,7 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from solver.options import JSON, budgets, given, problem_fields
+from solver.cli.options import JSON, LEAVE_OUT, budgets, given, problem_fields
+from solver.cli.terminal import console
 
 __all__ = ["plan_from_peft"]
 
@@ -19,12 +20,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--fleet", "fleet_path", type=FILE, required=True, help="Who is to train it.")
 @budgets
 @click.option("--convert", is_flag=True, help="Take the ranks although the LoRA scale differs.")
-@click.option(
-    "--leave-out",
-    type=click.Choice(["nobody", "unable"]),
-    default="nobody",
-    help="Leave out devices that cannot carry the adapter.",
-)
+@LEAVE_OUT
 @click.option("-o", "--output", type=FILE, help="Write the plan here.")
 @JSON
 def plan_from_peft(
@@ -69,10 +65,7 @@ def plan_from_peft(
     if as_json:
         click.echo(msgspec.json.encode(plan))
         return
-    from rich.console import Console
-
     from solver.tables import plan_view
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
-    console.print(plan_view(plan, console.width))
+    shown = console()
+    shown.print(plan_view(plan, shown.width))
