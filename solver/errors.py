@@ -4,7 +4,7 @@
 
     Exception
     ├── InputError    bad input (exit code 2), see `profiler.schema`
-    ├── Infeasible    no plan keeps every budget (exit code 3)
+    ├── Infeasible    no plan keeps every budget (exit code 3), or none was found (4)
     └── Stopped       the method ended before it had a plan (exit code 4)
 """
 
@@ -24,7 +24,7 @@ class Shortfall:
 
 @dataclass(slots=True, kw_only=True)
 class Infeasible(Exception):
-    """No plan keeps every budget.
+    """No plan keeps every budget, or none was found that does.
 
     Parameters
     ----------
@@ -37,10 +37,8 @@ class Infeasible(Exception):
     repair : str
         The cheapest change that makes a plan possible.
     proven : bool
-        Whether there is none; else none was found.
+        Whether there is none; else none was found, and the exit code is 4.
     """
-
-    exit_code = 3
 
     reason: str
     shortfalls: list[Shortfall] = field(default_factory=list)
@@ -48,11 +46,27 @@ class Infeasible(Exception):
     repair: str = ""
     proven: bool = True
 
+    @property
+    def exit_code(self) -> int:
+        """3 where there is no plan; 4 where that is not proven."""
+        return 3 if self.proven else 4
+
     def __str__(self) -> str:
         return self.reason
 
 
 class Stopped(Exception):
-    """A method ended with neither a plan nor a proof that there is none; says what to do."""
+    """A method ended with neither a plan nor a proof that there is none; says what to do.
+
+    Parameters
+    ----------
+    reason : str
+    bound : float, optional
+        What it proved all the same: no plan has a better objective value.
+    """
 
     exit_code = 4
+
+    def __init__(self, reason: str, *, bound: float | None = None) -> None:
+        super().__init__(reason)
+        self.bound = bound

@@ -78,6 +78,7 @@ def solve_milp(
     if problem.question.objective == "legend":
         asked = replace_fields(problem.question, objective="utility")
         deepest = replace(depth_first(problem), question=asked)
+        # What it raises needs no translation: a bound there is a bound on the depth.
         found = solve_milp(
             deepest, backend=backend, form=form, time_limit_s=time_limit_s, nodes=nodes
         )
@@ -115,8 +116,10 @@ def _check(backend: str, form: str, time_limit_s: float) -> None:
 def verified(problem: Problem, model: Model, answer: Answer | None, method: str) -> Outcome:
     """Turn an answer into an outcome, or raise; see `solve_milp`."""
     if answer is None or answer.status == "unknown":
+        proven = None if answer is None else answer.bound
         raise Stopped(
-            f"{method}: stopped without a plan; give --time-limit more or use --method dp"
+            f"{method}: stopped without a plan; give --time-limit more or use --method dp",
+            bound=None if proven is None else proven * model.unit,
         )
     if answer.status == "infeasible":
         raise Stopped(f"{method}: finds no plan; use --method dp")

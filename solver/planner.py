@@ -72,7 +72,7 @@ def solve(
     answered = problem
     if outcome.question is not None:
         answered = problem.asking(_without_shape(outcome.question))
-    if outcome.bound is None:
+    if outcome.bound is None and answered.question.objective == "utility":
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
     if answered.question.download == "stacked":
