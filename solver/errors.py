@@ -29,7 +29,8 @@ class Infeasible(Exception):
     Parameters
     ----------
     reason : str
-        One line: the device, the need, the limit and the nearest repair.
+        One line, without what is known of it: the device, the need, the limit and the nearest
+        repair.
     shortfalls : list of Shortfall
         Every device and constraint that fails at the least configuration, worst first.
     least_round_time_s : float or None
@@ -52,7 +53,8 @@ class Infeasible(Exception):
         return 3 if self.proven else 4
 
     def __str__(self) -> str:
-        return self.reason
+        known = "infeasible" if self.proven else "no plan found (not proven infeasible)"
+        return f"{known}: {self.reason}"
 
 
 class Stopped(Exception):

@@ -108,16 +108,17 @@ def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floa
 
 def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:
     """Explain that no plan reaches a utility, or that none was found that does."""
-    if bound is not None and bound >= floor:
+    if found is not None and (bound is None or bound >= floor):
+        none = "" if bound is None else f" and none has more than {bound:.6g}"
         return Stopped(
-            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g} and none "
-            f"has more than {bound:.6g}; lower --min-utility or try --method milp"
+            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g}{none}; "
+            "lower --min-utility or try --method milp"
         )
     repair = "Lower --min-utility."
     if found is not None:
         repair = f"The greatest utility under these budgets is {rounded(found, up=False)}."
     return Infeasible(
-        reason=f"infeasible: a utility of {floor:.6g} is out of reach. {repair}", repair=repair
+        reason=f"a utility of {floor:.6g} is out of reach. {repair}", repair=repair
     )
 
 
@@ -160,7 +161,7 @@ def _alone(
     worst = "; ".join(describe(s) for s in short[:_SHOWN])
     more = f"; {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
     return Infeasible(
-        reason=f"infeasible: with {_layers(at, ranks)}, {worst}{more}. {repair}",
+        reason=f"with {_layers(at, ranks)}, {worst}{more}. {repair}",
         shortfalls=short,
         least_round_time_s=None if remark else least_s,
         repair=repair,
@@ -209,14 +210,14 @@ def _together(problem: Problem, least: Allocation, *, proven: bool) -> Infeasibl
         repair = f"The least rank budget is {total}."
     else:
         wait_s = mean_wait_s(problem, least)
+        none = "no depths keep" if proven else "no depths that were tried keep"
         reason = (
-            f"found no depths that keep the mean wait within {budgets.mean_wait_s} s; "
-            f"{layers} waits {wait_s:.4g} s"
+            f"{none} the mean wait within {budgets.mean_wait_s:g} s; with {layers} it is "
+            f"{wait_s:.4g} s"
         )
         repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
-        known = "infeasible" if proven else "infeasible as far as is known"
-        return Infeasible(reason=f"{known}: {reason}. {repair}", repair=repair, proven=proven)
-    return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
+        return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)
+    return Infeasible(reason=f"{reason}. {repair}", repair=repair)
 
 
 def _rank_sum(allocation: Allocation) -> int:

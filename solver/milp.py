@@ -147,7 +147,7 @@ def _no_plan(
     if relaxed is not None:
         repair = f"What breaks them least: {relaxed}."
         return Infeasible(
-            reason=f"infeasible: no plan keeps all side constraints together. {repair}",
+            reason=f"no plan keeps all side constraints together. {repair}",
             repair=repair,
         )
     if question.budgets.mean_wait_s is not None:
