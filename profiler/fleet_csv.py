@@ -310,9 +310,9 @@ class _Reader:
         good = (value > 0 if above_zero else value >= 0) and value <= LARGEST
         if not good or (whole and not value.is_integer()):
             kind = "a whole number" if whole else "a number"
-            self._note(
-                line, column, cell, f"{kind}, {'above 0' if above_zero else '0 or more'}"
-            )
+            least = "above 0" if above_zero else "0 or more"
+            most = f" and at most {LARGEST:g}" if value > LARGEST else ""
+            self._note(line, column, cell, f"{kind}, {least}{most}")
         return value
 
 

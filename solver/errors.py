@@ -4,11 +4,21 @@
 
     Exception
     ├── InputError    bad input (exit code 2), see `profiler.schema`
+    │   └── FleetError    a fleet's figure that no plan can be made with
     ├── Infeasible    no plan keeps every budget (exit code 3), or none was found (4)
     └── Stopped       the method ended before it had a plan (exit code 4)
 """
 
 from dataclasses import dataclass, field
+
+from profiler.schema import InputError
+
+
+class FleetError(InputError):
+    """A figure of a fleet that cannot be computed with.
+
+    The message names the device or class; whoever read the fleet from a file names that.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from solver.cli.options import (
     LEAVE_OUT,
     STRUCTURES,
     budgets,
+    naming,
     problem_fields,
 )
 from solver.cli.terminal import console, watched
@@ -72,8 +73,9 @@ def compare(
 
     fleet, fields = changed(read_fleet(fleet_path), changes), problem_fields(options)
     policies = watched(chosen or tuple(POLICIES), "policies")
-    rows = compare_policies(fleet, policies, fields, structures or STRUCTURES)
-    rows += compare_plans(fleet, plans, fields)
+    with naming(fleet_path):
+        rows = compare_policies(fleet, policies, fields, structures or STRUCTURES)
+        rows += compare_plans(fleet, plans, fields)
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return

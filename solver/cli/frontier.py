@@ -13,6 +13,7 @@ from solver.cli.options import (
     LEAVE_OUT,
     STRUCTURE,
     budgets,
+    naming,
     problem_fields,
 )
 from solver.cli.terminal import console, watched
@@ -59,7 +60,8 @@ def frontier(
     from solver.whatif import changed
 
     fleet = changed(read_fleet(fleet_path), changes)
-    problem = Problem.of(fleet, **problem_fields(options))
+    with naming(fleet_path):
+        problem = Problem.of(fleet, **problem_fields(options))
     found = _whole_curve(problem) if whole else _some_points(problem, points)
     if picture is not None:
         from solver.frontier_picture import draw

@@ -1,11 +1,13 @@
 """Command-line options that several commands share, and what they mean to a problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from solver.errors import FleetError
 from solver.plan import MAX_RANK, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -114,6 +116,15 @@ def budgets(command: F) -> F:
     for option in reversed(_BUDGETS):
         command = option(command)
     return command
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the fleet's file before what is wrong with one of its figures."""
+    try:
+        yield
+    except FleetError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def problem_fields(options: dict[str, Any]) -> dict[str, Any]:

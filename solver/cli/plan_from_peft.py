@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from solver.cli.options import JSON, LEAVE_OUT, budgets, given, problem_fields
+from solver.cli.options import JSON, LEAVE_OUT, budgets, given, naming, problem_fields
 from solver.cli.terminal import console
 
 __all__ = ["plan_from_peft"]
@@ -51,8 +51,10 @@ def plan_from_peft(
     found = read_import(adapter, fleet, convert=convert)
     fields = problem_fields(options)
     fields["ranks"] = {*fields["ranks"], *(r for s in found.ranks if s for r in s if r)}
+    with naming(fleet_path):
+        problem = Problem.of(fleet, policy="import", **fields)
     plan = solve(
-        Problem.of(fleet, policy="import", **fields),
+        problem,
         using=partial(plan_import, given=found, leave_out=leave_out == "unable"),
         options=given(options | {"convert": convert, "leave_out": leave_out}),
         inputs=(fleet_path,),

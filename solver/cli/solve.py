@@ -15,6 +15,7 @@ from solver.cli.options import (
     STRUCTURE,
     budgets,
     given,
+    naming,
     problem_fields,
 )
 from solver.cli.terminal import console
@@ -111,16 +112,17 @@ def solve(
     from solver.whatif import changed
 
     fleet = changed(read_fleet(fleet_path), changes)
-    if like is not None:
-        problem = _again(fleet, like)
-    else:
-        problem = Problem.of(
-            fleet,
-            policy=options["policy"],
-            objective=options["objective"],
-            min_utility=options["min_utility"],
-            **problem_fields(options),
-        )
+    with naming(fleet_path):
+        if like is not None:
+            problem = _again(fleet, like)
+        else:
+            problem = Problem.of(
+                fleet,
+                policy=options["policy"],
+                objective=options["objective"],
+                min_utility=options["min_utility"],
+                **problem_fields(options),
+            )
     using = _method(options, problem.question.policy, seed)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)

@@ -88,6 +88,10 @@ def test_the_catalogue_is_listed_where_a_class_is_unknown(tmp_path: Path) -> Non
         ("a,slow,fast,1", "column 'uplink_mbit_per_s': 'fast'"),
         ("a,slow,1", "column 'downlink_mbit_per_s': ''"),
         ("a,slow,1,1,-0.1", "column 'latency_s': '-0.1'; expected a number, 0 or more"),
+        (
+            "a,slow,1,1,1e30",
+            "row 2, column 'latency_s': '1e30'; expected a number, 0 or more and at most 1e+12",
+        ),
         ("a,slow,1,1,0,1.5", "column 'examples': '1.5'; expected a whole number, above 0"),
         ("a,slow,1,1,0,0", "column 'examples': '0'"),
         ("a,slow,1,1,0,1,extra", "row 2: 'extra'; expected no more cells"),

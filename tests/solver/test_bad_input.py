@@ -171,3 +171,33 @@ def test_extreme_figures_do_not_break_anything(
     )
     assert code in (0, 2, 3), err
     assert err.count("\n") == (code > 0)
+
+
+OVERFLOWS = [
+    ({"devices__1__latency_s": 1e200}, "device 'd1': its round time"),
+    ({"devices__1__uplink_bytes_per_s": 1e-300}, "device 'd1': its round time"),
+    ({"devices__1__time_scale": 1e300}, "device 'd1': its round time"),
+    ({"devices__1__examples": 10**30}, "examples"),
+    ({"classes__1__time__head_s": 1e200}, "class 'class-1': its round time"),
+    ({"classes__1__memory__weights_bytes": 1e200}, "class 'class-1': its memory"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), OVERFLOWS)
+@pytest.mark.parametrize("command", ["solve", "compare", "frontier"])
+def test_a_figure_too_large_to_compute_with_is_named_with_its_file(
+    run: Any, tmp_path: Path, command: str, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "fleet.json"
+    path.write_bytes(broken(**changes))
+    code, out, err = run(command, path, "--ranks", "1-2")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"legend: {path}: ")
+    assert message in err
+
+
+def test_a_count_too_large_for_a_what_if_names_its_device(run: Any, fleet_path: Path) -> None:
+    code, _, err = run("solve", fleet_path, "--set", "device=d1,latency_s=1e200")
+    assert (code, "device 'd1': its round time runs to 1e+200 s" in err) == (2, True)
+    code, _, err = run("solve", fleet_path, "--set", "device=d1,examples=1e30")
+    assert (code, "device 'd1': examples is above 2^63" in err) == (2, True)
