@@ -46,7 +46,7 @@ def infeasible(
     failing = ~least.taking_part
     if failing.all() or (everybody and failing.any()):
         return _alone(problem, least, depth, everybody=everybody)
-    return _together(problem, least if waiting is None else waiting, proven=proven)
+    return _together(problem, least, waiting, proven=proven)
 
 
 def without_plan(problem: Problem) -> Infeasible | None:
@@ -200,24 +200,31 @@ def _remark(problem: Problem, least: Allocation) -> str:
     return remark
 
 
-def _together(problem: Problem, least: Allocation, *, proven: bool) -> Infeasible:
+def _together(
+    problem: Problem, least: Allocation, waiting: Allocation | None, *, proven: bool
+) -> Infeasible:
     """Every device keeps its limits, but not all of them together keep the others."""
-    budgets, depth = problem.question.budgets, int(least.depth.max())
-    layers = _layers(depth, least.rows[0])
+    budgets = problem.question.budgets
     if _missing_ranks(problem, least) > 0:
         total = _rank_sum(least)
-        reason = f"{layers} sum to {total} and the rank budget is {budgets.rank_budget}"
-        repair = f"The least rank budget is {total}."
-    else:
-        wait_s = mean_wait_s(problem, least)
-        none = "no depths keep" if proven else "no depths that were tried keep"
         reason = (
-            f"{none} the mean wait within {budgets.mean_wait_s:g} s; with {layers} it is "
-            f"{wait_s:.4g} s"
+            f"{_deepest(least)} sum to {total} and the rank budget is {budgets.rank_budget}"
         )
-        repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
-        return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)
-    return Infeasible(reason=f"{reason}. {repair}", repair=repair)
+        repair = f"The least rank budget is {total}."
+        return Infeasible(reason=f"{reason}. {repair}", repair=repair)
+    waiting = least if waiting is None else waiting
+    wait_s = mean_wait_s(problem, waiting)
+    none = "no depths keep" if proven else "no depths that were tried keep"
+    reason = (
+        f"{none} the mean wait within {budgets.mean_wait_s} s; with {_deepest(waiting)} it is "
+        f"{wait_s:.4g} s"
+    )
+    repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
+    return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)
+
+
+def _deepest(allocation: Allocation) -> str:
+    return _layers(int(allocation.depth.max()), allocation.rows[0])
 
 
 def _rank_sum(allocation: Allocation) -> int:

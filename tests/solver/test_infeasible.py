@@ -220,7 +220,7 @@ def test_what_is_not_proven_is_not_called_infeasible(
     path = tmp_path / "fleet.json"
     write(path, roomy(layers=4, devices=5, max_rank=4))
     asked = ("--ranks", "1-4", "--mean-wait", 1e-3)
-    how = ["--structure", structure, "--method", method, "--json"]
+    how: list[object] = ["--structure", structure, "--method", method, "--json"]
     how += [] if seconds is None else ["--time-limit", seconds]
     code, out, err = run("solve", path, *asked, *how)
     assert (code, out, err.count("\n")) == (expected, "", 1)
