@@ -76,6 +76,7 @@ cli.help = _with_breaks(cli.help)
 
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
+    _heed_no_color()
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as error:
@@ -93,6 +94,16 @@ def main() -> None:
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
     # A command that ends early hands its exit code back.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _heed_no_color() -> None:
+    """Let NO_COLOR win over what takes a file or a pipe for a terminal, here and in children.
+
+    On a terminal bold and dim text stay: they are no colours.
+    """
+    if os.environ.get("NO_COLOR"):
+        for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+            os.environ.pop(name, None)
 
 
 def _fail(message: str, code: int) -> None:
