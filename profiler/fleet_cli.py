@@ -1,6 +1,7 @@
 """``legend fleet``: describe the devices that fine-tune together, and how they change."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ __all__ = ["fleet"]
 
 TRAINING_OPTIONS = ("batch_size", "sequence_length", "task", "dtype")
 FILE = click.Path(path_type=Path)
+# Columns where there is no terminal to fit.
+WIDE = 140
 
 
 @click.command(epilog="Columns of --from: see the documentation of profiler/fleet_csv.py.")
@@ -231,13 +234,14 @@ def _range(made: "Fleet", name: str) -> list[float]:
 
 
 def _print(summary: dict[str, Any]) -> None:
+    """Print on stderr, in full: in a file there is no width to keep to."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{summary['devices']} devices, {summary['model']}")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for header in ("devices", "step at full depth, rank 8", "uplink"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     for row in summary["classes"]:
         speeds = " to ".join(f"{speed * 8e-6:.1f}" for speed in row["uplink_bytes_per_s"])
         table.add_row(
@@ -246,8 +250,9 @@ def _print(summary: dict[str, Any]) -> None:
             f"{row['full_depth_step_s']:.3g} s",
             f"{speeds} Mb/s" if speeds else "",
         )
-    console = Console(stderr=True)
+    width = None if sys.stderr.isatty() else WIDE
+    # Names are printed as they are, whatever brackets and colons they hold.
+    console = Console(stderr=True, width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
-    console.print(f"Wrote {summary['output']}")
-    if summary["trace"]:
-        console.print(f"Wrote {summary['trace']}")
+    for path in filter(None, (summary["output"], summary["trace"])):
+        console.print(f"Wrote {path}", soft_wrap=True)

@@ -16,6 +16,11 @@ from solver.errors import Infeasible, Shortfall, Stopped
 from solver.problem import Problem
 
 _SHOWN = 3
+# Larger units that people use, largest first.
+_STEPS = {
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
+    "J": ((1e6, "MJ"), (1e3, "kJ")),
+}
 
 
 def infeasible(
@@ -130,15 +135,12 @@ def describe(short: Shortfall) -> str:
     return f"{short.device} needs {need} of {short.constraint} and has {limit}"
 
 
-def friendly(value: float, unit: str) -> str:
-    """A quantity in a unit people use."""
-    if unit == "bytes":
-        size, prefix = next(
-            ((s, p) for s, p in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if value >= s),
-            (1.0, "bytes"),
-        )
-        return f"{value / size:.3g} {prefix}"
-    return f"{value:.4g} {unit}"
+def friendly(value: float, unit: str, digits: int | None = None) -> str:
+    """A quantity in a unit people use: 3 digits of bytes, 4 of anything else."""
+    digits = digits or (3 if unit == "bytes" else 4)
+    steps = _STEPS.get(unit, ())
+    size, name = next(((s, n) for s, n in steps if value >= s), (1.0, unit))
+    return f"{value / size:.{digits}g} {name}"
 
 
 def _depths(problem: Problem) -> list[int]:

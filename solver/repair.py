@@ -117,7 +117,8 @@ def _device_budgets(problem: Problem) -> Iterator[Repair]:
         )
         if need > limit:
             need = float(rounded(need, up=True))
-            text = f"{name} of {friendly(need, unit)} instead of {friendly(limit, unit)}"
+            # All five digits: with fewer, what is printed may not do.
+            text = f"{name} of {friendly(need, unit, 5)} instead of {friendly(limit, unit, 5)}"
             yield from _kept(problem.under(**{field: need}), text, need, limit)
 
 

@@ -1,5 +1,6 @@
 """Where commands print: as wide as the terminal, or as wide as their tables need."""
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,8 +17,9 @@ def console() -> "Console":
     """Stdout, as wide as tables need where it is not a terminal."""
     from rich.console import Console
 
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=WIDE)
+    width = None if sys.stdout.isatty() else WIDE
+    # Names are printed as they are, whatever brackets and colons they hold.
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def watched(work: Iterable[T], words: str) -> Iterable[T]:

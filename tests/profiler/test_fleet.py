@@ -173,6 +173,19 @@ def test_the_command_prints_a_table_for_people(tmp_path: Path) -> None:
     assert "5 devices, roberta-base" in result.stderr
 
 
+def test_what_goes_to_a_file_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is cut to fit a screen that is not there, nor read as markup."""
+    monkeypatch.setenv("COLUMNS", "40")
+    path = tmp_path / f"{'long-' * 20}[bold].json"
+    result = run("paper-80", "--devices", "40", "-o", str(path))
+    assert result.exit_code == 0
+    assert f"Wrote {path}\n" in result.stderr
+    assert "…" not in result.stderr
+    assert "│ jetson-xavier-nx/10w-desktop │" in result.stderr
+    for made in read_fleet(path).classes:
+        assert f"│ {made.name} " in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
