@@ -36,7 +36,7 @@ def test_caches_codecs_and_shapes_from_the_command_line(
     assert code == 0
     assert "rising, 2 layers at most" in out
     assert "cache auto · int8 uploads" in out
-    assert "caches: always" in out
+    assert "caches   always" in out
     assert "GB of storage" in out
     assert run("verify", path, fleet_path)[0] == 0
     plan = msgspec.json.decode(path.read_bytes(), type=Plan)
