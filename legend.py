@@ -79,8 +79,11 @@ def main() -> None:
     _heed_no_color()
     try:
         code = cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
+        _fail(" ".join(error.format_message().split()), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped by the user", 130)
     except BrokenPipeError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from profiler.finite import FiniteRange
 from profiler.trace.cli import (
     fleet_from_trace,
     take_trace_options,
@@ -25,7 +26,16 @@ FILE = click.Path(path_type=Path)
 WIDE = 140
 
 
-@click.command(epilog="Columns of --from: see the documentation of profiler/fleet_csv.py.")
+COLUMNS = """\b
+Columns of --from, in any order; those in brackets may be missing:
+  name  class  uplink_mbit_per_s  downlink_mbit_per_s  [latency_s]  [examples]
+  [local_steps]  [memory_gib]  [storage_gb]  [count]  [time_scale]  [link]
+Columns of --links:
+  name  [parent]  uplink_mbit_per_s  downlink_mbit_per_s
+"""
+
+
+@click.command(epilog=COLUMNS)
 @click.argument("preset", required=False)
 @click.option(
     "--from",
@@ -46,7 +56,7 @@ WIDE = 140
 @click.option("--local-steps", type=click.IntRange(1, 10**6), default=10, show_default=True)
 @click.option(
     "--storage-gb",
-    type=click.FloatRange(0, 1e6),
+    type=FiniteRange(0, 1e6),
     metavar="GB",
     help="Storage of a device for cached layer outputs.  [4 for presets, none for tables]",
 )
@@ -82,10 +92,13 @@ def fleet(
     legend fleet --from devices.csv --model roberta-base -o fleet.json
     legend fleet paper-80 --profile profile.json --trace trace.json -o fleet.json
     """
-    from profiler.schema import write
+    from profiler.schema import check_writable, write
 
     shape = take_trace_options(options)
     trace, at, base = (options.pop(name) for name in ("trace", "at", "base"))
+    check_writable(output)
+    if trace is not None and at is None:
+        check_writable(trace)
     given = [name for name in (preset, table) if name is not None]
     if at is not None and not given and not profiles:
         made = fleet_from_trace(base, trace, at)
@@ -125,6 +138,8 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
 
     if options["links_path"]:
         raise click.UsageError("--links is for tables; a preset takes --access-points")
+    if options["sites"] and not options["access_points"]:
+        raise click.UsageError("--sites joins access points; say how many: --access-points N")
     if len(paths) > 1:
         raise click.UsageError("a preset takes one --profile; its scale is derived")
     profile = _read_profiles(paths, options)

@@ -110,7 +110,7 @@ def devices_of(
         With one line for every bad cell.
     """
     reader = RowReader(owner, classes, local_steps, known or ", ".join(classes), storage_bytes)
-    read = [reader.device(row, line) for line, row in enumerate(rows, start=2)]
+    read = [reader.device(row, line) for line, row in enumerate(rows, start=2) if row]
     devices = [device for device in read if device is not None]
     reader.finish(len(devices))
     return devices
@@ -126,7 +126,7 @@ def read_links(path: Path) -> list[Link]:
     """
     rows = read_rows(path, LINK_REQUIRED, LINK_OPTIONAL)
     reader = RowReader(str(path), {}, 1, "", 0)
-    read = [reader.link(row, line) for line, row in enumerate(rows, start=2)]
+    read = [reader.link(row, line) for line, row in enumerate(rows, start=2) if row]
     links = [link for link in read if link is not None]
     reader.finish(len(links), "links")
     return links
@@ -149,7 +149,9 @@ def _table(path: Path) -> list[list[str]]:
         return other(path)
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        # Rows without a cell are no rows: editors and spreadsheets leave them at the end.
+        return [row if any(cell.strip() for cell in row) else [] for row in rows]
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
     except csv.Error as error:

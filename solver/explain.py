@@ -210,7 +210,8 @@ def _together(
     if _missing_ranks(problem, least) > 0:
         total = _rank_sum(least)
         reason = (
-            f"{_deepest(least)} sum to {total} and the rank budget is {budgets.rank_budget}"
+            f"the ranks of {_deepest(least)} sum to {total} and the rank budget is "
+            f"{budgets.rank_budget}"
         )
         repair = f"The least rank budget is {total}."
         return Infeasible(reason=f"{reason}. {repair}", repair=repair)

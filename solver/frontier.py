@@ -10,7 +10,7 @@ from solver.allocation import mean_wait_s, round_time_s
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible, least_round_time_s
-from solver.leave_out import without_unable
+from solver.leave_out import plan_able
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 
@@ -117,9 +117,7 @@ def _range(problem: Problem) -> tuple[Problem, float, float]:
 
 
 def _best(problem: Problem) -> Outcome:
-    plan = partial(maximise_utility, branching=False)
-    unable_out = problem.question.leave_out == "unable"
-    return without_unable(problem, plan) if unable_out else plan(problem)
+    return plan_able(problem, partial(maximise_utility, branching=False))
 
 
 def _point(problem: Problem) -> Point | None:

@@ -72,9 +72,11 @@ def compare(
     from solver.whatif import changed
 
     fleet, fields = changed(read_fleet(fleet_path), changes), problem_fields(options)
-    policies = watched(chosen or tuple(POLICIES), "policies")
+    policies = watched(dict.fromkeys(chosen or POLICIES), "policies")
     with naming(fleet_path):
-        rows = compare_policies(fleet, policies, fields, structures or STRUCTURES)
+        rows = compare_policies(
+            fleet, policies, fields, tuple(dict.fromkeys(structures or STRUCTURES))
+        )
         rows += compare_plans(fleet, plans, fields)
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))

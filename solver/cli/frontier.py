@@ -55,17 +55,23 @@ def frontier(
     legend frontier fleet.json --all --ranks 4,8,16 --picture frontier.svg
     legend frontier fleet.json --leave-out unable
     """
-    from profiler.schema import read_fleet
+    from profiler.schema import InputError, read_fleet
     from solver.problem import Problem
     from solver.whatif import changed
+
+    said = click.get_current_context().get_parameter_source("points")
+    if whole and said is click.core.ParameterSource.COMMANDLINE:
+        raise InputError("--all is every step, --points is some of them; give one of both")
 
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         problem = Problem.of(fleet, **problem_fields(options))
+    if picture is not None:
+        from solver.frontier_picture import check_picture, draw
+
+        check_picture(picture)
     found = _whole_curve(problem) if whole else _some_points(problem, points)
     if picture is not None:
-        from solver.frontier_picture import draw
-
         draw(found, picture)
     if as_json:
         click.echo(msgspec.json.encode(found))

@@ -127,6 +127,12 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
+def refuse_same(output: Path, read: Path) -> None:
+    """Refuse to write over the file that is read."""
+    if output.exists() and read.exists() and output.samefile(read):
+        raise InputError(f"{output}: is the fleet; name another file for the plan with -o")
+
+
 def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Translate the options here to keyword arguments of `Problem.of`.
 

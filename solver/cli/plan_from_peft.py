@@ -7,7 +7,15 @@ from typing import Any
 import click
 import msgspec
 
-from solver.cli.options import JSON, LEAVE_OUT, budgets, given, naming, problem_fields
+from solver.cli.options import (
+    JSON,
+    LEAVE_OUT,
+    budgets,
+    given,
+    naming,
+    problem_fields,
+    refuse_same,
+)
 from solver.cli.terminal import console
 
 __all__ = ["plan_from_peft"]
@@ -42,11 +50,14 @@ def plan_from_peft(
     legend verify mine.json fleet.json
     legend compare fleet.json --plan mine.json
     """
-    from profiler.schema import read_fleet, write
+    from profiler.schema import check_writable, read_fleet, write
     from solver.imported import plan_import, read_import
     from solver.planner import solve
     from solver.problem import Problem
 
+    if output is not None:
+        check_writable(output)
+        refuse_same(output, fleet_path)
     fleet = read_fleet(fleet_path)
     found = read_import(adapter, fleet, convert=convert)
     fields = problem_fields(options)

@@ -17,6 +17,7 @@ from solver.cli.options import (
     given,
     naming,
     problem_fields,
+    refuse_same,
 )
 from solver.cli.terminal import console
 from solver.policies import POLICIES, described
@@ -80,7 +81,9 @@ if TYPE_CHECKING:
     metavar="PLAN",
     help="Ask the question of this plan again, of FLEET; no other option of the question.",
 )
-@click.option("--seed", type=int, default=0, help="Seed of every random choice.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Seed of every random choice.  [0]"
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
 @JSON
 @click.pass_context
@@ -105,12 +108,15 @@ def solve(
     legend solve fleet-today.json --like plan.json -o plan-today.json
     legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
     """
-    from profiler.schema import read_fleet, write
+    from profiler.schema import check_writable, read_fleet, write
     from solver.deadline import within
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
     from solver.whatif import changed
 
+    if output is not None:
+        check_writable(output)
+        refuse_same(output, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         if like is not None:
@@ -124,6 +130,7 @@ def solve(
                 **problem_fields(options),
             )
     using = _method(options, problem.question.policy, seed)
+    _refuse_unused(problem, want_prices=want_prices)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)
     with within(options["time_limit_s"]) as clock:
@@ -203,6 +210,24 @@ def _method(
                 f"policy '{policy}' has no {name} '{value}'; --{name} is for --policy exact"
             )
     return None
+
+
+def _refuse_unused(problem: "Problem", *, want_prices: bool) -> None:
+    """Refuse what another policy or objective would silently not heed."""
+    from solver.plan import InputError
+
+    question, source = problem.question, click.get_current_context().get_parameter_source
+    asked = source("structure") is click.core.ParameterSource.COMMANDLINE
+    if asked and question.policy != "exact":
+        raise InputError(
+            f"policy '{question.policy}' decides itself how ranks may differ; --structure is "
+            "for --policy exact"
+        )
+    if want_prices and (question.policy, question.objective) != ("exact", "utility"):
+        raise InputError(
+            "prices are of the largest utility; --prices is for --policy exact and --objective "
+            "utility"
+        )
 
 
 def _note_backend(backend: str | None, plan: "Plan") -> None:

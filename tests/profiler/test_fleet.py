@@ -13,6 +13,7 @@ from profiler.closed_form.roofline import full_depth_step_s
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_cli import fleet as command
+from profiler.fleet_csv import LINK_OPTIONAL, LINK_REQUIRED, OPTIONAL, REQUIRED
 from profiler.schema import (
     Device,
     Fleet,
@@ -194,6 +195,13 @@ def test_what_goes_to_a_file_is_whole(tmp_path: Path, monkeypatch: pytest.Monkey
         ("paper-80", "--devices", "0"),
         ("paper-80", "--batch-size", "-1"),
         ("paper-80", "--task", "poetry"),
+        ("paper-80", "--storage-gb", "nan"),
+        ("paper-80", "--storage-gb", "inf"),
+        ("paper-80", "--sites", "2"),
+        ("paper-80", "--trace", "t.json", "--interval-s", "nan"),
+        ("paper-80", "--trace", "t.json", "--interval-s", "inf"),
+        ("paper-80", "--trace", "t.json", "--switch-probability", "nan"),
+        ("--at", "nan", "--fleet", "fleet.json", "--trace", "t.json"),
         ("paper-80", "--profile", "a.json", "--profile", "b.json"),
         ("paper-80", "--profile", "a.json", "--batch-size", "4"),
         ("--from", "devices.csv", "--devices", "3"),
@@ -202,3 +210,24 @@ def test_what_goes_to_a_file_is_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fleet.json"
+    for arguments in (("-o", str(tmp_path)), ("-o", str(path), "--trace", "no/such/t.json")):
+        done = run("paper-80", *arguments)
+        assert isinstance(done.exception, InputError)
+        assert not path.exists()
+
+
+def test_the_help_lists_every_column() -> None:
+    text = run("--help").output.partition("Columns of --from")[2]
+    devices, _, links = text.partition("Columns of --links:")
+    for said, required, optional in (
+        (devices.partition(":")[2], REQUIRED, OPTIONAL),
+        (links, LINK_REQUIRED, LINK_OPTIONAL),
+    ):
+        expected = {*required, *(f"[{name}]" for name in optional)}
+        assert set(said.split()) == expected

@@ -167,3 +167,15 @@ def test_the_command_reads_tables(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert read_fleet(out).devices[0].device_class == "slow/default"
+
+
+def test_blank_rows_are_no_rows_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+    fleet = build(
+        table(tmp_path, HEADER, "", "a,slow,1,1", ",,,", " , ,,", "b,slow,1,1", ""),
+        profile("slow"),
+    )
+    assert [d.name for d in fleet.devices] == ["a", "b"]
+    with pytest.raises(InputError, match=r"row 4, column 'class'"):
+        build(table(tmp_path, HEADER, "", "a,slow,1,1", "b,gone,1,1"), profile("slow"))
+    with pytest.raises(InputError, match="no devices"):
+        build(table(tmp_path, HEADER, "", ",,,"), profile("slow"))

@@ -47,6 +47,12 @@ BAD_OPTIONS = [
     (["--cache", "sometimes"], "not one of"),
     (["--upload-codec", "int4"], "not one of"),
     (["--rank-shape", "falling"], "not one of"),
+    (["--seed", "-1"], "not in the range"),
+    (["--policy", "fedra", "--seed", "-1"], "not in the range"),
+    (["--policy", "legend", "--structure", "own"], "--structure is for --policy exact"),
+    (["--policy", "legend", "--prices"], "prices are of the largest utility"),
+    (["--objective", "efficiency", "--prices"], "prices are of the largest utility"),
+    (["-o", ""], "is a folder"),
     (["--no-such-option"], "No such option"),
     (["one-too-many"], "unexpected extra argument"),
 ]
@@ -76,7 +82,7 @@ def broken(**changes: object) -> bytes:
 
 
 BAD_FLEETS = [
-    (b"", "is not JSON"),
+    (b"", "is empty"),
     (b"layers: 3", "is not JSON"),
     (b"\xff\xfe{}", "is not JSON"),
     (b'{"a":' * 3000, "is not JSON"),
@@ -201,3 +207,58 @@ def test_a_count_too_large_for_a_what_if_names_its_device(run: Any, fleet_path: 
     assert (code, "device 'd1': its round time runs to 1e+200 s" in err) == (2, True)
     code, _, err = run("solve", fleet_path, "--set", "device=d1,examples=1e30")
     assert (code, "device 'd1': examples is above 2^63" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--all", "--points", "3"], "give one of both"),
+        (["--picture", "curve.pdf"], "expected .svg or .png"),
+        (["--picture", "no/such/curve.svg"], "no folder"),
+        (["--points", "1"], "not in the range"),
+        (["--structure", "own", "--rank-budget", "4"], "shared ranks"),
+    ],
+)
+def test_a_bad_option_of_the_frontier_is_one_line_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch,
+    run: Any,
+    fleet_path: Path,
+    options: list[str],
+    message: str,
+) -> None:
+    if "--picture" in options:
+        # A picture that nobody can have is refused before the work.
+        monkeypatch.setattr("solver.frontier.maximise_utility", None)
+    code, out, err = run("frontier", fleet_path, "--ranks", "1-2", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_an_output_is_checked_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, run: Any, fleet_path: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("solver.planner.solve", None)
+    for path, message in ((tmp_path, "is a folder"), (tmp_path / "no" / "p", "no folder")):
+        code, out, err = run("solve", fleet_path, "-o", path)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+
+
+def test_a_plan_does_not_replace_its_fleet(run: Any, fleet_path: Path, tmp_path: Path) -> None:
+    before = fleet_path.read_bytes()
+    link = tmp_path / "link.json"
+    link.symlink_to(fleet_path)
+    for path in (fleet_path, link):
+        code, _, err = run("solve", fleet_path, "--ranks", "1-4", "-o", path)
+        assert (code, "is the fleet" in err) == (2, True)
+    assert fleet_path.read_bytes() == before
+
+
+def test_a_missing_argument_is_one_line(run: Any) -> None:
+    for command in ("solve", "verify", "compare", "frontier", "schema"):
+        code, out, err = run(command)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("legend: Missing argument")
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: legend")

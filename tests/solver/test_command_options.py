@@ -153,3 +153,19 @@ def test_what_is_no_option_is_one_line(
     code, out, err = run(command, fleet_path, *options)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_policies_named_twice_are_shown_once(run: Any, fleet_path: Path) -> None:
+    twice = ("--policy", "exact", "--policy", "exact", "--structure", "own")
+    rows = answer(run, "compare", fleet_path, *ASKED, *twice, "--structure", "own")
+    assert [row["policy"] for row in rows] == ["exact, own ranks"]
+
+
+def test_prices_are_of_those_who_take_part(run: Any, partly_able: Path) -> None:
+    asked = ("--ranks", "1-4", "--round-time", 30, "--leave-out", "unable")
+    code, out, err = run("solve", partly_able, *asked, "--prices", "--json")
+    assert (code, err) == (0, "")
+    found = {p["budget"]: p for p in json.loads(out)["prices"]}
+    longer = plan_of(run, partly_able, *asked[:2], "--round-time", 31, *asked[4:])
+    gained = longer.predicted.utility - json.loads(out)["plan"]["predicted"]["utility"]
+    assert found["second of round time"]["utility"] == pytest.approx(max(gained, 0), abs=1e-12)
