@@ -67,7 +67,8 @@ def cli() -> None:
     r"""Plan federated LoRA on devices that differ: who adapts how many layers, at which ranks.
 
     \b
-    Exit codes: 0 done, 2 bad input, 3 infeasible, 4 stopped early with a usable result.
+    Exit codes: 0 done, 2 bad input, 3 infeasible, 1 a bug, 4 stopped early
+    (with a usable result, unless the line on stderr says that there is none).
     """
 
 

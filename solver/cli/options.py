@@ -23,21 +23,23 @@ CHANGES = click.option(
     multiple=True,
     metavar="CHANGE",
     help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4' or "
-    "'link=ap-1,uplink_mbps=50'.",
+    "'link=ap-1,uplink_mbps=50'; may be given again.",
 )
 LEAVE_OUT = click.option(
     "--leave-out",
     type=click.Choice(["nobody", "unable"]),
     default="nobody",
-    help="Leave out devices that cannot train even the least configuration.  [nobody]",
+    show_default=True,
+    help="Leave out devices that cannot train even the least configuration.",
 )
 STRUCTURES = ("shared", "capped", "own")
 STRUCTURE = click.option(
     "--structure",
     type=click.Choice(STRUCTURES),
     default="shared",
+    show_default=True,
     help="One rank per layer for all devices, the same up to a cap per device, or ranks of its "
-    "own for every device.  [shared]",
+    "own for every device.",
 )
 
 _BUDGETS = (
@@ -66,11 +68,17 @@ _BUDGETS = (
     click.option(
         "--ranks",
         default="1-64",
+        show_default=True,
         metavar="LIST",
         help="Ranks a layer may have: '1-64' or '4,8,16'.",
     ),
     click.option(
-        "--min-depth", type=int, default=1, metavar="K", help="Fewest layers a device adapts."
+        "--min-depth",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="K",
+        help="Fewest layers a device adapts.",
     ),
     click.option(
         "--max-depth", type=int, metavar="K", help="Most layers a device adapts.  [all]"
@@ -79,6 +87,7 @@ _BUDGETS = (
         "--rank-shape",
         type=click.Choice(["free", "rising", "progression"]),
         default="free",
+        show_default=True,
         help="How shared ranks run over the layers: freely, never falling towards the output, "
         "or rising towards it by a constant step.",
     ),
@@ -86,6 +95,7 @@ _BUDGETS = (
         "--cache",
         type=click.Choice(["off", "round", "always", "auto"]),
         default="off",
+        show_default=True,
         help="Outputs of layers that a device does not adapt: not kept, kept for a round, for "
         "the whole run, or whichever is fastest, as far as its storage goes.",
     ),
@@ -100,12 +110,14 @@ _BUDGETS = (
         "--upload-codec",
         type=click.Choice(["none", "float16", "int8"]),
         default="none",
+        show_default=True,
         help="How uploads are compressed.",
     ),
     click.option(
         "--weights",
         type=click.Choice(["examples", "equal"]),
         default="examples",
+        show_default=True,
         help="What a device counts for.",
     ),
 )

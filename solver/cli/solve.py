@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     "--objective",
     type=click.Choice(["utility", "time", "efficiency", "legend"]),
     default="utility",
+    show_default=True,
     help="Most utility, least time, most utility a second; 'legend': everybody as deep as "
     "possible, ties by utility.",
 )
