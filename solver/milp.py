@@ -16,6 +16,7 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
+from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
 from solver.devices import Ints
 from solver.errors import Infeasible, Stopped
@@ -35,6 +36,8 @@ PACKAGES: dict[Backend, tuple[str, str]] = {
     "highs": ("highspy", "highspy"),
     "cbc": ("cbcbox", "pulp[cbc]"),
 }
+# A limit of no time is none.
+SHORTEST_S = 0.01
 # What a row may be passed by: what the checker allows.
 TOLERANCE = 1e-9
 
@@ -87,7 +90,11 @@ def solve_milp(
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
-    answer = run(model.program, backend, time_limit_s, nodes)
+    # Writing a large program takes long; what is left of the user's time may be less by now.
+    time_limit_s = min(time_limit_s, max(current().left_s(), SHORTEST_S))
+    answer = None
+    if not expired():
+        answer = run(model.program, backend, time_limit_s, nodes)
     if answer is not None and answer.status == "infeasible":
         raise _no_plan(problem, method_name(form, backend), backend, time_limit_s, nodes)
     return verified(problem, model, answer, method_name(form, backend))
