@@ -12,15 +12,15 @@ COMMANDS = {
     "demo": "benchmarks.cli",
     "profile": "profiler.cli",
     "fleet": "profiler.cli",
-    "solve": "solver.cli",
-    "verify": "solver.cli",
-    "compare": "solver.cli",
-    "frontier": "solver.cli",
+    "solve": "solver.cli.solve",
+    "verify": "solver.cli.verify",
+    "compare": "solver.cli.compare",
+    "frontier": "solver.cli.frontier",
     "export": "finetune.cli",
     "run": "finetune.cli",
     "report": "finetune.cli",
     "schema": "finetune.schema_cli",
-    "plan-from-peft": "solver.from_peft_cli",
+    "plan-from-peft": "solver.cli.plan_from_peft",
     "doctor": "finetune.doctor_cli",
     "completion": "finetune.completion_cli",
 }
@@ -67,7 +67,8 @@ def cli() -> None:
     r"""Plan federated LoRA on devices that differ: who adapts how many layers, at which ranks.
 
     \b
-    Exit codes: 0 done, 2 bad input, 3 infeasible, 4 stopped early with a usable result.
+    Exit codes: 0 done, 2 bad input, 3 infeasible, 1 a bug, 4 stopped early
+    (with a usable result, unless the line on stderr says that there is none).
     """
 
 
@@ -76,10 +77,14 @@ cli.help = _with_breaks(cli.help)
 
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
+    _heed_no_color()
     try:
         code = cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
+        _fail(" ".join(error.format_message().split()), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped by the user", 130)
     except BrokenPipeError:
@@ -93,6 +98,16 @@ def main() -> None:
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
     # A command that ends early hands its exit code back.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _heed_no_color() -> None:
+    """Let NO_COLOR win over what takes a file or a pipe for a terminal, here and in children.
+
+    On a terminal bold and dim text stay: they are no colours.
+    """
+    if os.environ.get("NO_COLOR"):
+        for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+            os.environ.pop(name, None)
 
 
 def _fail(message: str, code: int) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from profiler.device_cli import device_options, device_task
 from profiler.fleet_cli import fleet
 from profiler.gain.cli import add_gain, check_gain, gain_options
-from profiler.schema import InputError, Profile, Training, read_profile, write
+from profiler.schema import InputError, Profile, Training, check_writable, read_profile, write
 
 __all__ = ["fleet", "profile"]
 
@@ -105,8 +105,7 @@ def profile(
     given = _given(ctx)
     check_gain(given)
     for path in filter(None, (output, picture)):
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: no folder {path.parent}; make it first")
+        check_writable(path)
     if device_task(model, output, options, as_json=as_json):
         return
     if model is None:

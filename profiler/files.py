@@ -9,7 +9,6 @@
 import os
 import re
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,7 +62,7 @@ def read(path: Path, kind: type[T], schema: str, remedy: str) -> T:
 
 def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T:
     """Check the bytes of a JSON file; see `read`. `name` stands in the error message."""
-    head = _schema_of(data, name)
+    head = _schema_of(data, name, remedy)
     if head != schema:
         data = _brought_up(data, name, head, schema, remedy)
     try:
@@ -109,7 +108,9 @@ class _Head(Struct):
     schema: str = ""
 
 
-def _schema_of(data: bytes, name: str) -> str:
+def _schema_of(data: bytes, name: str, remedy: str) -> str:
+    if not data.strip():
+        raise InputError(f"{name}: is empty. {remedy}")
     try:
         return msgspec.json.decode(data, type=_Head).schema
     except msgspec.ValidationError as error:
@@ -117,7 +118,7 @@ def _schema_of(data: bytes, name: str) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         word = next((w for w in (b"NaN", b"Infinity") if w in data), b"").decode()
         why = f"holds {word}, which is not a JSON number" if word else f"is not JSON ({error})"
-        raise InputError(f"{name}: {why}; expected UTF-8 JSON") from None
+        raise InputError(f"{name}: {why}; expected UTF-8 JSON. {remedy}") from None
 
 
 def write(path: Path, value: Struct) -> None:
@@ -133,27 +134,53 @@ def write(path: Path, value: Struct) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write bytes atomically, by a temporary file in the same folder."""
+    """Write bytes atomically, by a temporary file in the same folder.
 
-    def fill(handle: int) -> None:
+    A link stays a link, to a new file; a device or a pipe is written to, not replaced.
+    """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+        else:
+            _replace(path.resolve(), data)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from None
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where nothing can be written, before the work whose result goes there.
+
+    Raises
+    ------
+    InputError
+        If the path is a folder, is in none, or may not be written.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; expected a file to write")
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: cannot be written, as there is no folder {path.parent}")
+        replaced = path.is_file() or not path.exists()
+        allowed = os.access(path.resolve().parent if replaced else path, os.W_OK)
+    except OSError:
+        allowed = False
+    if not allowed:
+        raise InputError(f"{path}: cannot be written (Permission denied); choose another place")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-
-    _replace(path, fill)
-
-
-def _replace(path: Path, fill: Callable[[int], None]) -> None:
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        fill(handle)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except OSError as error:
+    except OSError:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from None
+        raise

@@ -1,11 +1,13 @@
 """``legend fleet``: describe the devices that fine-tune together, and how they change."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from profiler.finite import FiniteRange
 from profiler.trace.cli import (
     fleet_from_trace,
     take_trace_options,
@@ -20,9 +22,20 @@ __all__ = ["fleet"]
 
 TRAINING_OPTIONS = ("batch_size", "sequence_length", "task", "dtype")
 FILE = click.Path(path_type=Path)
+# Columns where there is no terminal to fit.
+WIDE = 140
 
 
-@click.command(epilog="Columns of --from: see the documentation of profiler/fleet_csv.py.")
+COLUMNS = """\b
+Columns of --from, in any order; those in brackets may be missing:
+  name  class  uplink_mbit_per_s  downlink_mbit_per_s  [latency_s]  [examples]
+  [local_steps]  [memory_gib]  [storage_gb]  [count]  [time_scale]  [link]
+Columns of --links:
+  name  [parent]  uplink_mbit_per_s  downlink_mbit_per_s
+"""
+
+
+@click.command(epilog=COLUMNS)
 @click.argument("preset", required=False)
 @click.option(
     "--from",
@@ -43,7 +56,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--local-steps", type=click.IntRange(1, 10**6), default=10, show_default=True)
 @click.option(
     "--storage-gb",
-    type=click.FloatRange(0, 1e6),
+    type=FiniteRange(0, 1e6),
     metavar="GB",
     help="Storage of a device for cached layer outputs.  [4 for presets, none for tables]",
 )
@@ -79,10 +92,13 @@ def fleet(
     legend fleet --from devices.csv --model roberta-base -o fleet.json
     legend fleet paper-80 --profile profile.json --trace trace.json -o fleet.json
     """
-    from profiler.schema import write
+    from profiler.schema import check_writable, write
 
     shape = take_trace_options(options)
     trace, at, base = (options.pop(name) for name in ("trace", "at", "base"))
+    check_writable(output)
+    if trace is not None and at is None:
+        check_writable(trace)
     given = [name for name in (preset, table) if name is not None]
     if at is not None and not given and not profiles:
         made = fleet_from_trace(base, trace, at)
@@ -122,6 +138,8 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
 
     if options["links_path"]:
         raise click.UsageError("--links is for tables; a preset takes --access-points")
+    if options["sites"] and not options["access_points"]:
+        raise click.UsageError("--sites joins access points; say how many: --access-points N")
     if len(paths) > 1:
         raise click.UsageError("a preset takes one --profile; its scale is derived")
     profile = _read_profiles(paths, options)
@@ -231,13 +249,14 @@ def _range(made: "Fleet", name: str) -> list[float]:
 
 
 def _print(summary: dict[str, Any]) -> None:
+    """Print on stderr, in full: in a file there is no width to keep to."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{summary['devices']} devices, {summary['model']}")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for header in ("devices", "step at full depth, rank 8", "uplink"):
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     for row in summary["classes"]:
         speeds = " to ".join(f"{speed * 8e-6:.1f}" for speed in row["uplink_bytes_per_s"])
         table.add_row(
@@ -246,8 +265,9 @@ def _print(summary: dict[str, Any]) -> None:
             f"{row['full_depth_step_s']:.3g} s",
             f"{speeds} Mb/s" if speeds else "",
         )
-    console = Console(stderr=True)
+    width = None if sys.stderr.isatty() else WIDE
+    # Names are printed as they are, whatever brackets and colons they hold.
+    console = Console(stderr=True, width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
-    console.print(f"Wrote {summary['output']}")
-    if summary["trace"]:
-        console.print(f"Wrote {summary['trace']}")
+    for path in filter(None, (summary["output"], summary["trace"])):
+        console.print(f"Wrote {path}", soft_wrap=True)

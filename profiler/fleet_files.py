@@ -94,7 +94,7 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
         rows, owner, classes, request.local_steps, known, request.storage_bytes
     )
     links = [] if request.links_path is None else read_links(request.links_path)
-    check_tree(owner, devices, links)
+    check_tree(owner, devices, links, str(request.links_path))
     used = {d.device_class for d in devices}
     unique = {c.name: c for c in classes.values()}
     first = profiles[0]

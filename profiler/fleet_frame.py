@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from profiler.derive import DEFAULT_TRAINING
-from profiler.fleet_csv import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT, check_header
+from profiler.fleet_csv import check_header
 from profiler.fleet_files import TableRequest, rows_fleet
+from profiler.fleet_rows import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT
 from profiler.schema import Fleet, Profile, Training
 
 if TYPE_CHECKING:

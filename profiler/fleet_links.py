@@ -99,8 +99,22 @@ def _uniform(generator: random.Random, low: float, high: float) -> float:
     return low + (high - low) * generator.random()
 
 
-def check_tree(owner: str, devices: Sequence[FleetDevice], links: Sequence[Link]) -> None:
-    """Refuse devices and links that lead nowhere or in a circle; raises `InputError`."""
+def check_tree(
+    owner: str, devices: Sequence[FleetDevice], links: Sequence[Link], table: str = "links"
+) -> None:
+    """Refuse devices and links that lead nowhere or in a circle.
+
+    Parameters
+    ----------
+    owner, table : str
+        What the devices and the links were read from, for error messages.
+    devices : sequence of FleetDevice
+    links : sequence of Link
+
+    Raises
+    ------
+    InputError
+    """
     parents = {link.name: link.parent for link in links}
     known = f"one of {', '.join(parents)}" if parents else "a table of links, --links"
     for device in devices:
@@ -114,8 +128,8 @@ def check_tree(owner: str, devices: Sequence[FleetDevice], links: Sequence[Link]
         while at:
             if at not in parents or at in seen:
                 raise InputError(
-                    f"link '{name}': its parents lead to '{at}'; expected another link of the "
-                    "table and never back, until one leads to the server (empty)"
+                    f"{table}: link '{name}': its parents lead to '{at}'; expected another "
+                    "link of the table and never back, until one leads to the server (empty)"
                 )
             seen.add(at)
             at = parents[at]

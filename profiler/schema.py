@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from profiler.files import InputError, read, read_bytes, write, write_bytes
+from profiler.files import InputError, check_writable, read, read_bytes, write, write_bytes
 
 __all__ = [
     "FLEET_SCHEMA",
@@ -49,6 +49,7 @@ __all__ = [
     "Target",
     "Trace",
     "Training",
+    "check_writable",
     "provenance",
     "read",
     "read_bytes",

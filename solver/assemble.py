@@ -20,6 +20,7 @@ from solver.plan import (
     PredictedRound,
 )
 from solver.problem import Problem
+from solver.seal import sealed
 
 
 def assemble(
@@ -73,7 +74,7 @@ def assemble(
         ],
         links=predicted_links(problem.costs, allocation),
         predicted=_round(problem, allocation, predicted),
-        certificate=certificate,
+        certificate=sealed(problem.question, certificate),
     )
 
 

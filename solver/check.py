@@ -1,10 +1,11 @@
 """The independent check of a plan: believe nothing in it, work everything out again.
 
-Three questions, each its own module in plain Python without a line in common with the solvers:
+Three questions, each in modules of plain Python without a line in common with the solvers:
 does the plan answer for this fleet and keep the structure it names (`check_shape`), are its
-figures those of the cost model (`check_costs`), and do the limits and the certificate hold
-(here). The bound itself is a claim of the method that the certificate names; what is checked
-is that value, bound, gap and status agree with each other and with the recomputed plan.
+figures those of the cost model (`check_costs`), and do the limits (here) and the certificate
+(`check_certificate`) hold. The bound itself is a claim of the method that the certificate
+names; what is checked is that value, bound, gap and status agree with each other and with the
+recomputed plan, and that they are of this question and no other (`solver.seal`).
 """
 
 import math
@@ -14,15 +15,15 @@ from msgspec import Struct
 
 from profiler.schema import Fleet
 from solver.check_caches import cache_checks
+from solver.check_certificate import UNSEALED, certificate_checks, seal_checks
 from solver.check_costs import Recomputed, recompute
 from solver.check_links import link_checks
 from solver.check_shape import shape_checks
-from solver.check_types import TOLERANCE, Check, close, reaches, within
-from solver.plan import Certificate, Plan, PredictedRound
+from solver.check_types import Check, close, reaches, within
+from solver.plan import Plan, PredictedRound
 
 __all__ = ["Check", "Verdict", "check"]
 
-LARGEST_TOLERANCE = 1e-6
 FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s", "cache_build_s")
 FIGURES_BYTES = ("memory_bytes", "upload_bytes", "download_bytes", "storage_bytes")
 FIGURES = (*FIGURES_S, *FIGURES_BYTES, "energy_j")
@@ -45,9 +46,12 @@ class Verdict:
     ----------
     checks : tuple of Check
         In the order in which they were made.
+    notes : tuple of str
+        What could not be checked, a line each.
     """
 
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -84,12 +88,14 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
             checks += link_checks(plan, truth.links)
-            checks += _certificate(plan, truth)
+            checks += certificate_checks(plan, truth)
         except OverflowError:
             checks.append(
                 Check(name="numbers", ok=False, detail="a figure is too large for a float")
             )
-    return Verdict(checks=tuple(checks))
+    checks += seal_checks(plan)
+    notes = (UNSEALED,) if plan.certificate.seal_sha256 is None else ()
+    return Verdict(checks=tuple(checks), notes=notes)
 
 
 def _figures(plan: Plan, truth: Recomputed) -> list[Check]:
@@ -178,91 +184,3 @@ def _memory(fleet: Fleet, truth: Recomputed) -> Check:
     seen, limit, worst = max(over, key=lambda item: item[0] / item[1])
     detail = f"{len(over)} devices over their memory, most of all '{worst}'"
     return Check(name="devices.memory", ok=False, seen=seen, expected=limit, detail=detail)
-
-
-def _certificate(plan: Plan, truth: Recomputed) -> list[Check]:
-    """Value, bound, gap and status agree with the plan and with each other."""
-    certificate = plan.certificate
-    tolerance = min(max(certificate.tolerance_fraction, TOLERANCE), LARGEST_TOLERANCE)
-    value = _objective(plan.question.objective, truth)
-    return [
-        within(
-            "certificate.tolerance_fraction", certificate.tolerance_fraction, LARGEST_TOLERANCE
-        ),
-        Check(
-            name="certificate.value",
-            ok=close(certificate.value, value),
-            seen=certificate.value,
-            expected=value,
-            detail=f"objective '{plan.question.objective}'",
-        ),
-        _bound(plan, tolerance),
-        _gap(certificate, tolerance),
-        _status(certificate, tolerance),
-    ]
-
-
-def _objective(objective: str, truth: Recomputed) -> float:
-    if objective == "legend":
-        return truth.mean_depth
-    if objective == "time":
-        return truth.round.round_time_s
-    if objective == "efficiency":
-        seconds = truth.round.round_time_s
-        return truth.round.utility / seconds if seconds > 0 else 0.0
-    return truth.round.utility
-
-
-def _bound(plan: Plan, tolerance: float) -> Check:
-    """Check that the bound is above the value, or below it where that is minimised."""
-    name, value, bound = "certificate.bound", plan.certificate.value, plan.certificate.bound
-    if bound is None:
-        return Check(name=name, ok=True, detail="no bound is claimed")
-    excess = bound - value if plan.question.objective == "time" else value - bound
-    return Check(
-        name=name,
-        ok=math.isfinite(bound) and excess <= tolerance * max(abs(value), abs(bound)),
-        seen=value,
-        expected=bound,
-        detail="value must not pass its bound",
-    )
-
-
-def _gap(certificate: Certificate, tolerance: float) -> Check:
-    """``|bound - value| / |bound|``, and none without a bound."""
-    name, seen = "certificate.gap_fraction", certificate.gap_fraction
-    expected = _gap_fraction(certificate)
-    if expected is None or seen is None:
-        ok = expected is None and seen is None
-        return Check(name=name, ok=ok, seen=seen, expected=expected)
-    return Check(name=name, ok=abs(seen - expected) <= tolerance, seen=seen, expected=expected)
-
-
-def _gap_fraction(certificate: Certificate) -> float | None:
-    bound, value = certificate.bound, certificate.value
-    if bound is None:
-        return None
-    if bound == value:
-        return 0.0
-    return abs(bound - value) / max(abs(bound), abs(value))
-
-
-def _status(certificate: Certificate, tolerance: float) -> Check:
-    """`optimal` and `gap_reached` need a bound; a plan that exists is not `infeasible`."""
-    status, gap = certificate.status, _gap_fraction(certificate)
-    sound = {
-        "optimal": gap is not None and gap <= tolerance,
-        "gap_reached": gap is not None and math.isfinite(gap),
-        "feasible": True,
-        "unknown": True,
-        "infeasible": False,
-    }[status]
-    needs = {"optimal": "a bound equal to the value", "gap_reached": "a bound"}
-    expected = needs.get(status, "a status that a plan can have")
-    return Check(
-        name="certificate.status",
-        ok=sound,
-        seen=status,
-        expected=expected,
-        detail="" if gap is None else f"gap {gap:.3g}",
-    )

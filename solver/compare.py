@@ -19,7 +19,10 @@ from solver.tables import budget_text
 
 
 def compare_policies(
-    fleet: Fleet, policies: Iterable[str], options: dict[str, Any]
+    fleet: Fleet,
+    policies: Iterable[str],
+    options: dict[str, Any],
+    structures: Sequence[str] = ("shared", "capped", "own"),
 ) -> list[Row]:
     """Plan with each policy.
 
@@ -28,25 +31,29 @@ def compare_policies(
     fleet : Fleet
     policies : iterable of str
     options : dict
-        Keyword arguments of `Problem.of` that all of them get.
+        Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
+        is for ``exact``: the others decide themselves whom they leave out.
+    structures : sequence of str
+        Of ``exact``.
 
     Returns
     -------
     list of Row
-        One a policy, in the order given; ``exact`` three times, with shared ranks, capped
-        ones and ranks of its own for every device. The gap is to the latter's bound under the
-        same budgets.
+        One a policy, in the order given; of ``exact`` one a structure. The gap is to the
+        bound of ranks of its own for every device, under the same budgets.
     """
     best = _best_utility(fleet, options)
     rows = []
     for policy in policies:
-        structures = ("shared", "capped", "own") if policy == "exact" else ("shared",)
+        asked = {**options, "policy": policy}
+        if policy != "exact":
+            rows.append(_row(fleet, policy, {**asked, "leave_out": "nobody"}, best))
+            continue
         for structure in structures:
-            name = f"{policy}, {structure} ranks" if policy == "exact" else policy
-            asked = {"policy": policy, "structure": structure, **options}
+            shape = {"structure": structure}
             if structure != "shared":
-                asked["rank_shape"] = "free"
-            rows.append(_row(fleet, name, asked, best))
+                shape["rank_shape"] = "free"
+            rows.append(_row(fleet, f"exact, {structure} ranks", {**asked, **shape}, best))
     return rows
 
 
@@ -88,7 +95,7 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     # The gap shown is to ranks of their own: a tight bound of its own kind is not needed.
     quick = partial(maximise_utility, branching=False)
     try:
-        plan = solve(problem, using=quick if options["structure"] == "capped" else None)
+        plan = solve(problem, using=quick if problem.question.structure == "capped" else None)
     except Infeasible as error:
         return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
     except (Stopped, InputError) as error:

@@ -76,6 +76,6 @@ def _cells(row: Row) -> list[str]:
         friendly(predicted.upload_bytes, "bytes"),
         friendly(predicted.download_bytes, "bytes"),
         friendly(max(p.memory_bytes for p in devices), "bytes"),
-        f"{predicted.energy_j / 1e3:.3g} kJ" if predicted.energy_j else "-",
+        friendly(predicted.energy_j, "J", 3) if predicted.energy_j else "-",
         str(sum(d.count for d in row.plan.devices if d.configuration is None)),
     ]

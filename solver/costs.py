@@ -15,6 +15,7 @@ design section 2; the cost model is that of LEGEND (arXiv 2412.20004) as far as 
 measured tables in place of its proportional terms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -23,6 +24,7 @@ import numpy as np
 from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
 from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
+from solver.errors import FleetError
 from solver.links import Links, Traffic
 from solver.plan import MAX_RANK, Question
 from solver.resource import Costs, Resource
@@ -70,7 +72,7 @@ def build_costs(
     if question.max_depth is not None and question.max_depth < fleet.model.layers:
         resources.append(_depth(fleet, len(devices), question.max_depth))
     for q in (seconds, *memory, *resources):
-        _check_size(q)
+        _check_size(q, devices.names, [c.name for c in fleet.classes])
     return Costs(
         devices=devices,
         sizes=wires.sizes,
@@ -253,15 +255,18 @@ def _by_class(fleet: Fleet, field: str) -> Floats:
     return np.array([getattr(c.device, field) for c in fleet.classes])
 
 
-def _check_size(q: Resource) -> None:
+def _check_size(q: Resource, devices: Sequence[str], classes: Sequence[str]) -> None:
     """Refuse figures whose sums would overflow, for overflows compare as nonsense."""
-    arrays = (q.scale, q.by_depth, q.per_rank, q.offset, q.wire)
-    largest = [float(v.max()) for v in arrays]
-    if max(largest) > LARGEST:
-        raise InputError(
-            f"{q.name} of a device runs to {max(largest):.3g} {q.unit}; expected less than "
-            f"{LARGEST:g} {q.unit}"
-        )
+    owners = (("device", devices, (q.scale, q.offset, q.wire)),
+              ("class", classes, (q.by_depth, q.per_rank)))  # fmt: skip
+    for kind, names, columns in owners:
+        for column in columns:
+            if column.max() > LARGEST:
+                row = int(np.unravel_index(column.argmax(), column.shape)[0])
+                raise FleetError(
+                    f"{kind} '{names[row]}': its {q.name} runs to {column.max():.3g} {q.unit}; "
+                    f"expected less than {LARGEST:g} {q.unit}"
+                )
 
 
 _PHASES = ("forward_bytes", "backward_bytes", "optimizer_bytes")

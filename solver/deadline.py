@@ -51,6 +51,10 @@ class Clock:
             return True
         return False
 
+    def cut(self) -> None:
+        """Note that something ended early for want of time, if there is a limit."""
+        self.cut_short |= self.end_s < math.inf
+
 
 _CLOCK: ContextVar[Clock] = ContextVar("clock")
 

@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from profiler.schema import Fleet, InputError
+from profiler.schema import Fleet
+from solver.errors import FleetError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -70,8 +71,9 @@ class Devices:
             try:
                 return np.array([getattr(d, field) for d in rows], dtype=np.int64)
             except OverflowError:
-                raise InputError(
-                    f"{field} of a device is above 2^63; expected a number of {field}"
+                name = max(rows, key=lambda d: int(getattr(d, field))).name
+                raise FleetError(
+                    f"device '{name}': {field} is above 2^63; expected a number of {field}"
                 ) from None
 
         memory = floats("memory_bytes")

@@ -185,60 +185,6 @@ def tables(
     return table
 
 
-def completions(table: Tables, min_depth: int) -> Floats:
-    """Most that the layers beyond each node can add, in the layout of ``table.flat``.
-
-    Minus infinity where no path ends at `min_depth` or beyond, or none leads through.
-    """
-    back = np.full_like(table.flat, -np.inf)
-    axes, ranks = table.axes, table.choices.tolist()
-    steps = (table.strides[:, 0] // table.choices[0] - (axes.margin > 0)) // axes.width
-    for k in range(len(table.stretches) - 1, -1, -1):
-        low, high = table.stretches[k]
-        first, last = (axes.room + low) * axes.width, (axes.room + high + 1) * axes.width
-        here = back[k, first:last]
-        if k >= min_depth:
-            np.maximum(here, 0.0, out=here)
-        here[table.flat[k, first:last] == -np.inf] = -np.inf
-        if k == 0:
-            break
-        below_low, below_high = table.stretches[k - 1]
-        rows = _ranks_between(ranks, int(steps[k - 1]), low - below_high, high - below_low)
-        if table.prices is not None:
-            here = here + _spread(table, table.prices.fixed[k - 1, low : high + 1])
-        # Room on both sides, so that each row can be shifted by its rank.
-        strides = table.strides[k - 1, rows]
-        if not len(strides):
-            break
-        to, end = (
-            (axes.room + below_low) * axes.width,
-            (axes.room + below_high + 1) * axes.width,
-        )
-        left = max(first - to - int(strides[0]), 0)
-        right = max(end + int(strides[-1]) - last, 0)
-        reward = np.full((len(strides), left + last - first + right), -np.inf)
-        inner = reward[:, left : left + last - first]
-        _earned(table, k, rows, low, high + 1, inner)
-        inner += here
-        apart = np.diff(strides)
-        offset, item = to + int(strides[0]) - first + left, reward.itemsize
-        if len(set(apart.tolist())) <= 1:
-            step = int(apart[0]) if len(apart) else 0
-            shifted = np.ndarray(
-                (len(strides), end - to),
-                reward.dtype,
-                reward,
-                offset * item,
-                (reward.strides[0] + step * item, item),
-            )
-            np.maximum.reduce(shifted, axis=0, out=back[k - 1, to:end])
-        else:
-            before = back[k - 1, to:end]
-            for shift, row in zip((strides - strides[0]).tolist(), reward, strict=True):
-                np.maximum(before, row[offset + shift : offset + shift + end - to], out=before)
-    return back
-
-
 def _stretches(
     capacity: Capacity, choices: Ints, top: int, min_depth: int, band: Band | None
 ) -> list[tuple[int, int]]:
@@ -276,29 +222,27 @@ def _fill(table: Tables, steps: list[int]) -> None:
         window = windows[steps[k - 1]]
         for start in range(low, high + 1, length):
             end = min(start + length, high + 1)
-            rows = _ranks_between(
-                ranks, steps[k - 1], start - before_high, end - 1 - before_low
-            )
+            rows = ranks_between(ranks, steps[k - 1], start - before_high, end - 1 - before_low)
             first, last = (axes.room + start) * axes.width, (axes.room + end) * axes.width
-            earned = _earned(table, k, rows, start, end, cells[rows, : last - first])
+            earned = earnings(table, k, rows, start, end, cells[rows, : last - first])
             earned += window.before(table.flat, k - 1, rows, first, last)
             here = table.flat[k, first:last]
             np.maximum.reduce(earned, axis=0, out=here, initial=-np.inf)
             if table.prices is not None:
-                here += _spread(table, table.prices.fixed[k - 1, start:end])
+                here += spread(table, table.prices.fixed[k - 1, start:end])
         if axes.margin:
             # What came from the end of the row before.
             table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf
 
 
-def _ranks_between(ranks: list[int], step: int, least: int, most: int) -> slice:
+def ranks_between(ranks: list[int], step: int, least: int, most: int) -> slice:
     """Choices that make a step from `least` to `most` long."""
     if step == 0:
         return slice(None)
     return slice(bisect_left(ranks, -(-least // step)), bisect_right(ranks, most // step))
 
 
-def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:
+def earnings(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:
     """What layer k earns by rank and node, for prefix sums from `start` to before `end`.
 
     All but what does not hang on the rank.
@@ -309,7 +253,7 @@ def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Float
         out[:] = reward.repeat(table.axes.width, axis=1) if wide else reward
         return out
     if table.prices is None:
-        weight = _spread(table, table.weight[k, start:end])
+        weight = spread(table, table.weight[k, start:end])
         return np.multiply(table.gains[k - 1, rows, None], weight, out=out)
     both = table.both[k - 1, :, start:end]
     if table.axes.width > 1:
@@ -317,7 +261,7 @@ def _earned(table: Tables, k: int, rows: slice, start: int, end: int, out: Float
     return np.matmul(table.factors[k - 1, rows], both, out=out)
 
 
-def _spread(table: Tables, values: Floats) -> Floats:
+def spread(table: Tables, values: Floats) -> Floats:
     """Values by prefix sum, for every node."""
     return values if table.axes.width == 1 else values.repeat(table.axes.width)
 

@@ -16,6 +16,11 @@ from solver.errors import Infeasible, Shortfall, Stopped
 from solver.problem import Problem
 
 _SHOWN = 3
+# Larger units that people use, largest first.
+_STEPS = {
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
+    "J": ((1e6, "MJ"), (1e3, "kJ")),
+}
 
 
 def infeasible(
@@ -46,7 +51,7 @@ def infeasible(
     failing = ~least.taking_part
     if failing.all() or (everybody and failing.any()):
         return _alone(problem, least, depth, everybody=everybody)
-    return _together(problem, least if waiting is None else waiting, proven=proven)
+    return _together(problem, least, waiting, proven=proven)
 
 
 def without_plan(problem: Problem) -> Infeasible | None:
@@ -108,16 +113,17 @@ def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floa
 
 def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:
     """Explain that no plan reaches a utility, or that none was found that does."""
-    if bound is not None and bound >= floor:
+    if found is not None and (bound is None or bound >= floor):
+        none = "" if bound is None else f" and none has more than {bound:.6g}"
         return Stopped(
-            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g} and none "
-            f"has more than {bound:.6g}; lower --min-utility or try --method milp"
+            f"found no plan with a utility of {floor:.6g}: the best has {found:.6g}{none}; "
+            "lower --min-utility or try --method milp"
         )
     repair = "Lower --min-utility."
     if found is not None:
         repair = f"The greatest utility under these budgets is {rounded(found, up=False)}."
     return Infeasible(
-        reason=f"infeasible: a utility of {floor:.6g} is out of reach. {repair}", repair=repair
+        reason=f"a utility of {floor:.6g} is out of reach. {repair}", repair=repair
     )
 
 
@@ -129,15 +135,12 @@ def describe(short: Shortfall) -> str:
     return f"{short.device} needs {need} of {short.constraint} and has {limit}"
 
 
-def friendly(value: float, unit: str) -> str:
-    """A quantity in a unit people use."""
-    if unit == "bytes":
-        size, prefix = next(
-            ((s, p) for s, p in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if value >= s),
-            (1.0, "bytes"),
-        )
-        return f"{value / size:.3g} {prefix}"
-    return f"{value:.4g} {unit}"
+def friendly(value: float, unit: str, digits: int | None = None) -> str:
+    """A quantity in a unit people use: 3 digits of bytes, 4 of anything else."""
+    digits = digits or (3 if unit == "bytes" else 4)
+    steps = _STEPS.get(unit, ())
+    size, name = next(((s, n) for s, n in steps if value >= s), (1.0, unit))
+    return f"{value / size:.{digits}g} {name}"
 
 
 def _depths(problem: Problem) -> list[int]:
@@ -160,7 +163,7 @@ def _alone(
     worst = "; ".join(describe(s) for s in short[:_SHOWN])
     more = f"; {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
     return Infeasible(
-        reason=f"infeasible: with {_layers(at, ranks)}, {worst}{more}. {repair}",
+        reason=f"with {_layers(at, ranks)}, {worst}{more}. {repair}",
         shortfalls=short,
         least_round_time_s=None if remark else least_s,
         repair=repair,
@@ -199,24 +202,32 @@ def _remark(problem: Problem, least: Allocation) -> str:
     return remark
 
 
-def _together(problem: Problem, least: Allocation, *, proven: bool) -> Infeasible:
+def _together(
+    problem: Problem, least: Allocation, waiting: Allocation | None, *, proven: bool
+) -> Infeasible:
     """Every device keeps its limits, but not all of them together keep the others."""
-    budgets, depth = problem.question.budgets, int(least.depth.max())
-    layers = _layers(depth, least.rows[0])
+    budgets = problem.question.budgets
     if _missing_ranks(problem, least) > 0:
         total = _rank_sum(least)
-        reason = f"{layers} sum to {total} and the rank budget is {budgets.rank_budget}"
-        repair = f"The least rank budget is {total}."
-    else:
-        wait_s = mean_wait_s(problem, least)
         reason = (
-            f"found no depths that keep the mean wait within {budgets.mean_wait_s} s; "
-            f"{layers} waits {wait_s:.4g} s"
+            f"the ranks of {_deepest(least)} sum to {total} and the rank budget is "
+            f"{budgets.rank_budget}"
         )
-        repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
-        known = "infeasible" if proven else "infeasible as far as is known"
-        return Infeasible(reason=f"{known}: {reason}. {repair}", repair=repair, proven=proven)
-    return Infeasible(reason=f"infeasible: {reason}. {repair}", repair=repair)
+        repair = f"The least rank budget is {total}."
+        return Infeasible(reason=f"{reason}. {repair}", repair=repair)
+    waiting = least if waiting is None else waiting
+    wait_s = mean_wait_s(problem, waiting)
+    none = "no depths keep" if proven else "no depths that were tried keep"
+    reason = (
+        f"{none} the mean wait within {budgets.mean_wait_s} s; with {_deepest(waiting)} it is "
+        f"{wait_s:.4g} s"
+    )
+    repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
+    return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)
+
+
+def _deepest(allocation: Allocation) -> str:
+    return _layers(int(allocation.depth.max()), allocation.rows[0])
 
 
 def _rank_sum(allocation: Allocation) -> int:

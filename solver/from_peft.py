@@ -12,24 +12,22 @@ one LoRA scale. Whatever differs is refused, in one line.
 """
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from profiler.schema import Fleet, InputError, Model, read_bytes
+from solver.peft_rules import CONFIG, Config, listed, matches, rank_of, scale_of
 from solver.plan import MAX_RANK
 
-__all__ = ["Adapter", "read_adapter"]
+__all__ = ["CONFIG", "Adapter", "read_adapter"]
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 # What may stand before the base model's modules in a task model, besides its family's name.
 PREFIXES = ("", "model.", "transformer.", "base_model.", "model.model.")
 ENDING = ".lora_A.weight"
-LONGEST_PATTERN = 1000
 LONGEST_HEADER = 100_000_000
 # PEFT adds these heads itself for this task.
 OWN_HEADS = {"SEQ_CLS": ["classifier", "score"], "TOKEN_CLS": ["classifier", "score"]}
@@ -42,23 +40,6 @@ UNFIT = (
     "megatron_config",
     "use_qalora",
 )
-
-
-class _Config(Struct, kw_only=True):
-    """What of ``adapter_config.json`` says who is adapted, and how strongly."""
-
-    peft_type: str = ""
-    task_type: str | None = None
-    r: int = 8
-    lora_alpha: float = 8
-    target_modules: list[str] | str | None = None
-    exclude_modules: list[str] | str | None = None
-    layers_to_transform: list[int] | int | None = None
-    rank_pattern: dict[str, int] | None = None
-    alpha_pattern: dict[str, float] | None = None
-    use_rslora: bool = False
-    bias: str = "none"
-    modules_to_save: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +103,11 @@ def read_adapter(folder: Path, fleet: Fleet, *, convert: bool = False) -> Adapte
     return Adapter(ranks=ranks, notes=notes)
 
 
-def _read_config(path: Path) -> _Config:
+def _read_config(path: Path) -> Config:
     data = read_bytes(path)
     try:
         whole = msgspec.json.decode(data, type=dict[str, object])
-        config = msgspec.json.decode(data, type=_Config)
+        config = msgspec.json.decode(data, type=Config)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: is not the configuration of a PEFT adapter ({error})"
@@ -143,7 +124,7 @@ def _read_config(path: Path) -> _Config:
     return config
 
 
-def _check_head(path: Path, config: _Config, model: Model) -> None:
+def _check_head(path: Path, config: Config, model: Model) -> None:
     """The head that trains must be the one whose cost the fleet counts."""
     extra = [m for m in config.modules_to_save or [] if m not in _heads(model)]
     if extra:
@@ -189,7 +170,7 @@ def _weights(path: Path) -> dict[str, int] | None:
 
 
 def _by_weights(
-    path: Path, weights: Mapping[str, int] | None, model: Model, config: _Config
+    path: Path, weights: Mapping[str, int] | None, model: Model, config: Config
 ) -> Found | None:
     """Rank and scale of each module that has weights."""
     if weights is None:
@@ -202,16 +183,16 @@ def _by_weights(
         key = next((modules[tail] for tail in tails if tail in modules), None)
         if key is None:
             raise InputError(f"{path}: adapts '{full}', {_expected(model)}")
-        said = _pattern(config.rank_pattern, [full], config.r)
+        said = rank_of(config.rank_pattern, [full], config.r)
         if said != rank:
             raise InputError(
                 f"{path}: '{full}' has rank {rank}, and {CONFIG} says {said}; expected the same"
             )
-        found[key] = (rank, _scale(config, [full], rank))
+        found[key] = (rank, scale_of(config, [full], rank))
     return found
 
 
-def _by_names(path: Path, config: _Config, model: Model) -> Found:
+def _by_names(path: Path, config: Config, model: Model) -> Found:
     """Rank and scale of each module of the fleet's model that the configuration matches."""
     targets = config.target_modules
     if not targets or targets == "all-linear":
@@ -222,18 +203,18 @@ def _by_names(path: Path, config: _Config, model: Model) -> Found:
     names = {key: _full_names(model, name) for key, name in _modules(model).items()}
     if isinstance(targets, list):
         for target in targets:
-            if not any(_listed([target], full) for full in names.values()):
+            if not any(listed([target], full) for full in names.values()):
                 raise InputError(f"{path}: targets '{target}', {_expected(model)}")
     layers = config.layers_to_transform
     wanted = [layers] if isinstance(layers, int) else layers
     found: Found = {}
     for key, full in names.items():
-        excluded = config.exclude_modules and _matches(path, config.exclude_modules, full)
+        excluded = config.exclude_modules and matches(path, config.exclude_modules, full)
         if excluded or (wanted and key[0] not in wanted):
             continue
-        if _matches(path, targets, full):
-            rank = _pattern(config.rank_pattern, full, config.r)
-            found[key] = (rank, _scale(config, full, rank))
+        if matches(path, targets, full):
+            rank = rank_of(config.rank_pattern, full, config.r)
+            found[key] = (rank, scale_of(config, full, rank))
     return found
 
 
@@ -256,50 +237,6 @@ def _expected(model: Model) -> str:
         f"{', '.join(t.name for t in model.targets)} of the layers. Profile with those "
         "--targets"
     )
-
-
-def _matches(path: Path, wanted: list[str] | str, full: Sequence[str]) -> bool:
-    """Whether PEFT would take a module, under any of the names it may have."""
-    if isinstance(wanted, list):
-        return _listed(wanted, full)
-    try:
-        expression = re.compile(wanted if len(wanted) <= LONGEST_PATTERN else "(")
-    except re.error:
-        raise InputError(f"{path}: '{wanted:.60}' is no regular expression to use") from None
-    return any(expression.fullmatch(name) for name in full)
-
-
-def _listed(wanted: Sequence[str], full: Sequence[str]) -> bool:
-    return any(n == w or n.endswith(f".{w}") for n in full for w in wanted)
-
-
-def _pattern(patterns: Mapping[str, int] | None, full: Sequence[str], default: int) -> int:
-    """First pattern that ends a name, by PEFT's rule."""
-    return int(_first(patterns, full, default))
-
-
-def _first(
-    patterns: Mapping[str, int] | Mapping[str, float] | None,
-    full: Sequence[str],
-    default: float,
-) -> float:
-    for key, value in (patterns or {}).items():
-        try:
-            expression = re.compile(rf"(.*\.)?({key})$" if len(key) <= LONGEST_PATTERN else "(")
-        except re.error:
-            raise InputError(
-                f"{CONFIG}: pattern '{key:.60}' is no regular expression"
-            ) from None
-        if any(expression.match(name) for name in full):
-            return value
-    return default
-
-
-def _scale(config: _Config, full: Sequence[str], rank: int) -> float:
-    if rank < 1:
-        raise InputError(f"{CONFIG}: rank of '{full[0]}' is {rank}; expected 1 or more")
-    alpha = _first(config.alpha_pattern, full, config.lora_alpha)
-    return alpha / math.sqrt(rank) if config.use_rslora else alpha / rank
 
 
 def _by_layer(path: Path, model: Model, found: Mapping[Key, int]) -> list[int]:

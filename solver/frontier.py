@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from solver.allocation import mean_wait_s, round_time_s
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible, least_round_time_s
-from solver.outcome import relative_gap
+from solver.leave_out import plan_able
+from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 
 # Stands for 0 s on the logarithmic axis.
@@ -31,6 +33,9 @@ class Point:
     mean_depth : float
         Adapted layers, mean over devices.
     mean_wait_s : float
+    left_out : int
+        Devices that cannot train the least configuration within it; they count for a depth
+        of 0. Always 0 where the question leaves nobody out.
     """
 
     round_time_s: float
@@ -38,6 +43,7 @@ class Point:
     gap_fraction: float
     mean_depth: float
     mean_wait_s: float
+    left_out: int
 
 
 def frontier_points(
@@ -54,19 +60,27 @@ def frontier_points(
         If no round time is long enough.
     """
     patient, least_s, longest_s = _range(problem)
-    found: list[Point] = []
-    for seconds in watch(np.geomspace(least_s, max(least_s, longest_s), points).tolist()):
-        point = _point(patient.under(round_time_s=seconds))
-        if point is not None and (not found or point.utility > found[-1].utility):
-            found.append(point)
-    return found
+    times = watch(np.geomspace(least_s, max(least_s, longest_s), points).tolist())
+    found = (_point(patient.under(round_time_s=seconds)) for seconds in times)
+    return undominated([point for point in found if point is not None])
+
+
+def undominated(points: Iterable[Point]) -> list[Point]:
+    """Points, shortest round first, that have more utility than every shorter one."""
+    kept: list[Point] = []
+    for point in points:
+        if not kept or point.utility > kept[-1].utility:
+            kept.append(point)
+    return kept
 
 
 def every_step(problem: Problem) -> Iterator[Point]:
     """Walk the whole curve, longest round first: every point that no other dominates.
 
     The best plan within T takes a realised T' <= T, and within any time from T' to T nothing
-    is better; so the next step lies just below T'. Each step is one exact plan.
+    is better; so the next step lies just below T'. Each step is one exact plan. Where devices
+    are left out, more of them take part in a longer round, which may cost utility: what comes
+    later may then dominate what came before (`undominated`).
 
     Raises
     ------
@@ -91,19 +105,24 @@ def every_step(problem: Problem) -> Iterator[Point]:
 def _range(problem: Problem) -> tuple[Problem, float, float]:
     """The problem without its round time, the least feasible round and the longest useful."""
     patient = problem.under(round_time_s=None)
-    least_s = least_round_time_s(patient)
+    everybody = problem.question.leave_out == "nobody"
+    least_s = least_round_time_s(patient, everybody=everybody)
     budget_s = problem.question.budgets.round_time_s
     if least_s is None or (budget_s is not None and budget_s < least_s):
-        raise infeasible(problem)
-    longest_s = round_time_s(patient, maximise_utility(patient, branching=False).allocation)
+        raise infeasible(problem, everybody=everybody)
+    longest_s = round_time_s(patient, _best(patient).allocation)
     if budget_s is not None:
         longest_s = min(longest_s, budget_s)
     return patient, max(least_s, SHORTEST_S), longest_s
 
 
+def _best(problem: Problem) -> Outcome:
+    return plan_able(problem, partial(maximise_utility, branching=False))
+
+
 def _point(problem: Problem) -> Point | None:
     try:
-        outcome = maximise_utility(problem, branching=False)
+        outcome = _best(problem)
     except (Infeasible, Stopped):
         return None
     allocation = outcome.allocation
@@ -114,4 +133,5 @@ def _point(problem: Problem) -> Point | None:
         gap_fraction=relative_gap(outcome.value, outcome.bound or outcome.value, "utility"),
         mean_depth=float(np.average(allocation.depth.clip(0), weights=count)),
         mean_wait_s=mean_wait_s(problem, allocation),
+        left_out=int(count[~allocation.taking_part].sum()),
     )

@@ -6,11 +6,18 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from profiler.schema import InputError
+from profiler.schema import InputError, check_writable
 from solver.frontier import Point
 
 # Of the palette of Okabe and Ito, told apart by the colour-blind.
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a path of another ending, or that cannot be written, before the work."""
+    if path.suffix not in (".svg", ".png"):
+        raise InputError(f"{path}: ends in '{path.suffix}'; expected .svg or .png")
+    check_writable(path)
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
@@ -21,8 +28,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     InputError
         If the path has another ending or cannot be written.
     """
-    if path.suffix not in (".svg", ".png"):
-        raise InputError(f"{path}: ends in '{path.suffix}'; expected .svg or .png")
+    check_picture(path)
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.add_subplot(xlabel="round time, seconds", ylabel="utility")
     seconds = [p.round_time_s for p in points]

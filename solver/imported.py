@@ -197,7 +197,7 @@ def _unable(
     found.sort(key=lambda s: s.limit / s.need)
     repair = "Loosen that limit, or add --leave-out unable."
     return Infeasible(
-        reason=f"infeasible: with the adapter given, {describe(found[0])}; "
+        reason=f"with the adapter given, {describe(found[0])}; "
         f"{len({s.device for s in found})} devices cannot carry theirs. {repair}",
         shortfalls=found,
         repair=repair,
@@ -216,14 +216,14 @@ def _check_together(problem: Problem, allocation: Allocation) -> None:
     if budgets.rank_budget is not None and spent > budgets.rank_budget:
         repair = f"Raise --rank-budget to {spent}."
         raise Infeasible(
-            reason=f"infeasible: the ranks given sum to {spent}, and the budget is "
+            reason=f"the ranks given sum to {spent}, and the budget is "
             f"{budgets.rank_budget}. {repair}",
             repair=repair,
         )
     if not keeps_wait(problem, allocation):
         repair = "Raise --mean-wait, or drop it."
         raise Infeasible(
-            reason=f"infeasible: with the adapters given, the mean wait passes "
+            reason=f"with the adapters given, the mean wait passes "
             f"{budgets.mean_wait_s} s. {repair}",
             repair=repair,
         )

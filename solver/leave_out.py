@@ -12,6 +12,12 @@ from solver.outcome import Outcome
 from solver.problem import Problem
 
 
+def plan_able(problem: Problem, plan: Callable[[Problem], Outcome]) -> Outcome:
+    """Plan for everybody, or without the unable where the question leaves them out."""
+    unable_out = problem.question.leave_out == "unable"
+    return without_unable(problem, plan) if unable_out else plan(problem)
+
+
 def without_unable(problem: Problem, plan: Callable[[Problem], Outcome]) -> Outcome:
     """Plan for the devices that can train their least configuration; leave the others out.
 

@@ -69,7 +69,7 @@ def overloaded(
             f"{'--method auto' if method else '--policy exact'} keeps the links."
         )
     return Infeasible(
-        reason=f"infeasible: {who}{told}{more}. {repair}",
+        reason=f"{who}{told}{more}. {repair}",
         shortfalls=short,
         least_round_time_s=longest if least else None,
         repair=repair,

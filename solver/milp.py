@@ -16,6 +16,7 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
+from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
 from solver.devices import Ints
 from solver.errors import Infeasible, Stopped
@@ -35,6 +36,8 @@ PACKAGES: dict[Backend, tuple[str, str]] = {
     "highs": ("highspy", "highspy"),
     "cbc": ("cbcbox", "pulp[cbc]"),
 }
+# A limit of no time is none.
+SHORTEST_S = 0.01
 # What a row may be passed by: what the checker allows.
 TOLERANCE = 1e-9
 
@@ -78,6 +81,7 @@ def solve_milp(
     if problem.question.objective == "legend":
         asked = replace_fields(problem.question, objective="utility")
         deepest = replace(depth_first(problem), question=asked)
+        # What it raises needs no translation: a bound there is a bound on the depth.
         found = solve_milp(
             deepest, backend=backend, form=form, time_limit_s=time_limit_s, nodes=nodes
         )
@@ -86,7 +90,11 @@ def solve_milp(
     if reason is not None:
         raise reason
     model = FORMS[form](problem)
-    answer = run(model.program, backend, time_limit_s, nodes)
+    # Writing a large program takes long; what is left of the user's time may be less by now.
+    time_limit_s = min(time_limit_s, max(current().left_s(), SHORTEST_S))
+    answer = None
+    if not expired():
+        answer = run(model.program, backend, time_limit_s, nodes)
     if answer is not None and answer.status == "infeasible":
         raise _no_plan(problem, method_name(form, backend), backend, time_limit_s, nodes)
     return verified(problem, model, answer, method_name(form, backend))
@@ -115,8 +123,10 @@ def _check(backend: str, form: str, time_limit_s: float) -> None:
 def verified(problem: Problem, model: Model, answer: Answer | None, method: str) -> Outcome:
     """Turn an answer into an outcome, or raise; see `solve_milp`."""
     if answer is None or answer.status == "unknown":
+        proven = None if answer is None else answer.bound
         raise Stopped(
-            f"{method}: stopped without a plan; give --time-limit more or use --method dp"
+            f"{method}: stopped without a plan; give --time-limit more or use --method dp",
+            bound=None if proven is None else proven * model.unit,
         )
     if answer.status == "infeasible":
         raise Stopped(f"{method}: finds no plan; use --method dp")
@@ -144,7 +154,7 @@ def _no_plan(
     if relaxed is not None:
         repair = f"What breaks them least: {relaxed}."
         return Infeasible(
-            reason=f"infeasible: no plan keeps all side constraints together. {repair}",
+            reason=f"no plan keeps all side constraints together. {repair}",
             repair=repair,
         )
     if question.budgets.mean_wait_s is not None:

@@ -12,15 +12,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 Backend = Literal["highs", "cbc"]
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 # Tightest that HiGHS and CBC take; rows and objective are scaled to about 1.
 FEASIBILITY = 1e-9
+# How HiGHS ends when a limit stops it: with a plan or without, its bound holds.
+LIMITED = ("kTimeLimit", "kIterationLimit", "kSolutionLimit", "kInterrupt")
 # What the solver may use of the time limit: the rest starts it and reads it out.
 SHARE = 0.8
 
@@ -36,7 +41,8 @@ class Answer:
     values : dict of str to float
         Variables by name, zeros left out; empty without a solution.
     bound : float or None
-        Proven bound on the objective; None if the solver tells none.
+        Proven bound on the objective, with a solution or before there is one; None if the
+        solver tells none.
     """
 
     status: Status
@@ -54,7 +60,7 @@ def run(
     program : pulp.LpProblem
     backend : {'highs', 'cbc'}
     time_limit_s : float
-        Wall clock from start to answer.
+        Wall clock from here to the answer.
     nodes : int, optional
         Most nodes of the search.
 
@@ -63,10 +69,16 @@ def run(
     Answer or None
         None if the process was killed or fell over: nothing is known then.
     """
+    began_s = time.monotonic()
+    # msgspec writes dataclasses as they are, many times faster than PuLP's own way.
+    model = msgspec.Raw(msgspec.json.encode(program.toDataclass()))
+    left_s = time_limit_s - (time.monotonic() - began_s)
+    if left_s <= 0:
+        return None
     request = {
-        "model": program.toDict(),
+        "model": model,
         "backend": backend,
-        "time_limit_s": SHARE * time_limit_s,
+        "time_limit_s": SHARE * left_s,
         "nodes": nodes,
     }
     with (
@@ -81,7 +93,7 @@ def run(
         ) as process,
     ):
         try:
-            reply, _ = process.communicate(json.dumps(request).encode(), time_limit_s)
+            reply, _ = process.communicate(msgspec.json.encode(request), left_s)
         except subprocess.TimeoutExpired:
             return None
         finally:
@@ -115,9 +127,13 @@ def _solve(
         program.solve((_highs if backend == "highs" else _cbc)(time_limit_s, nodes))
     except pulp.PulpSolverError:
         return Answer(status="unknown")
-    status = _status(program)
+    except KeyError:
+        # PuLP has no word for HiGHS's limit on nodes, and by then has read the values.
+        if backend != "highs":
+            raise
+    status = _cbc_status(program) if program.solverModel is None else _highs_status(program)
     if status not in ("optimal", "feasible"):
-        return Answer(status=status)
+        return Answer(status=status, bound=_limited_bound(program))
     return Answer(
         status=status,
         values={v.name: v.varValue for v in program.variables() if v.varValue},
@@ -159,7 +175,7 @@ def _cbc(time_limit_s: float, nodes: int | None) -> Any:
     )
 
 
-def _status(program: Any) -> Status:
+def _cbc_status(program: Any) -> Status:
     """Read both of PuLP's statuses: a solve stopped by its limit calls itself optimal."""
     import pulp
 
@@ -169,12 +185,21 @@ def _status(program: Any) -> Status:
         return "unknown"
     if program.sol_status == pulp.LpSolutionOptimal:
         return "optimal"
+    return "feasible" if program.sol_status == pulp.LpSolutionIntegerFeasible else "unknown"
+
+
+def _highs_status(program: Any) -> Status:
+    """Ask HiGHS itself: PuLP knows fewer ways to end."""
     highs = program.solverModel
-    if program.sol_status != pulp.LpSolutionIntegerFeasible:
-        return "unknown"
+    ended = highs.getModelStatus().name
+    if ended in ("kInfeasible", "kUnboundedOrInfeasible"):
+        return "infeasible"
     # 2 is HiGHS's kSolutionStatusFeasible; without it the values are not a solution.
-    held = highs is None or int(highs.getInfo().primal_solution_status) == 2
-    return "feasible" if held else "unknown"
+    if int(highs.getInfo().primal_solution_status) != 2:
+        return "unknown"
+    if ended == "kOptimal":
+        return "optimal"
+    return "feasible" if ended in LIMITED else "unknown"
 
 
 def _bound(program: Any, status: Status) -> float | None:
@@ -187,6 +212,14 @@ def _bound(program: Any, status: Status) -> float | None:
         bound = -bound if program.sense == pulp.LpMaximize else bound
         return bound if abs(bound) < 1e30 else None
     return float(pulp.value(program.objective)) if status == "optimal" else None
+
+
+def _limited_bound(program: Any) -> float | None:
+    """Bound of a search that a limit ended before it had a solution."""
+    highs = program.solverModel
+    if highs is None or highs.getModelStatus().name not in LIMITED:
+        return None
+    return _bound(program, "unknown")
 
 
 if __name__ == "__main__":

@@ -247,7 +247,8 @@ class Certificate(_Base, frozen=True, kw_only=True):
     `efficiency` (utility by round time) no plan of the same question exceeds ``bound``, and
     the gap is ``(bound - value) / bound``. For `time` (value: the round time) none falls below
     it, and the gap is ``(value - bound) / value``. A policy that does not optimise carries the
-    bound of the exact solver, so that its gap says what it gives away.
+    bound of the exact solver, so that its gap says what it gives away. All of that is said of
+    the plan's own question, to which the seal ties it.
     """
 
     status: Annotated[Status, Meta(description="what was proven")]
@@ -261,6 +262,13 @@ class Certificate(_Base, frozen=True, kw_only=True):
     tolerance_fraction: Annotated[
         NonNegative, Meta(description="rounding allowed when the plan is checked")
     ] = 1e-9
+    seal_sha256: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None,
+        Meta(
+            description="SHA-256 of the question and this certificate, which ties them "
+            "together; null in plans of versions that wrote none"
+        ),
+    ] = None
 
 
 class Plan(_Base, frozen=True, kw_only=True):

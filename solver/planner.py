@@ -10,7 +10,7 @@ from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.errors import Infeasible
 from solver.exact import utility_bound
-from solver.leave_out import without_unable
+from solver.leave_out import plan_able
 from solver.links_said import overloaded
 from solver.outcome import Outcome
 from solver.plan import Plan, Question
@@ -64,15 +64,14 @@ def solve(
     """
     _check(problem)
     plan = using or policy(problem.question.policy, seed).plan
-    unable_out = problem.question.leave_out == "unable"
     try:
-        outcome = without_unable(problem, plan) if unable_out else plan(problem)
+        outcome = plan_able(problem, plan)
     except Infeasible as error:
         raise _with_repair(problem, error) from None
     answered = problem
     if outcome.question is not None:
         answered = problem.asking(_without_shape(outcome.question))
-    if outcome.bound is None:
+    if outcome.bound is None and answered.question.objective == "utility":
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
     if answered.question.download == "stacked":

@@ -5,6 +5,7 @@ difference of two exact plans, the second with the budget loosened by one unit.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from msgspec.structs import replace as replace_fields
 
@@ -12,6 +13,7 @@ from profiler.schema import Link
 from solver.allocation import busy_s
 from solver.costs import build_costs
 from solver.exact import maximise_utility
+from solver.leave_out import plan_able
 from solver.links_said import at_limit
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -64,7 +66,7 @@ def prices(problem: Problem) -> list[Price]:
     Infeasible
         If there is no plan to begin with.
     """
-    base = maximise_utility(problem)
+    base = plan_able(problem, maximise_utility)
     looser = {
         words: problem.under(**{name: getattr(problem.question.budgets, name) + step})
         for name, (words, step) in _UNITS.items()
@@ -77,7 +79,7 @@ def prices(problem: Problem) -> list[Price]:
     looser |= _wider_links(problem)
     found = []
     for words, loosened in looser.items():
-        better = maximise_utility(loosened)
+        better = plan_able(loosened, maximise_utility)
         gained = max(0.0, better.value - base.value)
         found.append(
             Price(
@@ -95,7 +97,8 @@ def _wider_links(problem: Problem) -> dict[str, Problem]:
     fleet, limit_s = problem.fleet, problem.question.budgets.round_time_s
     if problem.costs.links is None or limit_s is None:
         return {}
-    busy = busy_s(problem.costs, maximise_utility(problem, branching=False).allocation)
+    quick = partial(maximise_utility, branching=False)
+    busy = busy_s(problem.costs, plan_able(problem, quick).allocation)
     named = dict(zip(problem.costs.links.names, busy.tolist(), strict=True))
     found = {}
     for name in at_limit(named, limit_s)[:_MOST_LINKS]:

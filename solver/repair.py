@@ -65,10 +65,12 @@ def explained(problem: Problem, error: Infeasible) -> Infeasible:
     if not found:
         return error
     cheapest = f"Cheapest repair: {found[0].text}."
-    # One mean wait is enough: the smaller one.
-    said = "" if "mean wait" in found[0].text else error.repair
+    said, reason = error.repair, error.reason
+    if "mean wait" in found[0].text:
+        # One mean wait is enough: the smaller one.
+        said, reason = "", reason.removesuffix(f" {said}")
     return Infeasible(
-        reason=f"{error.reason} {cheapest}",
+        reason=f"{reason} {cheapest}",
         shortfalls=error.shortfalls,
         least_round_time_s=error.least_round_time_s,
         repair=f"{said} {cheapest}".strip(),
@@ -115,7 +117,8 @@ def _device_budgets(problem: Problem) -> Iterator[Repair]:
         )
         if need > limit:
             need = float(rounded(need, up=True))
-            text = f"{name} of {friendly(need, unit)} instead of {friendly(limit, unit)}"
+            # All five digits: with fewer, what is printed may not do.
+            text = f"{name} of {friendly(need, unit, 5)} instead of {friendly(limit, unit, 5)}"
             yield from _kept(problem.under(**{field: need}), text, need, limit)
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Literal
 
 from rich import box
 from rich.console import Group
@@ -16,39 +17,54 @@ from solver.prices import Price
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
+# Costs of a row, and the terminal that has no room for the later two; --json has them.
+_COSTS, _NARROW = ("time s", "wait s", "memory", "upload"), 72
 # Links named under a plan.
 _LINKS = 6
+# What a certificate's value is, by objective.
+_VALUES = {
+    "utility": "utility",
+    "time": "round time",
+    "efficiency": "utility a second",
+    "legend": "mean depth",
+}
+
+Layout = Literal["grid", "depth", "runs"]
+# A word, and what is said under it.
+Row = tuple[str, str | Text]
 
 
 def plan_view(plan: Plan, width: int) -> Group:
     """Show a plan: what was asked, classes by layers with ranks, totals, certificate."""
-    links = [_links(plan)] if plan.links else []
+    ranks = [] if _layout(plan, width) != "depth" else [("ranks", _server_ranks(plan))]
     return Group(
         _heading(plan),
         plan_table(plan, width),
-        *links,
-        _totals(plan),
-        *_caches(plan),
-        _certificate(plan),
+        _summary([*ranks, *_links(plan), *_totals(plan), *_caches(plan), *_certificate(plan)]),
     )
 
 
 def plan_table(plan: Plan, width: int) -> Table:
-    """One row per device class and depth: ranks by layer, predicted costs, what binds.
+    """One row per device class and configuration: ranks, predicted costs, what binds.
 
     Where a grid of layers does not fit `width`, equal ranks are written as '8x4' (eight
-    layers of rank 4).
+    layers of rank 4); where all devices share ranks, just how many layers adapt.
     """
-    layers = plan.model.layers
-    grid = _BESIDE + _CELL * layers <= width
-    header = "ranks, input to output"
-    if grid:
-        header = " ".join(f"{i + 1:>2}" for i in range(layers))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    layers, layout = plan.model.layers, _layout(plan, width)
+    header = {
+        "grid": " ".join(f"{i + 1:>2}" for i in range(layers)),
+        "depth": "layers",
+        "runs": "ranks, input to output",
+    }[layout]
+    # A grid has room to spare; elsewhere one space between columns has to do.
+    padding = (0, 1) if layout == "grid" else (0, 0)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     table.add_column("", justify="right")
-    table.add_column("class")
-    table.add_column(header, no_wrap=grid)
-    for name in ("time s", "wait s", "memory", "upload"):
+    table.add_column("class", overflow="fold")
+    justify: Literal["right", "left"] = "right" if layout == "depth" else "left"
+    table.add_column(header, no_wrap=layout == "grid", justify=justify)
+    shown = _COSTS if width >= _NARROW else _COSTS[:2]
+    for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what binds")
     above = ""
@@ -57,8 +73,8 @@ def plan_table(plan: Plan, width: int) -> Table:
         table.add_row(
             f"{sum(d.count for d in devices)}",
             "" if device_class == above else device_class,
-            _ranks(configuration, grid=grid),
-            *_costs(devices),
+            _ranks(configuration, layout),
+            *_costs(devices)[: len(shown)],
             _binding(devices),
         )
         above = device_class
@@ -76,23 +92,41 @@ def _groups(plan: Plan) -> list[tuple[tuple[str, int | None], list[PlannedDevice
     ]
 
 
-def _ranks(configuration: Configuration | None, *, grid: bool) -> Text:
+def _layout(plan: Plan, width: int) -> Layout:
+    """How ranks are shown in so many characters."""
+    if _BESIDE + _CELL * plan.model.layers <= width:
+        return "grid"
+    return "depth" if plan.question.structure == "shared" else "runs"
+
+
+def _ranks(configuration: Configuration | None, layout: Layout) -> Text:
     if configuration is None:
         return Text("left out", style="dim")
-    if grid:
-        cells = [
-            Text(f"{rank or '·':>2}", style="bold cyan" if rank else "dim")
-            for rank in configuration.ranks
-        ]
-        return Text(" ").join(cells)
-    runs = [(rank, len(list(run))) for rank, run in groupby(configuration.ranks)]
-    return Text(" ".join(f"{n}x{rank or '·'}" for rank, n in runs))
+    if layout == "depth":
+        return Text(str(configuration.depth))
+    if layout == "runs":
+        return Text(_runs(configuration.ranks))
+    cells = [
+        Text(f"{rank or '·':>2}", style="bold cyan" if rank else "dim")
+        for rank in configuration.ranks
+    ]
+    return Text(" ").join(cells)
+
+
+def _runs(ranks: Sequence[int]) -> str:
+    """Equal ranks together: '4x· 8x16' is four bare layers and eight of rank 16."""
+    runs = [(rank, len(list(run))) for rank, run in groupby(ranks)]
+    return " ".join(f"{n}x{rank or '·'}" for rank, n in runs)
+
+
+def _server_ranks(plan: Plan) -> str:
+    return f"{_runs(plan.ranks)}, input to output; a device adapts the last layers of these"
 
 
 def _costs(devices: Sequence[PlannedDevice]) -> list[str]:
     predicted = [d.predicted for d in devices if d.predicted is not None]
     if not predicted:
-        return ["-"] * 4
+        return ["-"] * len(_COSTS)
     return [
         _span([p.time_s for p in predicted]),
         _span([p.wait_s for p in predicted]),
@@ -157,7 +191,7 @@ def budget_text(budgets: Budgets) -> str:
         "mean_wait_s": lambda v: f"mean wait {v:g} s",
         "upload_bytes": lambda v: f"upload {friendly(v, 'bytes')}",
         "download_bytes": lambda v: f"download {friendly(v, 'bytes')}",
-        "energy_j": lambda v: f"energy {v:g} J",
+        "energy_j": lambda v: f"energy {friendly(v, 'J')}",
         "rank_budget": lambda v: f"rank budget {v}",
     }
     found = {name: getattr(budgets, name) for name in texts}
@@ -165,17 +199,31 @@ def budget_text(budgets: Budgets) -> str:
     return ", ".join(said) or "no budgets"
 
 
-def _totals(plan: Plan) -> Text:
+def _summary(rows: Sequence[Row]) -> Table:
+    """Lines with a word before each; a line too long for the terminal goes on below itself."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _totals(plan: Plan) -> list[Row]:
     p = plan.predicted
     spread = f" ± {p.time_error_fraction:.0%}" if p.time_error_fraction else ""
-    energy = f" · energy {p.energy_j:.4g} J" if p.energy_j else ""
-    return Text(
-        f"round {p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · "
-        f"upload {friendly(p.upload_bytes, 'bytes')} a round{energy} · utility {p.utility:.5f}"
-    )
+    energy = f", energy {friendly(p.energy_j, 'J')}" if p.energy_j else ""
+    return [
+        (
+            "round",
+            f"{p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · upload "
+            f"{friendly(p.upload_bytes, 'bytes')}{energy} in all",
+        ),
+        ("utility", f"{p.utility:.5f}"),
+    ]
 
 
-def _caches(plan: Plan) -> list[Text]:
+def _caches(plan: Plan) -> list[Row]:
     """How many devices keep what, where caches are asked for."""
     if plan.question.cache == "off":
         return []
@@ -188,32 +236,33 @@ def _caches(plan: Plan) -> list[Text]:
     build_s = max((p.cache_build_s for p in parts), default=0.0)
     first = f", filled once in up to {build_s:.3g} s before the first round" if build_s else ""
     said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
-    return [Text(f"caches: {said}; up to {friendly(stored, 'bytes')} stored{first}")]
+    return [("caches", f"{said}; up to {friendly(stored, 'bytes')} stored{first}")]
 
 
-def _links(plan: Plan) -> Text:
+def _links(plan: Plan) -> list[Row]:
     """Shared links that take all of the round time, or the busiest."""
+    if not plan.links:
+        return []
     limit_s = plan.question.budgets.round_time_s or plan.predicted.round_time_s
     busy = {link.name: link.busy_s for link in plan.links}
     full = at_limit(busy, limit_s)
     if not full:
         name = max(busy, key=lambda each: busy[each])
-        return Text(f"no shared link binds; the busiest, {name}, takes {busy[name]:.4g} s")
+        return [("links", f"none binds; the busiest, {name}, takes {busy[name]:.4g} s")]
     shown = ", ".join(f"{name} {busy[name]:.4g} s" for name in full[:_LINKS])
     more = f" and {len(full) - _LINKS} more" if len(full) > _LINKS else ""
-    return Text(f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")
+    return [("links", f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")]
 
 
-def _certificate(plan: Plan) -> Text:
+def _certificate(plan: Plan) -> list[Row]:
     c = plan.certificate
-    if c.bound is None or c.gap_fraction is None:
-        return Text(f"{c.status}: {c.method}; no bound", style="yellow")
     style = "green" if c.status == "optimal" else "yellow"
-    return Text(
-        f"{c.status}: {c.method}; value {c.value:.6g}, bound {c.bound:.6g}, "
-        f"gap {c.gap_fraction:.3%}",
-        style=style,
-    )
+    proof = "nothing; no bound"
+    if c.bound is not None and c.gap_fraction is not None:
+        value = _VALUES.get(plan.question.objective, "value")
+        proof = f"{value} {c.value:.6g}, bound {c.bound:.6g}, gap {c.gap_fraction:.3%}"
+    status = c.status.replace("_", " ")
+    return [("proof", Text(f"{status}: {proof}", style=style)), ("method", c.method)]
 
 
 def prices_table(prices: Sequence[Price]) -> Table:

@@ -25,7 +25,8 @@ from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.dp_tables import Band, completions
+from solver.dp_completions import completions
+from solver.dp_tables import Band
 from solver.explain import least_round_time_s
 from solver.problem import Problem
 from solver.wait_labels import best_ranks

@@ -1,11 +1,19 @@
 """Reading and writing files: whole or not at all, and one line that says what was seen."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from profiler.schema import Fleet, InputError, read_fleet, write
+from profiler.schema import (
+    Fleet,
+    InputError,
+    check_writable,
+    read_fleet,
+    write,
+    write_bytes,
+)
 from tests.solver.instances import random_fleet
 
 
@@ -60,3 +68,55 @@ def test_a_fleet_is_closed_and_frozen() -> None:
     with pytest.raises(AttributeError):
         random_fleet(3).devices = []  # type: ignore[misc]
     assert Fleet.__struct_config__.forbid_unknown_fields
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
+    """What is no plain file is written to: replaced by one, a device would be gone for all."""
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    link.symlink_to(target)
+    for text in (b"first", b"second"):
+        write_bytes(link, text)
+        assert link.is_symlink()
+        assert target.read_bytes() == text
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        check_writable(pipe)
+        write_bytes(pipe, b"through")
+        assert os.read(reader, 100) == b"through"
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe", "target"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new.json")
+    (tmp_path / "old.json").write_text("")
+    check_writable(tmp_path / "old.json")
+    for path, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "no" / "x.json", "no folder"),
+        (tmp_path / "old.json" / "x.json", "no folder"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            check_writable(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests may run as root, who may write everywhere.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="Permission denied"):
+        check_writable(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("data", [b"", b" \n", b"name,class\n"])
+def test_what_is_no_json_says_what_makes_it(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "fleet.json"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="legend fleet") as caught:
+        read_fleet(path)
+    assert ("is empty" in str(caught.value)) == (not data.strip())

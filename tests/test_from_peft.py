@@ -14,10 +14,10 @@ from finetune.export.files import write_export
 from finetune.export.peft import render
 from profiler.schema import Fleet, InputError, read_fleet
 from solver.check import check
-from solver.cli import compare
+from solver.cli.compare import compare
+from solver.cli.plan_from_peft import plan_from_peft
 from solver.errors import Infeasible
 from solver.from_peft import read_adapter
-from solver.from_peft_cli import plan_from_peft
 from solver.imported import read_import
 from solver.plan import read_plan
 

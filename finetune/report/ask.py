@@ -57,7 +57,7 @@ def _ask(command: str, fleet: Path, options: Sequence[str]) -> bytes:
     Raises
     ------
     NoAnswer
-        If the question has no answer, as that of a plan which leaves devices out may.
+        If the question has no answer, as that of a policy which leaves devices out may.
     InputError
         With the command's own last line, if it fails.
     """
@@ -90,6 +90,7 @@ def _options(question: Question, *, round_time: bool) -> list[str]:
         "--rank-shape": _unless(question.rank_shape, "free"),
         "--cache": _unless(question.cache, "off"),
         "--upload-codec": _unless(question.upload_codec, "none"),
+        "--leave-out": _unless(question.leave_out, "nobody"),
     }
     return [w for name, v in values.items() if v is not None for w in (name, str(v))]
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from profiler.finite import FiniteRange
+
 if TYPE_CHECKING:
     from profiler.schema import Fleet
 
 __all__ = ["fleet_from_trace", "take_trace_options", "trace_options", "write_trace"]
 
 FILE = click.Path(path_type=Path)
-SHARE = click.FloatRange(0, 1)
+SHARE = FiniteRange(0, 1)
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that shape a new trace, named as the fields of `profiler.trace.generate.TraceRequest`.
@@ -22,7 +24,7 @@ SHAPE = {
     ),
     "interval_s": click.option(
         "--interval-s",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         help="Rows by time, so many seconds each, not by round.",
     ),
     "switch_probability": click.option(
@@ -30,24 +32,26 @@ SHAPE = {
     ),
     "bandwidth_sigma": click.option(
         "--bandwidth-sigma",
-        type=click.FloatRange(0, 10),
+        type=FiniteRange(0, 10),
         help="Spread of log bandwidth.  [0.4]",
     ),
     "bandwidth_correlation": click.option(
         "--bandwidth-correlation",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=FiniteRange(0, 1, max_open=True),
         help="From row to row.  [0.8]",
     ),
     "outage_probability": click.option(
         "--outage-probability", type=SHARE, help="Of dropping out, per row.  [0]"
     ),
     "outage_rows": click.option(
-        "--outage-rows", type=click.FloatRange(1), help="Mean length of an outage.  [3]"
+        "--outage-rows", type=FiniteRange(1), help="Mean length of an outage.  [3]"
     ),
 }
 PLACE = (
     click.option("--trace", type=FILE, help="Trace to write beside the fleet; read with --at."),
-    click.option("--at", type=float, help="Write --fleet as --trace has it at this round."),
+    click.option(
+        "--at", type=FiniteRange(), help="Write --fleet as --trace has it at this round."
+    ),
     click.option("--fleet", "base", type=FILE, help="With --at: the fleet that changes."),
 )
 

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from solver.outcome import Outcome
     from solver.problem import Problem
 
-__all__ = ["HEURISTICS", "METHODS", "SUMMARIES", "Method", "described", "plan_with"]
+__all__ = [
+    "HEURISTICS",
+    "METHODS",
+    "PROGRAM",
+    "SUMMARIES",
+    "Method",
+    "described",
+    "plan_with",
+]
 
 Method = Literal[
     "auto",
@@ -47,13 +55,17 @@ SUMMARIES: dict[Method, str] = {
     "anneal": "heuristic: simulated annealing of the shared ranks",
 }
 HEURISTICS: tuple[Method, ...] = ("progression", "lcd", "local-search", "anneal")
+# Those that hand a program to a solver, 'auto' only where that may help; and how a certificate
+# says that one was run.
+PROGRAMS: tuple[Method, ...] = ("auto", "milp", "milp-disaggregated")
+PROGRAM = "mixed-integer program"
 
 
 def plan_with(
     problem: "Problem",
     *,
     method: Method = "auto",
-    backend: "Backend" = "highs",
+    backend: "Backend | None" = None,
     seed: int = 0,
     time_limit_s: float | None = None,
 ) -> "Outcome":
@@ -64,7 +76,9 @@ def plan_with(
     problem : Problem
     method : str
         One of `METHODS`.
-    backend : {'highs', 'cbc'}
+    backend : {'highs', 'cbc'}, optional
+        Solver of mixed-integer programs; None means 'highs'. Refused by a method that runs no
+        program.
     seed : int
         Seed of every random choice.
     time_limit_s : float, optional
@@ -86,11 +100,16 @@ def plan_with(
     """
     if method not in METHODS:
         raise InputError(f"no method '{method}'; expected one of {', '.join(METHODS)}")
+    if backend is not None and method not in PROGRAMS:
+        raise InputError(
+            f"method '{method}' runs no mixed-integer program, so it has no backend "
+            f"'{backend}'; leave --backend out, or use --method milp"
+        )
     name, _, variant = method.replace("-search", "_search").partition("-")
     module = import_module(f"solver.methods.{name}")
     plan = getattr(module, f"plan_{variant}" if variant else "plan")
     with within(time_limit_s) as clock:
-        found: Outcome = plan(problem, Settings(backend=backend, seed=seed))
+        found: Outcome = plan(problem, Settings(backend=backend or "highs", seed=seed))
         if method in HEURISTICS:
             found = _bounded(problem, found, method)
     if clock.cut_short:

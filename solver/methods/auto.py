@@ -66,7 +66,12 @@ def _closed(
     try:
         program = disaggregated(problem, settings.backend, NODES, KILLED_S)
     except Stopped:
-        return found
+        if not isinstance(found, Outcome):
+            return found
+        from solver.milp import method_name
+
+        tried = method_name("disaggregated", settings.backend)
+        return replace(found, method=f"{found.method}; {tried}, stopped without a plan")
     program = replace(program, method=f"{program.method}, since the question is small")
     return _both(problem, found, program) if isinstance(found, Outcome) else program
 

@@ -73,8 +73,8 @@ def plan_of(problem: Problem, ranks: Ints) -> Allocation | None:
 
 
 def no_plan(problem: Problem, least: Allocation) -> Infeasible:
-    """Explain that no candidate keeps the mean wait."""
-    return infeasible(problem, waiting=least)
+    """Explain that no candidate keeps the mean wait, which proves nothing of the others."""
+    return infeasible(problem, waiting=least, proven=False)
 
 
 def _within_wait(problem: Problem, found: Allocation) -> Allocation | None:

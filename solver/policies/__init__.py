@@ -60,6 +60,8 @@ def policy(name: str, seed: int = 0) -> Policy:
     """
     if name not in POLICIES:
         raise InputError(f"no policy '{name}'; expected one of {', '.join(POLICIES)}")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")
     base, _, variant = name.partition("-")
     module = import_module(f"solver.policies.{base}")
     plan = getattr(module, f"plan_{variant}" if variant else "plan")

@@ -108,7 +108,7 @@ def _too_late(problem: Problem, wanted: Allocation) -> Infeasible:
     if least_s is not None:
         repair = f"The least feasible round time is {rounded(least_s, up=True)} s."
     return Infeasible(
-        reason="infeasible: hralora sees neither time nor energy; at the ranks that it gives "
+        reason="hralora sees neither time nor energy; at the ranks that it gives "
         f"even {describe(found[0])}. {repair}",
         shortfalls=found[::-1],
         least_round_time_s=least_s,

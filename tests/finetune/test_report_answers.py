@@ -75,11 +75,25 @@ def test_the_fleet_is_asked_the_question_of_the_plan(folder: Path) -> None:
     assert "hetlora" in page.words
 
 
-def test_a_plan_that_leaves_devices_out_still_has_a_page(folder: Path) -> None:
+def test_a_plan_that_leaves_devices_out_has_a_curve_without_them(folder: Path) -> None:
     fleet = random_fleet(3, devices=6)
     first = replace(fleet.devices[0], memory_bytes=1)
     write(folder / "fleet.json", replace(fleet, devices=[first, *fleet.devices[1:]]))
     options = ["--ranks", "2,4", "--leave-out", "unable", "-o", "plan.json"]
+    assert CliRunner().invoke(cli, ["solve", "fleet.json", *options]).exit_code == 0
+    call("--fleet", "fleet.json", "-o", "r.html")
+    page = Page((folder / "r.html").read_text(encoding="utf-8"))
+    best = json.loads((folder / "plan.json").read_bytes())["predicted"]["utility"]
+    table = page.words[page.words.index("Best plan within each round time") :]
+    assert f"{best:.5g}" in table
+    assert "There is no frontier" not in page.words
+
+
+def test_a_policy_that_leaves_devices_out_still_has_a_page(folder: Path) -> None:
+    fleet = random_fleet(3, devices=6)
+    first = replace(fleet.devices[0], memory_bytes=1)
+    write(folder / "fleet.json", replace(fleet, devices=[first, *fleet.devices[1:]]))
+    options = ["--ranks", "2,4", "--policy", "fedlora-exclusive", "-o", "plan.json"]
     assert CliRunner().invoke(cli, ["solve", "fleet.json", *options]).exit_code == 0
     call("--fleet", "fleet.json", "-o", "r.html")
     page = Page((folder / "r.html").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from profiler.closed_form.roofline import full_depth_step_s
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_cli import fleet as command
+from profiler.fleet_csv import LINK_OPTIONAL, LINK_REQUIRED, OPTIONAL, REQUIRED
 from profiler.schema import (
     Device,
     Fleet,
@@ -173,6 +174,19 @@ def test_the_command_prints_a_table_for_people(tmp_path: Path) -> None:
     assert "5 devices, roberta-base" in result.stderr
 
 
+def test_what_goes_to_a_file_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is cut to fit a screen that is not there, nor read as markup."""
+    monkeypatch.setenv("COLUMNS", "40")
+    path = tmp_path / f"{'long-' * 20}[bold].json"
+    result = run("paper-80", "--devices", "40", "-o", str(path))
+    assert result.exit_code == 0
+    assert f"Wrote {path}\n" in result.stderr
+    assert "…" not in result.stderr
+    assert "│ jetson-xavier-nx/10w-desktop │" in result.stderr
+    for made in read_fleet(path).classes:
+        assert f"│ {made.name} " in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -181,6 +195,13 @@ def test_the_command_prints_a_table_for_people(tmp_path: Path) -> None:
         ("paper-80", "--devices", "0"),
         ("paper-80", "--batch-size", "-1"),
         ("paper-80", "--task", "poetry"),
+        ("paper-80", "--storage-gb", "nan"),
+        ("paper-80", "--storage-gb", "inf"),
+        ("paper-80", "--sites", "2"),
+        ("paper-80", "--trace", "t.json", "--interval-s", "nan"),
+        ("paper-80", "--trace", "t.json", "--interval-s", "inf"),
+        ("paper-80", "--trace", "t.json", "--switch-probability", "nan"),
+        ("--at", "nan", "--fleet", "fleet.json", "--trace", "t.json"),
         ("paper-80", "--profile", "a.json", "--profile", "b.json"),
         ("paper-80", "--profile", "a.json", "--batch-size", "4"),
         ("--from", "devices.csv", "--devices", "3"),
@@ -189,3 +210,24 @@ def test_the_command_prints_a_table_for_people(tmp_path: Path) -> None:
 )
 def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fleet.json"
+    for arguments in (("-o", str(tmp_path)), ("-o", str(path), "--trace", "no/such/t.json")):
+        done = run("paper-80", *arguments)
+        assert isinstance(done.exception, InputError)
+        assert not path.exists()
+
+
+def test_the_help_lists_every_column() -> None:
+    text = run("--help").output.partition("Columns of --from")[2]
+    devices, _, links = text.partition("Columns of --links:")
+    for said, required, optional in (
+        (devices.partition(":")[2], REQUIRED, OPTIONAL),
+        (links, LINK_REQUIRED, LINK_OPTIONAL),
+    ):
+        expected = {*required, *(f"[{name}]" for name in optional)}
+        assert set(said.split()) == expected

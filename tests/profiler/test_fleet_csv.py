@@ -88,6 +88,10 @@ def test_the_catalogue_is_listed_where_a_class_is_unknown(tmp_path: Path) -> Non
         ("a,slow,fast,1", "column 'uplink_mbit_per_s': 'fast'"),
         ("a,slow,1", "column 'downlink_mbit_per_s': ''"),
         ("a,slow,1,1,-0.1", "column 'latency_s': '-0.1'; expected a number, 0 or more"),
+        (
+            "a,slow,1,1,1e30",
+            "row 2, column 'latency_s': '1e30'; expected a number, 0 or more and at most 1e+12",
+        ),
         ("a,slow,1,1,0,1.5", "column 'examples': '1.5'; expected a whole number, above 0"),
         ("a,slow,1,1,0,0", "column 'examples': '0'"),
         ("a,slow,1,1,0,1,extra", "row 2: 'extra'; expected no more cells"),
@@ -163,3 +167,15 @@ def test_the_command_reads_tables(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert read_fleet(out).devices[0].device_class == "slow/default"
+
+
+def test_blank_rows_are_no_rows_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+    fleet = build(
+        table(tmp_path, HEADER, "", "a,slow,1,1", ",,,", " , ,,", "b,slow,1,1", ""),
+        profile("slow"),
+    )
+    assert [d.name for d in fleet.devices] == ["a", "b"]
+    with pytest.raises(InputError, match=r"row 4, column 'class'"):
+        build(table(tmp_path, HEADER, "", "a,slow,1,1", "b,gone,1,1"), profile("slow"))
+    with pytest.raises(InputError, match="no devices"):
+        build(table(tmp_path, HEADER, "", ",,,"), profile("slow"))

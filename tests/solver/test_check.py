@@ -1,6 +1,8 @@
 """The checker against figures worked out by hand, and against every tampered field."""
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -271,3 +273,15 @@ def test_many_devices_are_checked_as_well() -> None:
     wrong = {c.name for c in verdict.failed}
     assert not {name for name in wrong if name.startswith("devices")}
     assert "predicted.upload_bytes" in wrong
+
+
+def test_the_checker_loads_no_line_of_a_solver() -> None:
+    code = (
+        "import sys, solver.check\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('solver.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    names = {name.removeprefix("solver.") for name in done.stdout.split()}
+    assert {n for n in names if not n.startswith("check")} == {"plan", "seal"}

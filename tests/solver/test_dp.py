@@ -9,7 +9,8 @@ from solver import dp_tables
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import shared_ranks
-from solver.dp_tables import Band, Prices, completions, tables
+from solver.dp_completions import completions
+from solver.dp_tables import Band, Prices, tables
 
 
 def random_capacity(rng: np.random.Generator, steps: Ints, most: int) -> Capacity:

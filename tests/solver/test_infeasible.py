@@ -1,15 +1,17 @@
 """What the solver says where there is no plan: true, and enough to mend the question."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from profiler.schema import Fleet
+from profiler.schema import Fleet, write
 from solver.check import check
-from solver.errors import Infeasible
+from solver.errors import Infeasible, Stopped
+from solver.explain import too_low
 from solver.planner import solve
 from solver.policies import POLICIES
 from solver.problem import Problem
@@ -123,7 +125,8 @@ def test_a_mean_wait_that_is_named_is_feasible(policy: str) -> None:
         fleet, options = random_case(seed)
         options = {**options, "policy": policy, "rank_budget": None, "min_depth": 0}
         error = refusal(fleet, mean_wait_s=1e-3, **options)
-        seconds = None if error is None else said(r"mean wait of ([-+.e\d]+) s is", error)
+        named = r"mean wait of ([-+.e\d]+) s (?:is|instead)"
+        seconds = None if error is None else said(named, error)
         if seconds is not None:
             told += 1
             assert refusal(fleet, mean_wait_s=seconds, **options) is None
@@ -198,3 +201,44 @@ def test_one_device_waits_for_nobody(wait: float) -> None:
         devices=[replace(fleet.devices[0], name=f"d{i}", count=1 + i) for i in range(7)],
     )
     assert refusal(alike, ranks=[1, 2, 3], mean_wait_s=wait) is None
+
+
+# What a mean wait that nobody keeps is answered with: the proof, or that there is none.
+ANSWERS = [
+    ("shared", "dp", None, 3),
+    ("shared", "dp", 0, 4),
+    ("shared", "lcd", None, 4),
+    ("capped", "dp", None, 4),
+    ("own", "dp", None, 4),
+]
+
+
+@pytest.mark.parametrize(("structure", "method", "seconds", "expected"), ANSWERS)
+def test_what_is_not_proven_is_not_called_infeasible(
+    run: Any, tmp_path: Path, structure: str, method: str, seconds: int | None, expected: int
+) -> None:
+    path = tmp_path / "fleet.json"
+    write(path, roomy(layers=4, devices=5, max_rank=4))
+    asked = ("--ranks", "1-4", "--mean-wait", 1e-3)
+    how: list[object] = ["--structure", structure, "--method", method, "--json"]
+    how += [] if seconds is None else ["--time-limit", seconds]
+    code, out, err = run("solve", path, *asked, *how)
+    assert (code, out, err.count("\n")) == (expected, "", 1)
+    known = "infeasible" if expected == 3 else "no plan found (not proven infeasible)"
+    assert err.startswith(f"legend: {known}: no depths ")
+    # Once, and no figure that is not the least known.
+    assert err.count("mean wait of") == 1
+    found = re.search(r"a mean wait of ([-+.e\d]+) s instead of 0.001 s", err)
+    assert found is not None
+    code, _, _ = run("solve", path, *asked[:2], "--mean-wait", found[1], "--json")
+    assert code == 0
+
+
+def test_a_floor_above_what_was_found_is_infeasible_only_below_a_bound() -> None:
+    """With a bound of its own, or a solver's word, it is; without, nothing was proven."""
+    for error in (too_low(2.0), too_low(2.0, found=1.0, bound=1.5)):
+        assert isinstance(error, Infeasible)
+        assert error.exit_code == 3
+    for error in (too_low(2.0, found=1.0), too_low(2.0, found=1.0, bound=2.0)):
+        assert isinstance(error, Stopped)
+        assert error.exit_code == 4

@@ -47,7 +47,8 @@ def test_a_plan_that_leaves_out_unasked_fails_the_check(fleet: Fleet) -> None:
     problem = Problem.of(fleet, ranks=range(1, 5), round_time_s=30.0, leave_out="unable")
     plan = solve(problem)
     forged = replace(plan, question=replace(plan.question, leave_out="nobody"))
-    assert [c.name for c in check(forged, fleet).failed] == ["question.leave_out"]
+    failed = [c.name for c in check(forged, fleet).failed]
+    assert failed == ["question.leave_out", "certificate.seal_sha256"]
 
 
 def test_nobody_able_is_infeasible_and_other_policies_refuse(fleet: Fleet) -> None:

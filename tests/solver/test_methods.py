@@ -12,7 +12,7 @@ from solver.allocation import shared, utility
 from solver.capacity import exact
 from solver.check import check
 from solver.deadline import expired, within
-from solver.errors import Infeasible, Stopped
+from solver.errors import Infeasible
 from solver.methods import HEURISTICS, METHODS, Method, described, plan_with
 from solver.methods.anneal import _Landscape
 from solver.plan import Structure
@@ -139,13 +139,6 @@ def test_a_plan_says_that_it_was_cut_short() -> None:
     assert whole.status in ("optimal", "gap_reached")
     assert cut.value <= whole.bound
     assert cut.bound >= whole.value
-
-
-@pytest.mark.parametrize("method", ["milp", "milp-disaggregated"])
-def test_a_program_without_time_is_stopped(method: Method) -> None:
-    _, problem = posed(5, method, devices=3)
-    with pytest.raises(Stopped, match="time-limit"):
-        plan_with(problem, method=method, time_limit_s=0.0)
 
 
 def test_auto_says_why() -> None:

@@ -307,3 +307,14 @@ def test_who_waits_is_bounded_by_plans_that_wait(policy: str) -> None:
     assert patient is not None
     assert hasty.certificate == patient.certificate
     assert [d.binding for d in hasty.devices] == [d.binding for d in patient.devices]
+
+
+@pytest.mark.parametrize("policy", ["hetlora", "flexlora", "hralora"])
+def test_a_rank_budget_out_of_reach_is_what_is_named(policy: str) -> None:
+    """Not a mean wait, which nobody asked for."""
+    fleet = random_fleet(4, layers=3)
+    fleet = replace(fleet, devices=[replace(d, memory_bytes=0) for d in fleet.devices])
+    with pytest.raises(Infeasible, match="sum to 6 and the rank budget is 5") as refused:
+        solve(Problem.of(fleet, policy=policy, ranks=[2, 4], rank_budget=5))
+    assert "wait" not in str(refused.value)
+    assert refused.value.exit_code == 3

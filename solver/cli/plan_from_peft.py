@@ -7,7 +7,16 @@ from typing import Any
 import click
 import msgspec
 
-from solver.options import JSON, budgets, given, problem_fields
+from solver.cli.options import (
+    JSON,
+    LEAVE_OUT,
+    budgets,
+    given,
+    naming,
+    problem_fields,
+    refuse_same,
+)
+from solver.cli.terminal import console
 
 __all__ = ["plan_from_peft"]
 
@@ -19,12 +28,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--fleet", "fleet_path", type=FILE, required=True, help="Who is to train it.")
 @budgets
 @click.option("--convert", is_flag=True, help="Take the ranks although the LoRA scale differs.")
-@click.option(
-    "--leave-out",
-    type=click.Choice(["nobody", "unable"]),
-    default="nobody",
-    help="Leave out devices that cannot carry the adapter.",
-)
+@LEAVE_OUT
 @click.option("-o", "--output", type=FILE, help="Write the plan here.")
 @JSON
 def plan_from_peft(
@@ -46,17 +50,22 @@ def plan_from_peft(
     legend verify mine.json fleet.json
     legend compare fleet.json --plan mine.json
     """
-    from profiler.schema import read_fleet, write
+    from profiler.schema import check_writable, read_fleet, write
     from solver.imported import plan_import, read_import
     from solver.planner import solve
     from solver.problem import Problem
 
+    if output is not None:
+        check_writable(output)
+        refuse_same(output, fleet_path)
     fleet = read_fleet(fleet_path)
     found = read_import(adapter, fleet, convert=convert)
     fields = problem_fields(options)
     fields["ranks"] = {*fields["ranks"], *(r for s in found.ranks if s for r in s if r)}
+    with naming(fleet_path):
+        problem = Problem.of(fleet, policy="import", **fields)
     plan = solve(
-        Problem.of(fleet, policy="import", **fields),
+        problem,
         using=partial(plan_import, given=found, leave_out=leave_out == "unable"),
         options=given(options | {"convert": convert, "leave_out": leave_out}),
         inputs=(fleet_path,),
@@ -69,10 +78,7 @@ def plan_from_peft(
     if as_json:
         click.echo(msgspec.json.encode(plan))
         return
-    from rich.console import Console
-
     from solver.tables import plan_view
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
-    console.print(plan_view(plan, console.width))
+    shown = console()
+    shown.print(plan_view(plan, shown.width))

@@ -1,11 +1,13 @@
 """Command-line options that several commands share, and what they mean to a problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from solver.errors import FleetError
 from solver.plan import MAX_RANK, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -13,6 +15,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 FLEET = click.argument("fleet_path", metavar="FLEET", type=click.Path(path_type=Path))
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on stdout, nothing else."
+)
+
+CHANGES = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="CHANGE",
+    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,memory_gb=4' or "
+    "'link=ap-1,uplink_mbps=50'; may be given again.",
+)
+LEAVE_OUT = click.option(
+    "--leave-out",
+    type=click.Choice(["nobody", "unable"]),
+    default="nobody",
+    show_default=True,
+    help="Leave out devices that cannot train even the least configuration.",
+)
+STRUCTURES = ("shared", "capped", "own")
+STRUCTURE = click.option(
+    "--structure",
+    type=click.Choice(STRUCTURES),
+    default="shared",
+    show_default=True,
+    help="One rank per layer for all devices, the same up to a cap per device, or ranks of its "
+    "own for every device.",
 )
 
 _BUDGETS = (
@@ -41,11 +68,17 @@ _BUDGETS = (
     click.option(
         "--ranks",
         default="1-64",
+        show_default=True,
         metavar="LIST",
         help="Ranks a layer may have: '1-64' or '4,8,16'.",
     ),
     click.option(
-        "--min-depth", type=int, default=1, metavar="K", help="Fewest layers a device adapts."
+        "--min-depth",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="K",
+        help="Fewest layers a device adapts.",
     ),
     click.option(
         "--max-depth", type=int, metavar="K", help="Most layers a device adapts.  [all]"
@@ -54,6 +87,7 @@ _BUDGETS = (
         "--rank-shape",
         type=click.Choice(["free", "rising", "progression"]),
         default="free",
+        show_default=True,
         help="How shared ranks run over the layers: freely, never falling towards the output, "
         "or rising towards it by a constant step.",
     ),
@@ -61,6 +95,7 @@ _BUDGETS = (
         "--cache",
         type=click.Choice(["off", "round", "always", "auto"]),
         default="off",
+        show_default=True,
         help="Outputs of layers that a device does not adapt: not kept, kept for a round, for "
         "the whole run, or whichever is fastest, as far as its storage goes.",
     ),
@@ -75,12 +110,14 @@ _BUDGETS = (
         "--upload-codec",
         type=click.Choice(["none", "float16", "int8"]),
         default="none",
+        show_default=True,
         help="How uploads are compressed.",
     ),
     click.option(
         "--weights",
         type=click.Choice(["examples", "equal"]),
         default="examples",
+        show_default=True,
         help="What a device counts for.",
     ),
 )
@@ -93,11 +130,31 @@ def budgets(command: F) -> F:
     return command
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the fleet's file before what is wrong with one of its figures."""
+    try:
+        yield
+    except FleetError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def refuse_same(output: Path, read: Path) -> None:
+    """Refuse to write over the file that is read."""
+    if output.exists() and read.exists() and output.samefile(read):
+        raise InputError(f"{output}: is the fleet; name another file for the plan with -o")
+
+
 def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate the options of `budgets` to keyword arguments of `Problem.of`."""
+    """Translate the options here to keyword arguments of `Problem.of`.
+
+    All of `budgets` must be there; of the others, those that the command has.
+    """
+    optional = ("structure", "leave_out")
     fields = {
         name: options[name]
         for name in (
+            *(name for name in optional if name in options),
             "round_time_s",
             "mean_wait_s",
             "rank_budget",

@@ -1,0 +1,175 @@
+"""Rows of a table as devices and links; what is wrong with them is collected, a line a cell."""
+
+import math
+from collections.abc import Mapping
+
+from profiler.schema import DeviceClass, FleetDevice, InputError, Link
+
+__all__ = [
+    "BYTES_PER_GB",
+    "BYTES_PER_GIB",
+    "BYTES_PER_S_PER_MBIT",
+    "LINK_SPEEDS",
+    "Row",
+    "RowReader",
+]
+
+# Cells by column, as text.
+Row = Mapping[str, str]
+
+BYTES_PER_S_PER_MBIT = 125_000.0
+BYTES_PER_GIB = 2**30
+BYTES_PER_GB = 1e9
+LINK_SPEEDS = ("uplink_mbit_per_s", "downlink_mbit_per_s")
+MOST_REPORTED = 20
+LARGEST = 1e12
+
+# Column, default (None: required), whether 0 is excluded, whether it is a whole number.
+NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
+    ("uplink_mbit_per_s", None, True, False),
+    ("downlink_mbit_per_s", None, True, False),
+    ("latency_s", 0.0, False, False),
+    ("examples", 1.0, True, True),
+    ("local_steps", math.nan, True, True),
+    ("memory_gib", math.nan, False, False),
+    ("storage_gb", math.nan, False, False),
+    ("count", 1.0, True, True),
+    ("time_scale", 1.0, True, False),
+)
+
+
+class RowReader:
+    """Turns rows into devices and collects what is wrong with them."""
+
+    def __init__(
+        self,
+        owner: str,
+        classes: Mapping[str, DeviceClass],
+        local_steps: int,
+        known: str,
+        storage_bytes: int,
+    ) -> None:
+        self.owner = owner
+        self.storage_bytes = storage_bytes
+        self.classes = classes
+        self.local_steps = local_steps
+        self.known = known
+        self.problems: list[str] = []
+        self.lines: dict[str, int] = {}
+
+    def device(self, row: Mapping[str, str], line: int) -> FleetDevice | None:
+        """Read a row, or note its problems and return None."""
+        before = len(self.problems)
+        if "" in row:
+            self._note(line, "", row[""], "no more cells than columns")
+        name = self._name(row, line)
+        device_class = self.classes.get(row.get("class", ""))
+        if device_class is None:
+            self._note(line, "class", row.get("class", ""), f"one of {self.known}")
+        numbers = {
+            column: self._number(row, line, column, default, above_zero=above, whole=whole)
+            for column, default, above, whole in NUMBERS
+        }
+        if len(self.problems) > before or device_class is None:
+            return None
+        link = row.get("link", "")
+        return _build(name, device_class, numbers, self.local_steps, self.storage_bytes, link)
+
+    def link(self, row: Mapping[str, str], line: int) -> Link | None:
+        """Read a row of the table of links, or note its problems and return None."""
+        before = len(self.problems)
+        if "" in row:
+            self._note(line, "", row[""], "no more cells than columns")
+        name = self._name(row, line)
+        up, down = (
+            self._number(row, line, column, None, above_zero=True, whole=False)
+            for column in LINK_SPEEDS
+        )
+        if len(self.problems) > before:
+            return None
+        return Link(
+            name=name,
+            parent=row.get("parent", ""),
+            uplink_bytes_per_s=up * BYTES_PER_S_PER_MBIT,
+            downlink_bytes_per_s=down * BYTES_PER_S_PER_MBIT,
+        )
+
+    def finish(self, found: int, what: str = "devices") -> None:
+        """Raise `InputError` if any row was bad, or there was none."""
+        if self.problems:
+            shown = self.problems[:MOST_REPORTED]
+            more = len(self.problems) - len(shown)
+            tail = [f"and {more} more"] if more else []
+            raise InputError("\n".join([*shown, *tail]))
+        if not found:
+            raise InputError(f"{self.owner}: no {what}; expected one row a {what[:-1]}")
+
+    def _note(self, line: int, column: str, seen: str, expected: str) -> None:
+        where = f"{self.owner}, row {line}" + (f", column '{column}'" if column else "")
+        self.problems.append(f"{where}: '{seen}'; expected {expected}")
+
+    def _name(self, row: Mapping[str, str], line: int) -> str:
+        name = row.get("name", "")
+        if not name:
+            self._note(line, "name", name, "a name")
+        elif name in self.lines:
+            self._note(line, "name", name, f"another name than row {self.lines[name]}")
+        else:
+            self.lines[name] = line
+        return name
+
+    def _number(
+        self,
+        row: Mapping[str, str],
+        line: int,
+        column: str,
+        default: float | None,
+        *,
+        above_zero: bool,
+        whole: bool,
+    ) -> float:
+        cell = row.get(column, "")
+        if not cell and default is not None:
+            return default
+        value = _parse(cell)
+        good = (value > 0 if above_zero else value >= 0) and value <= LARGEST
+        if not good or (whole and not value.is_integer()):
+            kind = "a whole number" if whole else "a number"
+            least = "above 0" if above_zero else "0 or more"
+            most = f" and at most {LARGEST:g}" if value > LARGEST else ""
+            self._note(line, column, cell, f"{kind}, {least}{most}")
+        return value
+
+
+def _parse(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _build(
+    name: str,
+    device_class: DeviceClass,
+    numbers: Mapping[str, float],
+    local_steps: int,
+    storage_bytes: int,
+    link: str,
+) -> FleetDevice:
+    storage = numbers["storage_gb"]
+    own = device_class.device.memory_bytes
+    memory, steps = numbers["memory_gib"], numbers["local_steps"]
+    return FleetDevice(
+        name=name,
+        device_class=device_class.name,
+        count=int(numbers["count"]),
+        uplink_bytes_per_s=numbers["uplink_mbit_per_s"] * BYTES_PER_S_PER_MBIT,
+        downlink_bytes_per_s=numbers["downlink_mbit_per_s"] * BYTES_PER_S_PER_MBIT,
+        latency_s=numbers["latency_s"],
+        examples=int(numbers["examples"]),
+        local_steps=local_steps if math.isnan(steps) else int(steps),
+        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
+        storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
+        time_scale=numbers["time_scale"],
+        link=link,
+    )

@@ -1,0 +1,98 @@
+"""Command `compare`: every policy on the same fleet, side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from solver.cli.options import (
+    CHANGES,
+    FLEET,
+    JSON,
+    LEAVE_OUT,
+    STRUCTURES,
+    budgets,
+    naming,
+    problem_fields,
+)
+from solver.cli.terminal import console, watched
+from solver.policies import POLICIES
+
+
+@click.command()
+@FLEET
+@budgets
+@click.option(
+    "--policy",
+    "chosen",
+    multiple=True,
+    type=click.Choice(list(POLICIES)),
+    metavar="NAME",
+    help="Only this one, or several; see 'legend solve --help'.",
+)
+@click.option(
+    "--structure",
+    "structures",
+    multiple=True,
+    type=click.Choice(STRUCTURES),
+    help="Of policy exact only this one, or several.  [all three]",
+)
+@LEAVE_OUT
+@CHANGES
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A plan of this fleet to show beside them, such as of 'legend plan-from-peft'.",
+)
+@JSON
+def compare(
+    fleet_path: Path,
+    chosen: tuple[str, ...],
+    structures: tuple[str, ...],
+    changes: tuple[str, ...],
+    plans: tuple[Path, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Plan FLEET with every policy and show the plans side by side.
+
+    The gap is to the best plan of any structure: ranks of its own for every device. Whom to
+    leave out is a question to policy exact; the others decide it themselves.
+
+    \b
+    legend compare fleet.json --round-time 30
+    legend compare fleet.json --policy exact --plan mine.json
+    legend compare fleet.json --round-time 30 --set class=phone,uplink_mbps=2
+    """
+    from profiler.schema import read_fleet
+    from solver.compare import compare_plans, compare_policies
+    from solver.whatif import changed
+
+    fleet, fields = changed(read_fleet(fleet_path), changes), problem_fields(options)
+    policies = watched(dict.fromkeys(chosen or POLICIES), "policies")
+    with naming(fleet_path):
+        rows = compare_policies(
+            fleet, policies, fields, tuple(dict.fromkeys(structures or STRUCTURES))
+        )
+        rows += compare_plans(fleet, plans, fields)
+    if as_json:
+        click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
+        return
+    from solver.compare_table import comparison_view
+
+    shown = console()
+    shown.print(comparison_view(rows, shown.width))
+
+
+def _comparison_record(row: Any) -> dict[str, object]:
+    plan = row.plan
+    return {
+        "policy": row.policy,
+        "gap_fraction": row.gap_fraction,
+        "reason": row.reason,
+        "predicted": None if plan is None else plan.predicted,
+        "question": None if plan is None else plan.question,
+    }

@@ -1,0 +1,241 @@
+"""Command `solve`: the best plan for a fleet, with its certificate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from solver import methods
+from solver.cli.options import (
+    CHANGES,
+    FLEET,
+    JSON,
+    LEAVE_OUT,
+    STRUCTURE,
+    budgets,
+    given,
+    naming,
+    problem_fields,
+    refuse_same,
+)
+from solver.cli.terminal import console
+from solver.policies import POLICIES, described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from profiler.schema import Fleet
+    from solver.outcome import Outcome
+    from solver.plan import Plan
+    from solver.prices import Price
+    from solver.problem import Problem
+
+
+@click.command(epilog=f"{described()}\n\n{methods.described()}")
+@FLEET
+@budgets
+@click.option(
+    "--policy",
+    type=click.Choice(list(POLICIES)),
+    default="exact",
+    metavar="NAME",
+    help="Way to plan, see below.  [exact]",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["utility", "time", "efficiency", "legend"]),
+    default="utility",
+    show_default=True,
+    help="Most utility, least time, most utility a second; 'legend': everybody as deep as "
+    "possible, ties by utility.",
+)
+@STRUCTURE
+@click.option("--min-utility", type=float, help="Least utility, for time and efficiency.")
+@CHANGES
+@click.option(
+    "--method",
+    type=click.Choice(methods.METHODS),
+    default="auto",
+    metavar="NAME",
+    help="How policy 'exact' solves, see below.  [auto]",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["highs", "cbc"]),
+    help="Solver of the methods that are mixed-integer programs.  [highs]",
+)
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=float,
+    metavar="S",
+    help="Stop after S seconds with the best plan so far; exit code 4 if that leaves a gap.",
+)
+@LEAVE_OUT
+@click.option(
+    "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
+)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Ask the question of this plan again, of FLEET; no other option of the question.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Seed of every random choice.  [0]"
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
+@JSON
+@click.pass_context
+def solve(
+    ctx: click.Context,
+    /,
+    fleet_path: Path,
+    output: Path | None,
+    like: Path | None,
+    as_json: bool,
+    seed: int,
+    changes: tuple[str, ...],
+    want_prices: bool,
+    **options: Any,
+) -> None:
+    r"""Find depth and ranks for every device of FLEET.
+
+    \b
+    legend solve fleet.json --round-time 30 -o plan.json
+    legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
+    legend solve fleet.json --objective time --min-utility 0.8
+    legend solve fleet-today.json --like plan.json -o plan-today.json
+    legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
+    """
+    from profiler.schema import check_writable, read_fleet, write
+    from solver.deadline import within
+    from solver.planner import solve as plan_problem
+    from solver.problem import Problem
+    from solver.whatif import changed
+
+    if output is not None:
+        check_writable(output)
+        refuse_same(output, fleet_path)
+    fleet = changed(read_fleet(fleet_path), changes)
+    with naming(fleet_path):
+        if like is not None:
+            problem = _again(fleet, like)
+        else:
+            problem = Problem.of(
+                fleet,
+                policy=options["policy"],
+                objective=options["objective"],
+                min_utility=options["min_utility"],
+                **problem_fields(options),
+            )
+    using = _method(options, problem.question.policy, seed)
+    _refuse_unused(problem, want_prices=want_prices)
+    options["set"] = "; ".join(changes) or None
+    inputs = (fleet_path,) if like is None else (fleet_path, like)
+    with within(options["time_limit_s"]) as clock:
+        plan = plan_problem(
+            problem, using=using, seed=seed, options=given(options), inputs=inputs
+        )
+    # Less than what was asked for: the time ended before the gap was closed.
+    code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
+    if output is not None:
+        write(output, plan)
+    prices = _prices(problem) if want_prices else []
+    _note_backend(options["backend"], plan)
+    if as_json:
+        click.echo(msgspec.json.encode({"plan": plan, "prices": prices} if prices else plan))
+        ctx.exit(code)
+    from solver.tables import plan_view, prices_table
+
+    shown = console()
+    shown.print(plan_view(plan, shown.width))
+    if prices:
+        shown.print(prices_table(prices))
+    if output is not None:
+        click.echo(f"plan written to {output}", err=True)
+    ctx.exit(code)
+
+
+# What `solve` may be told beside --like: how to solve and what to print, not what is asked.
+_BESIDE_LIKE = {
+    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "like", "method",
+    "backend", "time_limit_s",
+}  # fmt: skip
+
+
+def _again(fleet: "Fleet", like: Path) -> "Problem":
+    """Pose the question of a plan for another fleet, or the same one as it is now."""
+    from solver.plan import InputError, read_plan
+    from solver.problem import Problem
+
+    ctx = click.get_current_context()
+    for name in sorted(ctx.params.keys() - _BESIDE_LIKE):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
+            raise InputError(f"{flag} and --like both say what is asked; give one of them")
+    question = read_plan(like).question
+    posed = Problem.of(
+        fleet,
+        policy=question.policy,
+        weights=question.weights,
+        ranks=question.rank_choices,
+        min_depth=question.min_depth,
+    )
+    return posed.asking(question)
+
+
+def _prices(problem: "Problem") -> "list[Price]":
+    from solver.prices import prices
+
+    return prices(problem)
+
+
+def _method(
+    options: dict[str, Any], policy: str, seed: int
+) -> "Callable[[Problem], Outcome] | None":
+    """The method of the exact policy; None for another policy, which is its own."""
+    from functools import partial
+
+    from solver.plan import InputError
+
+    chosen = {name: options[name] for name in ("method", "backend")}
+    if policy == "exact":
+        return partial(methods.plan_with, seed=seed, **chosen)
+    if chosen["method"] == "auto":
+        del chosen["method"]
+    for name, value in chosen.items():
+        if value is not None:
+            raise InputError(
+                f"policy '{policy}' has no {name} '{value}'; --{name} is for --policy exact"
+            )
+    return None
+
+
+def _refuse_unused(problem: "Problem", *, want_prices: bool) -> None:
+    """Refuse what another policy or objective would silently not heed."""
+    from solver.plan import InputError
+
+    question, source = problem.question, click.get_current_context().get_parameter_source
+    asked = source("structure") is click.core.ParameterSource.COMMANDLINE
+    if asked and question.policy != "exact":
+        raise InputError(
+            f"policy '{question.policy}' decides itself how ranks may differ; --structure is "
+            "for --policy exact"
+        )
+    if want_prices and (question.policy, question.objective) != ("exact", "utility"):
+        raise InputError(
+            "prices are of the largest utility; --prices is for --policy exact and --objective "
+            "utility"
+        )
+
+
+def _note_backend(backend: str | None, plan: "Plan") -> None:
+    """Say so where a solver was chosen and 'auto' had no use for one."""
+    if backend is not None and methods.PROGRAM not in plan.certificate.method:
+        click.echo(
+            f"note: --backend {backend} was not used, as no mixed-integer program was run; "
+            "--method milp runs one",
+            err=True,
+        )
