@@ -471,3 +471,20 @@ def test_a_datasets_folder_runs_resumes_and_is_told_apart(
         execute(
             given._replace(data=tmp_path / "other"), tmp_path / "folder", options, resume=True
         )
+
+
+def test_another_compute_type_changes_the_training_but_neither_clock_nor_bytes(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    whole = execute(given, tmp_path / "whole")
+    half = execute(given, tmp_path / "half", replace(OPTIONS, compute_dtype="bfloat16"))
+    assert (half.virtual_time_s, half.upload_bytes) == (
+        whole.virtual_time_s,
+        whole.upload_bytes,
+    )
+    first, second = (read_metrics(tmp_path / name) for name in ("whole", "half"))
+    gaps = (first["train_loss"] - second["train_loss"]).abs()
+    assert 0 < gaps.max() < 0.05
+    with pytest.raises(InputError, match="another plan, data or options"):
+        execute(given, tmp_path / "half", replace(OPTIONS, rounds=4), resume=True)
