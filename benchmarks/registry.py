@@ -43,6 +43,7 @@ NAMES = (
     "learning-rates",
     "time-to-accuracy",
     "time-to-accuracy-more",
+    "time-to-accuracy-short",
     "time-to-accuracy-skewed",
     "utility-truth",
     "replan",
