@@ -18,6 +18,8 @@ import numpy as np
 from solver.devices import Floats, Ints
 from solver.links_pool import Prices, Window
 from solver.links_shared import PricedRanks
+from solver.problem import Problem
+from solver.shapes import keeps_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +28,14 @@ class Neighbours:
 
     Parameters
     ----------
+    problem : Problem
     value : array, shape (K, R)
         Bound on the linear program's value if layer k had choice r.
-    choices : array of int, shape (R,)
     ranks : array of int, shape (L,)
     """
 
+    problem: Problem
     value: Floats
-    choices: Ints
     ranks: Ints
 
     @classmethod
@@ -74,15 +76,19 @@ class Neighbours:
                 best = np.where(fits, deep, -np.inf).max(axis=1)
                 value[layer, r] = float(np.maximum(before[:, layer], best).sum())
         constant = prices.constant(links, window)
-        return cls(value=value + constant, choices=problem.ranks, ranks=ranks)
+        return cls(problem=problem, value=value + constant, ranks=ranks)
 
     def above(self, value: float) -> list[Ints]:
-        """Ranks that may be worth more than a value, the most promising first."""
+        """Ranks that may be worth more than a value and are allowed, the most promising first."""
+        question, choices = self.problem.question, self.problem.ranks
+        budget = question.budgets.rank_budget
         order = np.argsort(-self.value, axis=None, kind="stable")
         found = []
         for flat in order[self.value.flat[order] > value].tolist():
-            layer, choice = divmod(flat, len(self.choices))
+            layer, choice = divmod(flat, len(choices))
             other = self.ranks.copy()
-            other[layer] = self.choices[choice]
-            found.append(other)
+            other[layer] = choices[choice]
+            kept = budget is None or int(other.sum()) <= budget
+            if kept and keeps_shape(question.rank_shape, other):
+                found.append(other)
         return found
