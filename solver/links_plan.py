@@ -24,7 +24,8 @@ from solver.links_best import Best, Caps
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
-from solver.links_window import GAP, QUICK, THOROUGH, Effort, Search
+from solver.links_search import GAP, Effort, Search
+from solver.links_window import QUICK, THOROUGH, polish, run
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.waits import keeps_wait
@@ -86,7 +87,7 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     best = Best(problem=problem)
     if budgets.mean_wait_s is None:
         search = Search.of(problem, links, whole, best, None)
-        bound = search.run(THOROUGH if thorough else QUICK)
+        bound = run(search, THOROUGH if thorough else QUICK)
     else:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
@@ -172,9 +173,9 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
             ranks = _without_wait(problem, links, at_s, best)
             mix = None if ranks is None else search.try_ranks(ranks)
             if mix is None or not mix.keeps:
-                search.run(POINT)
+                run(search, POINT)
         else:
-            search.run(POINT)
+            run(search, POINT)
         if best.value > before:
             if at_s == high_s:
                 return
@@ -190,7 +191,7 @@ def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> In
     """Capped ranks that are good at a round time if nobody minds the wait."""
     free = problem.under(mean_wait_s=None, round_time_s=at_s)
     found = Best(problem=free, caps=Caps(ranks=best.caps.ranks))
-    Search.of(free, links, _window(free, links, at_s, at_s), found, None).run(POINT)
+    run(Search.of(free, links, _window(free, links, at_s, at_s), found, None), POINT)
     if found.allocation is not None and keeps_wait(problem, found.allocation):
         best.offer(found.allocation)
     return found.caps.ranks
@@ -200,10 +201,11 @@ def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
     """Change single layers of the best plan so far, and its round time a little."""
     if best.allocation is None or problem.question.structure != "shared":
         return
-    low_s = round_time_s(problem, best.allocation)
+    # A plan may pass its budget by rounding.
+    low_s = min(round_time_s(problem, best.allocation), end_s)
     high_s = min(low_s * LONGER, end_s)
     window = _window(problem, links, low_s, high_s)
-    Search.of(problem.under(round_time_s=high_s), links, window, best, None).polish(POLISH)
+    polish(Search.of(problem.under(round_time_s=high_s), links, window, best, None), POLISH)
 
 
 def _branch(
@@ -223,12 +225,12 @@ def _branch(
         window = _window(problem, links, low_s, high_s)
         search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
         wide = high_s - low_s > WIDE * high_s
-        bound = min(-before, search.run(ROUGH if wide or capped else EACH))
+        bound = min(-before, run(search, ROUGH if wide or capped else EACH))
         # What the wait is worth over the window: no more than that is gained by halving it.
         halving = search.prices.wait * float(links.count.sum()) * (high_s - low_s)
         least = max(GAP / 2 * abs(bound), WORTH_HALVING * (bound - best.value))
         if halving <= least and bound > best.value * (1 + GAP):
-            bound = min(bound, search.run(LEAF))
+            bound = min(bound, run(search, LEAF))
             settled = max(settled, bound)
             continue
         if bound <= best.value:

@@ -79,7 +79,7 @@ class Neighbours:
         return cls(problem=problem, value=value + constant, ranks=ranks)
 
     def above(self, value: float) -> list[Ints]:
-        """Ranks that may be worth more than a value and are allowed, the most promising first."""
+        """Allowed ranks that may be worth more than a value, the most promising first."""
         question, choices = self.problem.question, self.problem.ranks
         budget = question.budgets.rank_budget
         order = np.argsort(-self.value, axis=None, kind="stable")

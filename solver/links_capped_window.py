@@ -1,0 +1,112 @@
+"""Ranks with caps within a window of round times: good shared ranks, and a bound by copies.
+
+Ranks are climbed to at the prices of the last ones (`solver.links_capped`), each a linear
+program over what devices make of them. The bound by copies of the ranks (`solver.links_copies`)
+and the prices take turns: some steps of the multipliers, then a few looks for better prices
+(`solver.bundle`). What was learned goes on to the next window (`solver.links_best.Caps`).
+"""
+
+import numpy as np
+
+from solver.bundle import lowest
+from solver.deadline import expired
+from solver.devices import Floats, Ints
+from solver.links_best import Caps
+from solver.links_capped import Climb
+from solver.links_copies import LAST_PRICES, Copies
+from solver.links_pool import Prices
+from solver.links_search import GAP, HANDED, Effort, Search
+
+# Times that the first bound by copies is priced anew, and looks for prices each time.
+PHASES, PRICINGS = 4, 12
+# Factor of the wait's price where capped ranks cannot keep it.
+DEARER = 1.5
+
+
+def capped_ranks(search: Search, effort: Effort, bound: float, handed: Prices | None) -> float:
+    """Climb to good ranks at the prices of the last ones, then bound by copies."""
+    caps = search.best.caps
+    if search.window.epsilon_s is not None:
+        # Prices of capped ranks, where there are any, say more than those of own ranks.
+        search.prices = handed or caps.prices or search.prices
+    mean = search.vector(search.prices)
+    ranks = _start(search) if caps.ranks is None else caps.ranks
+    for number in range(effort.programs):
+        ranks = Climb.of(search.own, search.prices_at(mean)).ascend(ranks)
+        mix = search.try_ranks(ranks)
+        if mix is None:
+            break
+        if mix.keeps:
+            mean = mean + (search.vector(mix.prices) - mean) / (number + 2)
+        elif search.window.epsilon_s is not None:
+            # Ranks that leave devices too little to do: what they do is worth more.
+            mean[-1] = DEARER * mean[-1] + search.radius()[-1] / HANDED
+    search.prices = search.prices_at(mean)
+    if caps.ranks is None or effort.copies == 0 or search.best.allocation is None:
+        return bound
+    return min(bound, _copies(search, caps, effort.copies))
+
+
+def _copies(search: Search, caps: Caps, steps: int) -> float:
+    """Bound by copies of the ranks, from the best multipliers so far."""
+    assert caps.ranks is not None
+    waits = search.window.epsilon_s is not None
+    phases = PHASES if caps.copies is None else 1
+    if caps.copies is None:
+        caps.copies = Copies.of(search.own, search.prices, caps.ranks)
+        caps.multipliers = caps.copies.at_rest(caps.ranks)
+    bound, target = np.inf, search.best.value * (1 + GAP / 2)
+    for phase in range(phases):
+        copies = caps.copies.at(search.own, search.prices)
+        constant = search.prices.constant(search.links, search.window)
+        assert caps.multipliers is not None
+        caps.multipliers, around, found = copies.descend(
+            caps.multipliers, caps.ranks, target, constant, steps
+        )
+        bound = min(bound, found)
+        if bound <= target or expired():
+            return bound
+        if waits or phase < phases - 1:
+            bound = min(bound, _priced(search, caps, around, target))
+    assert caps.multipliers is not None
+    last = caps.copies.at(search.own, search.prices).answers(
+        caps.multipliers, around, LAST_PRICES
+    )
+    return min(bound, last.total + search.prices.constant(search.links, search.window))
+
+
+def _priced(search: Search, caps: Caps, around: Floats, target: float) -> float:
+    """Better prices for the copies' multipliers, and the bound there."""
+
+    def look(at: Floats) -> tuple[float, Floats]:
+        prices = search.prices_at(at)
+        assert caps.copies is not None
+        assert caps.multipliers is not None
+        copies = caps.copies.at(search.own, prices)
+        answers = copies.answers(caps.multipliers, around)
+        left_s, kept_s = copies.slack(search.own, answers, prices, search.window)
+        slope = np.append(left_s[search.window.kept], kept_s / search.links.count.sum())
+        return answers.total + prices.constant(search.links, search.window), slope[: len(at)]
+
+    found = lowest(
+        look,
+        search.vector(search.prices),
+        search.radius() / HANDED,
+        steps=PRICINGS,
+        enough=lambda bound: bound <= target,
+    )
+    search.prices = search.prices_at(found.at)
+    return found.value
+
+
+def _start(search: Search) -> Ints:
+    """Ranks to climb from: as large as a budget on them allows."""
+    problem = search.problem
+    budget, choices = problem.question.budgets.rank_budget, problem.ranks
+    middle = choices[len(choices) // 2]
+    if budget is None:
+        return np.full(problem.layers, middle)
+    level = choices[choices * problem.layers <= budget]
+    rank = level[-1] if len(level) else choices[0]
+    ranks = np.full(problem.layers, rank)
+    return np.where(np.cumsum(ranks) <= budget, ranks, 0)

@@ -1,0 +1,188 @@
+"""One window of round times: what is asked, known and found, and plans for given ranks.
+
+`solver.links_window` searches with it, `solver.links_capped_window` where ranks have caps. For
+given ranks the linear program of `solver.links_pool` mixes options, and the mix is rounded to
+a plan.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from solver.allocation import Allocation, fits, shared
+from solver.deadline import expired
+from solver.devices import Floats, Ints
+from solver.explain import least_allocation
+from solver.links import Links
+from solver.links_best import Best
+from solver.links_capped import CappedAnswer
+from solver.links_own import OwnRanks
+from solver.links_pool import Mix, Pool, Prices, Window, best_mix
+from solver.links_round import rounded
+from solver.problem import Problem
+
+GAP = 2e-4
+# Shares of the round time that rounding a plan with a wait may take off.
+OFF = (0.0, 1e-3, 3e-3)
+# Columns that the program over own or capped ranks takes at most.
+COLUMNS = 24
+# First boxes of prices, as shares of all utility a second; smaller if prices are handed down.
+LINK_RADIUS, WAIT_RADIUS, HANDED = 0.02, 0.4, 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much work a window is worth, counted so that a plan is the same on every machine.
+
+    Parameters
+    ----------
+    steps : int
+        Looks at the bound at other prices.
+    programs : int
+        Rank vectors that a linear program is solved for.
+    copies : int
+        Steps of the bound on capped ranks.
+    polish : int
+        Changes of single layers that a linear program is solved for, times the devices in it.
+    """
+
+    steps: int
+    programs: int
+    copies: int
+    polish: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """One window's problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the window's longest round time as its budget.
+    window : Window
+    best : Best
+    own : OwnRanks
+        Optimistic.
+    prices : Prices
+        The best known.
+    handed_down : bool
+        Whether they come from a window around this one.
+    """
+
+    problem: Problem
+    window: Window
+    best: Best
+    own: OwnRanks
+    prices: Prices
+    handed_down: bool = False
+    tried: set[tuple[int, ...]] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls, problem: Problem, links: Links, window: Window, best: Best, prices: Prices | None
+    ) -> Self:
+        """See `Search`; `prices` are those to start from, if any."""
+        handed_down = prices is not None
+        if prices is None:
+            prices = Prices(links=np.zeros(len(links.names)))
+        return cls(
+            problem=problem,
+            window=window,
+            best=best,
+            own=OwnRanks.of(problem, links, optimistic=True),
+            prices=prices,
+            handed_down=handed_down,
+        )
+
+    @property
+    def links(self) -> Links:
+        """The links."""
+        return self.own.links
+
+    def pool(self) -> Pool:
+        """The least option of every device alone."""
+        pool = Pool(problem=self.problem)
+        pool.add(least_allocation(self.problem))
+        return pool
+
+    def generated(self, best_at: Callable[[Prices], Allocation]) -> tuple[Pool, Mix]:
+        """Add the best options at the program's own prices until they are all there."""
+        pool, prices = self.pool(), self.prices
+        for _ in range(COLUMNS):
+            new = pool.add(best_at(prices))
+            mix = best_mix(pool, self.links, self.window)
+            prices = mix.prices
+            if not new or expired():
+                break
+        return pool, mix
+
+    def round(self, pool: Pool, mix: Mix) -> None:
+        """Offer the plan that a mix rounds to."""
+        if not mix.keeps or mix.value <= self.best.value:
+            return
+        ends = {self.window.high_s}
+        if self.window.epsilon_s is not None:
+            # The mix may like a shorter round than the window's longest, and a plan one that
+            # is shorter still, as devices then wait less.
+            ends |= {max(mix.round_s * (1 - off), self.window.low_s) for off in OFF}
+        for round_s in sorted(ends):
+            chosen = rounded(pool, self.links, replace(self.window, high_s=round_s), mix)
+            if chosen is not None:
+                self.best.offer(pool.allocation(chosen))
+
+    def try_ranks(self, ranks: Ints) -> Mix | None:
+        """Solve the program over the options of shared ranks; None if they were tried."""
+        key = tuple(ranks.tolist())
+        if key in self.tried:
+            return None
+        self.tried.add(key)
+        if self.problem.question.structure == "capped":
+            answers = CappedAnswer.of(self.problem, self.links, ranks)
+            pool, mix = self.generated(answers.best)
+            caps = self.best.caps
+            if mix.keeps and mix.value > caps.value:
+                caps.ranks, caps.value, caps.prices = ranks, mix.value, mix.prices
+        else:
+            pool = self.depths(ranks)
+            if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
+                return None
+            mix = best_mix(pool, self.links, self.window)
+        self.round(pool, mix)
+        return mix
+
+    def depths(self, ranks: Ints) -> Pool:
+        """Every depth that each device can reach with shared ranks."""
+        pool, least = Pool(problem=self.problem), self.problem.question.min_depth
+        whole = shared(self.problem, ranks)
+        for k in range(least, int(whole.depth.max()) + 1):
+            able = fits(self.problem.costs, whole.rows, whole.row, k)
+            depth = np.where(able, k, -1)
+            pool.add(Allocation(rows=whole.rows, row=whole.row, depth=depth))
+        return pool
+
+    def radius(self) -> Floats:
+        """How far prices may be from those to start from."""
+        second = float(self.problem.weights.sum() * self.problem.gains[:, -1].sum())
+        second /= max(self.window.high_s, 1e-300) * (HANDED if self.handed_down else 1.0)
+        radius = np.full(len(self.window.kept), LINK_RADIUS * second)
+        return (
+            radius if self.window.epsilon_s is None else np.append(radius, WAIT_RADIUS * second)
+        )
+
+    def vector(self, prices: Prices) -> Floats:
+        """Prices of the kept links and of a second of mean wait."""
+        own = prices.links[self.window.kept]
+        if self.window.epsilon_s is None:
+            return own
+        return np.append(own, prices.wait * self.links.count.sum())
+
+    def prices_at(self, vector: Floats) -> Prices:
+        """What `vector` was made of."""
+        links = np.zeros(len(self.links.names))
+        kept = len(self.window.kept)
+        links[self.window.kept] = vector[:kept]
+        wait = float(vector[-1] / self.links.count.sum()) if len(vector) > kept else 0.0
+        return Prices(links=links, wait=wait)
