@@ -21,6 +21,7 @@ from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
+from solver.links_few import try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
@@ -47,6 +48,8 @@ WIDE = 0.05
 WORTH_HALVING = 0.25
 # How much longer than the best plan's a round may be while its ranks are polished.
 LONGER = 1.01
+# Vectors of ranks that are each looked at; with caps one takes some times longer.
+FEW, QUICK_FEW, CAPPED_COST = 128, 32, 3
 # At one round time: for plans, not for the bound.
 POINT = Effort(steps=24, programs=3, copies=0)
 
@@ -92,6 +95,9 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
         bound = _branch(problem, links, whole, best, thorough=thorough)
+    if bound > best.value * (1 + GAP) and problem.question.structure != "own":
+        again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
+        bound = min(bound, try_all(again, _few(problem, thorough=thorough)))
     if best.allocation is None:
         best.offer(least_allocation(problem))
     if best.allocation is None:
@@ -103,6 +109,12 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         method=_method(problem),
         target_gap=GAP,
     )
+
+
+def _few(problem: Problem, *, thorough: bool) -> int:
+    """How many vectors of ranks are few enough to look at each."""
+    capped = problem.question.structure == "capped"
+    return (FEW if thorough else QUICK_FEW) // (CAPPED_COST if capped else 1)
 
 
 def _method(problem: Problem) -> str:

@@ -108,6 +108,8 @@ class Pool:
         own_s = cost(costs, costs.seconds, found.rows, found.row, found.depth)
         known = (self.depth == found.depth[:, None]) & (self.parameters == size[:, None])
         known &= self.value >= value[:, None]
+        if problem.question.budgets.mean_wait_s is not None:
+            known &= self.seconds == own_s[:, None]
         new = found.taking_part & ~known.any(axis=1)
         if not new.any():
             return False

@@ -5,7 +5,7 @@ given ranks the linear program of `solver.links_pool` mixes options, and the mix
 a plan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -24,10 +24,15 @@ from solver.links_round import rounded
 from solver.problem import Problem
 
 GAP = 2e-4
+ROUNDING = 1e-12
 # Shares of the round time that rounding a plan with a wait may take off.
 OFF = (0.0, 1e-3, 3e-3)
 # Columns that the program over own or capped ranks takes at most.
 COLUMNS = 24
+# Devices up to which options are added that are best at prices around the program's own, and
+# these prices in its own: where devices are few, a mix is far from a plan.
+FEW = 48
+AROUND = (0.25, 0.5, 0.7, 0.85, 0.95, 1.05, 1.15, 1.4, 2.0, 4.0)
 # First boxes of prices, as shares of all utility a second; smaller if prices are handed down.
 LINK_RADIUS, WAIT_RADIUS, HANDED = 0.02, 0.4, 8.0
 
@@ -108,16 +113,20 @@ class Search:
         pool.add(least_allocation(self.problem))
         return pool
 
-    def generated(self, best_at: Callable[[Prices], Allocation]) -> tuple[Pool, Mix]:
+    def generated(self, best_at: Callable[[Prices], Sequence[Allocation]]) -> tuple[Pool, Mix]:
         """Add the best options at the program's own prices until they are all there."""
         pool, prices = self.pool(), self.prices
         for _ in range(COLUMNS):
-            new = pool.add(best_at(prices))
+            new = _add(pool, best_at(prices))
             mix = best_mix(pool, self.links, self.window)
             prices = mix.prices
             if not new or expired():
                 break
-        return pool, mix
+        if len(self.problem.costs.devices) > FEW or not prices.links.any():
+            return pool, mix
+        for share in AROUND:
+            _add(pool, best_at(replace(prices, links=prices.links * share)))
+        return pool, best_mix(pool, self.links, self.window)
 
     def round(self, pool: Pool, mix: Mix) -> None:
         """Offer the plan that a mix rounds to."""
@@ -141,7 +150,7 @@ class Search:
         self.tried.add(key)
         if self.problem.question.structure == "capped":
             answers = CappedAnswer.of(self.problem, self.links, ranks)
-            pool, mix = self.generated(answers.best)
+            pool, mix = self.generated(lambda p: [answers.best(p)])
             caps = self.best.caps
             if mix.keeps and mix.value > caps.value:
                 caps.ranks, caps.value, caps.prices = ranks, mix.value, mix.prices
@@ -152,6 +161,22 @@ class Search:
             mix = best_mix(pool, self.links, self.window)
         self.round(pool, mix)
         return mix
+
+    def bounded(self, ranks: Ints) -> float:
+        """Try shared ranks that were not tried, and bound every plan with them."""
+        mix = self.try_ranks(ranks)
+        if mix is None:
+            return -np.inf
+        if self.problem.question.structure == "capped":
+            pool = Pool(problem=self.problem)
+            pool.add(CappedAnswer.of(self.problem, self.links, ranks).best(mix.prices))
+        else:
+            pool = self.depths(ranks)
+        if not pool.rows:
+            return -np.inf
+        most = pool.tilted(self.links, mix.prices).max(axis=1).sum()
+        bound = float(most) + mix.prices.constant(self.links, self.window)
+        return bound + ROUNDING * abs(bound)
 
     def depths(self, ranks: Ints) -> Pool:
         """Every depth that each device can reach with shared ranks."""
@@ -186,3 +211,9 @@ class Search:
         links[self.window.kept] = vector[:kept]
         wait = float(vector[-1] / self.links.count.sum()) if len(vector) > kept else 0.0
         return Prices(links=links, wait=wait)
+
+
+def _add(pool: Pool, found: Sequence[Allocation]) -> bool:
+    """Add options; whether any is new."""
+    new = [pool.add(one) for one in found]
+    return any(new)

@@ -6,22 +6,27 @@ linear program over options for ranks of their own; by copies of the ranks where
 (`solver.links_capped_window`).
 """
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 
+from solver.allocation import LEFT_OUT, Allocation, cost
 from solver.bundle import lowest
-from solver.capacity import exact
+from solver.capacity import TOLERANCE, exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_capped_window import capped_ranks
 from solver.links_own import OwnRanks
 from solver.links_polish import Neighbours
-from solver.links_pool import Mix, best_mix
-from solver.links_search import COLUMNS, GAP, Effort, Search
+from solver.links_pool import Mix, Prices, best_mix
+from solver.links_search import COLUMNS, FEW, GAP, ROUNDING, Effort, Search
 from solver.links_shared import PricedRanks
 
 # When the program over own ranks is solved, and the least gain that counts.
 CLOSE = 1e-5
-ROUNDING = 1e-12
+# Shares of their room that few devices are made to do with, and of the prices then.
+ROOMS, CHEAP = tuple(k / 16 for k in range(1, 17)), 0.25
 # Closer than this, rounding is what is left.
 NEAR = 1e-3
 QUICK = Effort(steps=24, programs=2, copies=0)
@@ -47,10 +52,6 @@ def _own_ranks(search: Search) -> float:
         search.problem.question.rank_choices[-1],
         search.problem.question.min_depth,
     )
-    wanted = search.problem.question.structure == "own"
-    sides = [search.own]
-    if wanted and not same:
-        sides.append(OwnRanks.of(search.problem, search.links, optimistic=False))
     pool, bound = search.pool(), np.inf
     mix: Mix | None = None
     for _ in range(COLUMNS):
@@ -63,11 +64,32 @@ def _own_ranks(search: Search) -> float:
         if not new or bound - mix.value <= CLOSE * abs(bound) or expired():
             break
     bound = min(bound, search.own.answer(search.prices, search.window)[1])
-    if wanted and mix is not None:
-        if len(sides) > 1:
-            pool, mix = search.generated(lambda p: sides[1].answer(p, search.window)[0])
+    if search.problem.question.structure == "own":
+        sides = [search.own] if same else [search.own, _safe(search)]
+        pool, mix = search.generated(lambda p: [_possible(side, p, search) for side in sides])
+        if len(search.problem.costs.devices) <= FEW:
+            # The best within less room need not be the best at any prices.
+            cheap = replace(search.prices, links=search.prices.links * CHEAP)
+            for side, share in product(sides, ROOMS):
+                smaller = replace(side, units=np.floor(side.units * share).astype(np.int64))
+                pool.add(_possible(smaller, cheap, search))
+            mix = best_mix(pool, search.links, search.window)
         search.round(pool, mix)
     return bound + ROUNDING * abs(bound)
+
+
+def _safe(search: Search) -> OwnRanks:
+    return OwnRanks.of(search.problem, search.links, optimistic=False)
+
+
+def _possible(own: OwnRanks, prices: Prices, search: Search) -> Allocation:
+    """Best option of every device at prices, where its limits allow it."""
+    found, costs = own.answer(prices, search.window)[0], search.problem.costs
+    holds = found.taking_part
+    for q in costs.resources:
+        spent = cost(costs, q, found.rows, found.row, found.depth)
+        holds = holds & (spent <= q.limit * (1 + TOLERANCE))
+    return replace(found, depth=np.where(holds, found.depth, LEFT_OUT))
 
 
 def _shared_ranks(search: Search, effort: Effort) -> float:
