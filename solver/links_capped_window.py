@@ -15,7 +15,7 @@ from solver.links_best import Caps
 from solver.links_capped import Climb
 from solver.links_copies import LAST_PRICES, Copies
 from solver.links_pool import Prices
-from solver.links_search import GAP, HANDED, Effort, Search
+from solver.links_search import GAP, HANDED, Search
 
 # Times that the first bound by copies is priced anew, and looks for prices each time.
 PHASES, PRICINGS = 4, 12
@@ -23,15 +23,15 @@ PHASES, PRICINGS = 4, 12
 DEARER = 1.5
 
 
-def capped_ranks(search: Search, effort: Effort, bound: float, handed: Prices | None) -> float:
-    """Climb to good ranks at the prices of the last ones, then bound by copies."""
+def climb(search: Search, programs: int, handed: Prices | None) -> None:
+    """Climb to good ranks, each time at the prices of the last ones."""
     caps = search.best.caps
     if search.window.epsilon_s is not None:
         # Prices of capped ranks, where there are any, say more than those of own ranks.
         search.prices = handed or caps.prices or search.prices
     mean = search.vector(search.prices)
     ranks = _start(search) if caps.ranks is None else caps.ranks
-    for number in range(effort.programs):
+    for number in range(programs):
         ranks = Climb.of(search.own, search.prices_at(mean)).ascend(ranks)
         mix = search.try_ranks(ranks)
         if mix is None:
@@ -42,9 +42,14 @@ def capped_ranks(search: Search, effort: Effort, bound: float, handed: Prices | 
             # Ranks that leave devices too little to do: what they do is worth more.
             mean[-1] = DEARER * mean[-1] + search.radius()[-1] / HANDED
     search.prices = search.prices_at(mean)
-    if caps.ranks is None or effort.copies == 0 or search.best.allocation is None:
-        return bound
-    return min(bound, _copies(search, caps, effort.copies))
+
+
+def bound_by_copies(search: Search, steps: int) -> float:
+    """Bound by copies of the ranks climbed to; infinite without ranks or steps."""
+    caps = search.best.caps
+    if caps.ranks is None or steps == 0 or search.best.allocation is None:
+        return np.inf
+    return _copies(search, caps, steps)
 
 
 def _copies(search: Search, caps: Caps, steps: int) -> float:

@@ -51,12 +51,15 @@ class Effort:
         Steps of the bound on capped ranks.
     polish : int
         Changes of single layers that a linear program is solved for, times the devices in it.
+    shared : bool
+        Whether capped ranks are to start from good ranks without caps as well.
     """
 
     steps: int
     programs: int
     copies: int
     polish: int = 0
+    shared: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,13 +10,15 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, cost
 from solver.bundle import lowest
 from solver.capacity import TOLERANCE, exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.links_capped_window import capped_ranks
+from solver.links_best import Best
+from solver.links_capped_window import bound_by_copies, climb
 from solver.links_own import OwnRanks
 from solver.links_polish import Neighbours
 from solver.links_pool import Mix, Prices, best_mix
@@ -30,7 +32,9 @@ ROOMS, CHEAP = tuple(k / 16 for k in range(1, 17)), 0.25
 # Closer than this, rounding is what is left.
 NEAR = 1e-3
 QUICK = Effort(steps=24, programs=2, copies=0)
-THOROUGH = Effort(steps=120, programs=8, copies=50, polish=24_000)
+THOROUGH = Effort(steps=120, programs=8, copies=50, polish=24_000, shared=True)
+# For a plan without caps to start from.
+SHARED = Effort(steps=40, programs=4, copies=0, polish=6_000)
 
 
 def run(search: Search, effort: Effort) -> float:
@@ -42,7 +46,25 @@ def run(search: Search, effort: Effort) -> float:
     bound = _own_ranks(search)
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
-    return min(bound, capped_ranks(search, effort, bound, handed))
+    climb(search, effort.programs, handed)
+    if effort.shared and search.best.value * (1 + NEAR) < bound and not expired():
+        _climb_from_shared(search, bound, effort)
+    return min(bound, bound_by_copies(search, effort.copies))
+
+
+def _climb_from_shared(search: Search, bound: float, effort: Effort) -> None:
+    """Start from the best plan without caps, which is one with caps too."""
+    question = replace_fields(search.problem.question, structure="shared")
+    problem = replace(search.problem, question=question)
+    plain = Search.of(problem, search.links, search.window, Best(problem=problem), None)
+    _shared_ranks(plain, SHARED)
+    found = plain.best.allocation
+    if found is None:
+        return
+    search.best.offer(found)
+    search.try_ranks(found.rows[0])
+    if search.best.value * (1 + NEAR) < bound:
+        climb(search, effort.programs, None)
 
 
 def _own_ranks(search: Search) -> float:
