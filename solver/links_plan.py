@@ -21,7 +21,7 @@ from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
-from solver.links_few import try_all
+from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
@@ -48,8 +48,8 @@ WIDE = 0.05
 WORTH_HALVING = 0.25
 # How much longer than the best plan's a round may be while its ranks are polished.
 LONGER = 1.01
-# Vectors of ranks that are each looked at; with caps one takes some times longer.
-FEW, QUICK_FEW, CAPPED_COST = 128, 32, 3
+# What is so little that it is all looked at.
+FEW, QUICK_FEW = Few(ranks=128, choices=30_000), Few(ranks=32, choices=1000)
 # At one round time: for plans, not for the bound.
 POINT = Effort(steps=24, programs=3, copies=0)
 
@@ -95,9 +95,9 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
         bound = _branch(problem, links, whole, best, thorough=thorough)
-    if bound > best.value * (1 + GAP) and problem.question.structure != "own":
+    if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
-        bound = min(bound, try_all(again, _few(problem, thorough=thorough)))
+        bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
     if best.allocation is None:
         best.offer(least_allocation(problem))
     if best.allocation is None:
@@ -109,12 +109,6 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         method=_method(problem),
         target_gap=GAP,
     )
-
-
-def _few(problem: Problem, *, thorough: bool) -> int:
-    """How many vectors of ranks are few enough to look at each."""
-    capped = problem.question.structure == "capped"
-    return (FEW if thorough else QUICK_FEW) // (CAPPED_COST if capped else 1)
 
 
 def _method(problem: Problem) -> str:

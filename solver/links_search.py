@@ -5,13 +5,13 @@ given ranks the linear program of `solver.links_pool` mixes options, and the mix
 a plan.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
-from solver.allocation import Allocation, fits, shared
+from solver.allocation import LEFT_OUT, Allocation, fits, shared
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.explain import least_allocation
@@ -183,13 +183,17 @@ class Search:
 
     def depths(self, ranks: Ints) -> Pool:
         """Every depth that each device can reach with shared ranks."""
-        pool, least = Pool(problem=self.problem), self.problem.question.min_depth
-        whole = shared(self.problem, ranks)
+        pool = Pool(problem=self.problem)
+        for found in self.at_depths(ranks):
+            pool.add(found)
+        return pool
+
+    def at_depths(self, ranks: Ints) -> Iterator[Allocation]:
+        """Shared ranks at every depth, for those devices that can reach it."""
+        least, whole = self.problem.question.min_depth, shared(self.problem, ranks)
         for k in range(least, int(whole.depth.max()) + 1):
             able = fits(self.problem.costs, whole.rows, whole.row, k)
-            depth = np.where(able, k, -1)
-            pool.add(Allocation(rows=whole.rows, row=whole.row, depth=depth))
-        return pool
+            yield Allocation(rows=whole.rows, row=whole.row, depth=np.where(able, k, LEFT_OUT))
 
     def radius(self) -> Floats:
         """How far prices may be from those to start from."""
