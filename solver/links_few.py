@@ -102,7 +102,7 @@ def _options(search: Search, every: Sequence[Ints]) -> Pool:
 
 
 def _best_choice(search: Search, pool: Pool, most: int) -> float:
-    """Offer the best choice of one option a device; its value, infinite if there are more than `most`.
+    """Offer the best choice of one option a device; its value, infinite if too many.
 
     Minus infinity where none keeps the links and the wait.
     """

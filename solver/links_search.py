@@ -52,7 +52,7 @@ class Effort:
     polish : int
         Changes of single layers that a linear program is solved for, times the devices in it.
     shared : bool
-        Whether capped ranks are to start from good ranks without caps as well.
+        Whether capped ranks of few devices also start from good ranks without caps.
     """
 
     steps: int
@@ -110,6 +110,11 @@ class Search:
         """The links."""
         return self.own.links
 
+    @property
+    def few(self) -> bool:
+        """Whether devices are few and one round time is asked for: a plan is near no mix."""
+        return len(self.own.units[0]) <= FEW and self.window.low_s == self.window.high_s
+
     def pool(self) -> Pool:
         """The least option of every device alone."""
         pool = Pool(problem=self.problem)
@@ -125,7 +130,7 @@ class Search:
             prices = mix.prices
             if not new or expired():
                 break
-        if len(self.problem.costs.devices) > FEW or not prices.links.any():
+        if not self.few or not prices.links.any():
             return pool, mix
         for share in AROUND:
             _add(pool, best_at(replace(prices, links=prices.links * share)))

@@ -22,7 +22,7 @@ from solver.links_capped_window import bound_by_copies, climb
 from solver.links_own import OwnRanks
 from solver.links_polish import Neighbours
 from solver.links_pool import Mix, Prices, best_mix
-from solver.links_search import COLUMNS, FEW, GAP, ROUNDING, Effort, Search
+from solver.links_search import COLUMNS, GAP, ROUNDING, Effort, Search
 from solver.links_shared import PricedRanks
 
 # When the program over own ranks is solved, and the least gain that counts.
@@ -47,7 +47,12 @@ def run(search: Search, effort: Effort) -> float:
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
     climb(search, effort.programs, handed)
-    if effort.shared and search.best.value * (1 + NEAR) < bound and not expired():
+    if (
+        effort.shared
+        and search.few
+        and search.best.value * (1 + NEAR) < bound
+        and not expired()
+    ):
         _climb_from_shared(search, bound, effort)
     return min(bound, bound_by_copies(search, effort.copies))
 
@@ -89,7 +94,7 @@ def _own_ranks(search: Search) -> float:
     if search.problem.question.structure == "own":
         sides = [search.own] if same else [search.own, _safe(search)]
         pool, mix = search.generated(lambda p: [_possible(side, p, search) for side in sides])
-        if len(search.problem.costs.devices) <= FEW:
+        if search.few:
             # The best within less room need not be the best at any prices.
             cheap = replace(search.prices, links=search.prices.links * CHEAP)
             for side, share in product(sides, ROOMS):
