@@ -312,12 +312,13 @@ class Copies:
 
     def rest(self, incumbent: Ints) -> tuple[Ints, Ints, Floats]:
         """Depth, cap and price of a unit of every device at the incumbent ranks."""
-        used = int((incumbent > 0).sum())
+        used, n = int((incumbent > 0).sum()), len(self.weights)
+        if used == 0:
+            return np.zeros(n, np.int64), np.zeros(n, np.int64), self.toll[:, 0]
         capped = np.minimum(incumbent[:used, None], self.ranks)
         index = np.searchsorted(self.ranks, capped)
         gain = np.cumsum(np.take_along_axis(self.gains[:used], index, axis=1), axis=0)
         size = np.cumsum(capped * self.steps[:used, None], axis=0)
-        n = len(self.weights)
         room, toll = self.room[:, 1 : used + 1, None], self.toll[:, 1 : used + 1, None]
         bonus = self.bonus[:, 1 : used + 1, None]
         net = np.where(size <= room, gain - toll * size + bonus, -np.inf).reshape(n, -1)

@@ -1,20 +1,51 @@
-"""Small problems with shared links that a search once got wrong, and tight ones."""
+"""Problems with shared links that a search once got wrong, tight ones, and small ones."""
 
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from profiler.fleet import FleetRequest, preset_fleet
+from profiler.fleet_links import draw_links
 from profiler.schema import Fleet
+from solver.allocation import mean_wait_s
 from solver.check import check
+from solver.exact import maximise_utility
 from solver.explain import least_round_time_s
+from solver.plan import Plan, Structure
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
-from tests.solver.test_links import with_links
+from tests.solver.test_links import best_linked, with_links
 
 
 def fleet_behind_links(seed: int, *, tight: float = 1.0, **options: Any) -> Fleet:
     return with_links(random_fleet(seed, **options), seed, tight=tight)
+
+
+def preset(devices: int, access_points: int, sites: int, seed: int = 0) -> Fleet:
+    fleet = preset_fleet(FleetRequest(seed=seed, devices=devices, model="", options={}))
+    placed, links = draw_links(fleet.devices, access_points, sites, seed)
+    return replace(fleet, devices=placed, links=links)
+
+
+def within(problem: Problem, room: float) -> Problem:
+    """The problem within some times the least feasible round time."""
+    least_s = least_round_time_s(problem)
+    assert least_s is not None
+    return problem.under(round_time_s=room * least_s)
+
+
+def verified(problem: Problem) -> Plan:
+    plan = solve(problem)
+    assert check(plan, problem.fleet).failed == ()
+    return plan
+
+
+def gap(plan: Plan) -> float:
+    bound = plan.certificate.bound
+    assert bound is not None
+    return 1 - plan.certificate.value / bound
 
 
 @pytest.mark.parametrize(
@@ -25,6 +56,64 @@ def test_changes_of_single_layers_keep_the_shape_and_the_budget_of_ranks(
     seed: int, options: dict[str, Any]
 ) -> None:
     fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=2, max_rank=3)
-    problem = Problem.of(fleet, ranks=[1, 2, 3], **options)
-    problem = problem.under(round_time_s=1.2 * (least_round_time_s(problem) or 0.0))
-    assert check(solve(problem), fleet).failed == ()
+    verified(within(Problem.of(fleet, ranks=[1, 2, 3], **options), 1.2))
+
+
+@pytest.mark.parametrize("structure", ["shared", "capped", "own"])
+@pytest.mark.parametrize("wait", [False, True])
+def test_few_devices_with_few_ranks_get_the_best_plan(structure: Structure, wait: bool) -> None:
+    """Nothing in between is best at any prices there, so mixes of ranks lead nowhere."""
+    solved = 0
+    for seed in range(14):
+        fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=2, max_rank=3)
+        problem = Problem.of(fleet, ranks=[1, 2, 3], structure=structure, min_depth=0)
+        problem = within(problem, 1.5)
+        if wait:
+            problem = less_wait(problem, 0.97)
+        best = best_linked(fleet, problem.question, structure)
+        if best is None:
+            continue
+        solved += 1
+        plan = verified(problem)
+        assert plan.certificate.value == pytest.approx(best, rel=1e-9)
+        assert plan.certificate.bound == pytest.approx(best, rel=1e-4)
+    assert solved >= (2 if wait else 12)
+
+
+@pytest.mark.parametrize("room", [1.02, 1.1, 1.35])
+def test_a_round_that_is_hardly_long_enough(room: float) -> None:
+    """Where links bind at the least depth, ranks themselves are limited, not only prices."""
+    plan = verified(within(Problem.of(preset(0, 8, 2)), room))
+    assert gap(plan) <= 0.01
+
+
+def test_ranks_with_caps_are_no_worse_than_without() -> None:
+    fleet = preset(16, 2, 1, seed=1)
+    plain, capped = (
+        verified(within(Problem.of(fleet, structure=structure), 1.02))
+        for structure in ("shared", "capped")
+    )
+    assert capped.certificate.value >= plain.certificate.value * (1 - 1e-9)
+    assert gap(plain) <= 0.01
+
+
+def less_wait(problem: Problem, share: float) -> Problem:
+    """The problem with a share of the wait of its best plan as a budget."""
+    free = maximise_utility(problem)
+    return problem.under(mean_wait_s=share * mean_wait_s(problem, free.allocation))
+
+
+def test_links_and_a_mean_wait() -> None:
+    plan = verified(less_wait(within(Problem.of(preset(100, 9, 1)), 1.5), 0.9))
+    assert gap(plan) <= 0.01
+
+
+@pytest.mark.parametrize("structure", ["shared", "capped", "own"])
+def test_the_same_plan_twice(structure: Structure) -> None:
+    fleet = fleet_behind_links(3, tight=3.0, devices=6)
+    problem = within(Problem.of(fleet, ranks=[1, 2, 3, 4], structure=structure), 1.4)
+    for asked in (problem, less_wait(problem, 0.95)):
+        first, second = verified(asked), verified(asked)
+        assert first.certificate == second.certificate
+        assert first.devices == second.devices
+        assert first.configurations == second.configurations
