@@ -51,7 +51,7 @@ LONGER = 1.01
 # What is so little that it is all looked at.
 FEW, QUICK_FEW = Few(ranks=128, choices=30_000), Few(ranks=32, choices=1000)
 # At one round time: for plans, not for the bound.
-POINT = Effort(steps=24, programs=3, copies=0)
+POINT = Effort(steps=24, programs=3, copies=0, few=True)
 
 
 def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:

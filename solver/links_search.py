@@ -51,15 +51,16 @@ class Effort:
         Steps of the bound on capped ranks.
     polish : int
         Changes of single layers that a linear program is solved for, times the devices in it.
-    shared : bool
-        Whether capped ranks of few devices also start from good ranks without caps.
+    few : bool
+        Whether to look further where devices are few and one round time is asked for, as no
+        mix is near a plan there.
     """
 
     steps: int
     programs: int
     copies: int
     polish: int = 0
-    shared: bool = False
+    few: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +79,10 @@ class Search:
         The best known.
     handed_down : bool
         Whether they come from a window around this one.
+    few : bool
+        Whether to look further; see `Effort.few`.
+    tried : set of tuple of int
+        Shared ranks that a program was solved for.
     """
 
     problem: Problem
@@ -86,6 +91,7 @@ class Search:
     own: OwnRanks
     prices: Prices
     handed_down: bool = False
+    few: bool = False
     tried: set[tuple[int, ...]] = field(default_factory=set)
 
     @classmethod
@@ -110,10 +116,10 @@ class Search:
         """The links."""
         return self.own.links
 
-    @property
-    def few(self) -> bool:
-        """Whether devices are few and one round time is asked for: a plan is near no mix."""
-        return len(self.own.units[0]) <= FEW and self.window.low_s == self.window.high_s
+    def begin(self, effort: Effort) -> None:
+        """Set how far to look."""
+        one, n = self.window.low_s == self.window.high_s, len(self.problem.costs.devices)
+        self.few = effort.few and one and n <= FEW
 
     def pool(self) -> Pool:
         """The least option of every device alone."""

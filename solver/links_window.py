@@ -32,7 +32,7 @@ ROOMS, CHEAP = tuple(k / 16 for k in range(1, 17)), 0.25
 # Closer than this, rounding is what is left.
 NEAR = 1e-3
 QUICK = Effort(steps=24, programs=2, copies=0)
-THOROUGH = Effort(steps=120, programs=8, copies=50, polish=24_000, shared=True)
+THOROUGH = Effort(steps=120, programs=8, copies=50, polish=24_000, few=True)
 # For a plan without caps to start from.
 SHARED = Effort(steps=40, programs=4, copies=0, polish=6_000)
 
@@ -40,6 +40,7 @@ SHARED = Effort(steps=40, programs=4, copies=0, polish=6_000)
 def run(search: Search, effort: Effort) -> float:
     """Look for better plans; a bound on all with a round time in the window."""
     structure = search.problem.question.structure
+    search.begin(effort)
     if structure == "shared":
         return _shared_ranks(search, effort)
     handed = search.prices if search.handed_down else None
@@ -47,12 +48,7 @@ def run(search: Search, effort: Effort) -> float:
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
     climb(search, effort.programs, handed)
-    if (
-        effort.shared
-        and search.few
-        and search.best.value * (1 + NEAR) < bound
-        and not expired()
-    ):
+    if search.few and search.best.value * (1 + NEAR) < bound and not expired():
         _climb_from_shared(search, bound, effort)
     return min(bound, bound_by_copies(search, effort.copies))
 
