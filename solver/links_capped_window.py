@@ -14,6 +14,7 @@ from solver.devices import Floats, Ints
 from solver.links_best import Caps
 from solver.links_capped import Climb
 from solver.links_copies import LAST_PRICES, Copies
+from solver.links_descent import descend
 from solver.links_pool import Prices
 from solver.links_search import GAP, HANDED, Search
 
@@ -65,8 +66,8 @@ def _copies(search: Search, caps: Caps, steps: int) -> float:
         copies = caps.copies.at(search.own, search.prices)
         constant = search.prices.constant(search.links, search.window)
         assert caps.multipliers is not None
-        caps.multipliers, around, found = copies.descend(
-            caps.multipliers, caps.ranks, target, constant, steps
+        caps.multipliers, around, found = descend(
+            copies, caps.multipliers, caps.ranks, target, constant, steps
         )
         bound = min(bound, found)
         if bound <= target or expired():

@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 
-from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
@@ -31,12 +30,11 @@ NEAR = np.array([0.6, 0.8, 0.92, 1.0, 1.08, 1.25, 1.6])
 QUANTILES = np.array([0.0, 0.15, 0.5, 0.85, 1.0])
 # Cells of the offers (group, price, depth, cap) at once.
 CELLS = 1 << 21
-PATIENCE, DEFLECTION, SHORTEST_STEP = 8, 0.7, 1e-3
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answers:
+class Answers:
     """What each device takes: total value, depth, index of the cap, price, units, all (N,)."""
 
     total: float
@@ -141,7 +139,7 @@ class Copies:
         )
 
     def slack(
-        self, own: OwnRanks, answers: _Answers, prices: Prices, window: Window
+        self, own: OwnRanks, answers: Answers, prices: Prices, window: Window
     ) -> tuple[Floats, float]:
         """Subgradient of the bound: what the limits leave at the answers.
 
@@ -162,48 +160,10 @@ class Copies:
         kept_s = float(np.dot(links.count, own_s)) - count * (round_s - (window.epsilon_s or 0))
         return left, kept_s
 
-    def descend(
-        self, multipliers: Floats, incumbent: Ints, value: float, constant: float, steps: int
-    ) -> tuple[Floats, Floats, float]:
-        """Follow subgradients; the best multipliers, their prices and bound.
-
-        `constant` is added to the bound.
-        """
-        at = np.searchsorted(self.ranks, incumbent)
-        best, best_price, least = multipliers, self.price, np.inf
-        price = self.price
-        length, stalled, direction = 1.0, 0, None
-        for _ in range(steps):
-            answers = self.answers(multipliers, price)
-            bound = answers.total + constant
-            price = answers.price
-            if bound < least:
-                best, best_price, least, stalled = multipliers, price, bound, 0
-            else:
-                stalled += 1
-            if least <= value or length < SHORTEST_STEP or expired():
-                break
-            if stalled == PATIENCE:
-                multipliers, direction = best, None
-                length, stalled = length / 2, 0
-                continue
-            taken = self._taken(multipliers, answers, at)
-            if not taken.any():
-                break
-            direction = (
-                taken
-                if direction is None
-                else DEFLECTION * direction + (1 - DEFLECTION) * taken
-            )
-            square = max(_square(direction), _square(taken) / 10)
-            step = length * (bound - value) / square
-            multipliers = multipliers - step * _by_thresholds(direction)
-        return best, best_price, least
-
     def at_rest(self, incumbent: Ints) -> Floats:
         """Multipliers under which every group is content with the incumbent ranks."""
         depth, cap, price = self.rest(incumbent)
-        value = self._own_value(depth, cap, price) * self.weights[:, None, None]
+        value = self.own_value(depth, cap, price) * self.weights[:, None, None]
         value = np.where(np.isfinite(value), value, 0.0)
         by_group = np.zeros((len(self.shares), *value.shape[1:]))
         np.add.at(by_group, self.group, value)
@@ -213,7 +173,7 @@ class Copies:
             return np.asarray(multipliers)
         return np.concatenate([multipliers, np.zeros((1, *multipliers.shape[1:]))])
 
-    def answers(self, multipliers: Floats, around: Floats, number: int = 0) -> _Answers:
+    def answers(self, multipliers: Floats, around: Floats, number: int = 0) -> Answers:
         """Best depth and cap of every device.
 
         Parameters
@@ -247,10 +207,10 @@ class Copies:
         )
         total = float(np.dot(self.weights, worth))
         if self.budget is not None:
-            total += _server(multipliers[-1], self.ranks, self.budget)[0]
+            total += within_budget(multipliers[-1], self.ranks, self.budget)[0]
         rounding = ROUNDING * (float(np.abs(multipliers).max(axis=2).sum()) + abs(total))
         total += rounding - float(multipliers.sum(axis=0).min(axis=1).sum())
-        return _Answers(total=total, depth=depth, cap=cap, price=price, size=size)
+        return Answers(total=total, depth=depth, cap=cap, price=price, size=size)
 
     def _near(self, last: Floats) -> Floats:
         """Prices of a unit per weight to try for each group near the last, (G, P)."""
@@ -286,22 +246,7 @@ class Copies:
             ordered[starts[:, None] + np.rint(quantiles * (sizes - 1)).astype(np.int64)]
         )
 
-    def _taken(self, multipliers: Floats, answers: _Answers, incumbent: Ints) -> Floats:
-        """Subgradient: how much of each group takes each rank, less the mean of the groups."""
-        groups, layer = len(self.shares), np.arange(len(self.steps))
-        value = self._own_value(answers.depth, answers.cap, answers.price)
-        value += (multipliers[:groups] / self.shares[:, None, None])[self.group]
-        choice, largest = value.argmax(axis=2), value.max(axis=2)
-        slack = 1e-12 * np.maximum(np.abs(largest), 1.0)
-        choice = np.where(value[:, layer, incumbent] >= largest - slack, incumbent, choice)
-        taken = np.zeros(multipliers.shape)
-        share = (self.weights / self.shares[self.group])[:, None]
-        np.add.at(taken, (self.group[:, None], layer, choice), share)
-        if self.budget is not None:
-            taken[-1, layer, _server(multipliers[-1], self.ranks, self.budget)[1]] = 1.0
-        return np.asarray(taken - taken.mean(axis=0))
-
-    def _own_value(self, depth: Ints, cap: Ints, price: Floats) -> Floats:
+    def own_value(self, depth: Ints, cap: Ints, price: Floats) -> Floats:
         """Gain less priced size of every rank per weight, cut off at the cap, (N, L, R)."""
         index = np.minimum(np.arange(len(self.ranks)), cap[:, None])
         size = self.steps[:, None] * self.ranks
@@ -338,21 +283,7 @@ class Copies:
         return depth, cap, price
 
 
-def _by_thresholds(direction: Floats) -> Floats:
-    """A step in prices of ``r_j >= rank`` instead of ``r_j = rank``, along the last axis.
-
-    A price of one rank alone makes a group dodge to the next; that of a threshold moves all
-    beyond it, and the bound falls an order of magnitude sooner.
-    """
-    return np.cumsum(np.cumsum(direction[:, :, ::-1], axis=2)[:, :, ::-1], axis=2)
-
-
-def _square(direction: Floats) -> float:
-    """Square of its length in these prices."""
-    return float((np.cumsum(direction[:, :, ::-1], axis=2) ** 2).sum())
-
-
-def _server(own: Floats, ranks: Floats, budget: int) -> tuple[float, Ints]:
+def within_budget(own: Floats, ranks: Floats, budget: int) -> tuple[float, Ints]:
     """Best ranks within the budget, itself priced, by the server's multipliers."""
     highest = float(own.max() - own.min()) + 1e-12
     best, taken = np.inf, own.argmax(axis=1)

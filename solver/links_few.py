@@ -137,7 +137,7 @@ def _keeps(search: Search, size: Floats, own_s: Floats) -> npt.NDArray[np.bool_]
     busy = links.bare_s[:, None] + links.s_per_parameter[:, None] * (through.T @ size[linked])
     keeps = (busy <= window.high_s * (1 + TOLERANCE)).all(axis=0)
     if window.epsilon_s is None:
-        return keeps
+        return np.asarray(keeps)
     round_s = np.maximum(own_s.max(axis=0), busy.max(axis=0))
     wait_s = round_s - links.count @ own_s / links.count.sum()
-    return keeps & (wait_s <= window.epsilon_s * (1 + TOLERANCE))
+    return np.asarray(keeps & (wait_s <= window.epsilon_s * (1 + TOLERANCE)))

@@ -7,6 +7,7 @@ import pytest
 
 from solver.devices import Floats
 from solver.links_copies import LAST_PRICES, Copies
+from solver.links_descent import descend
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_sums import Sums, Terms
@@ -128,7 +129,7 @@ def test_no_plan_is_better_than_the_copies_at_any_prices() -> None:
             constant = prices.constant(links, window)
             copies = Copies.of(own, prices, ranks)
             start = copies.at_rest(ranks)
-            multipliers, around, bound = copies.descend(start, ranks, 0.9 * best, constant, 12)
+            multipliers, around, bound = descend(copies, start, ranks, 0.9 * best, constant, 12)
             assert bound >= best * (1 - 1e-9)
             assert np.abs(multipliers.sum(axis=0)).max() <= 1e-9 * (
                 1 + np.abs(multipliers).max()
