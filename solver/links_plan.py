@@ -21,6 +21,7 @@ from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
+from solver.links_blend import blend, improve
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
@@ -41,7 +42,11 @@ STARTS = 7
 ROUGH = Effort(steps=16, programs=0, copies=25)
 EACH = Effort(steps=16, programs=1, copies=0)
 POLISH = 6_000
+# The same for capped ranks, whose programs take longer, and how many at most.
+CAPPED_POLISH, MOST_CHANGES = 16_000, 32
 LEAF = Effort(steps=40, programs=4, copies=25)
+# How much longer a round may be than the longest one that good capped ranks keep.
+LENGTHS = (0.0, 0.004, 0.01, 0.02, 0.04)
 # Windows, as shares of the round time, that are too wide to make plans of.
 WIDE = 0.05
 # Share of the gap that halving a window must promise.
@@ -173,16 +178,18 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
     low_s, high_s = _least_s(problem), _longest_s(problem)
     at_s, prices = high_s, None
     for _ in range(STARTS):
-        before, window = best.value, _window(problem, links, at_s, at_s)
-        search = Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
+        before, search = best.value, _at(problem, links, best, at_s, prices)
         if problem.question.structure == "capped":
             ranks = _without_wait(problem, links, at_s, best)
             mix = None if ranks is None else search.try_ranks(ranks)
-            if mix is None or not mix.keeps:
+            # Larger ranks may keep the wait where these do not, but gain less.
+            better = mix is not None and mix.keeps
+            if not better and best.allocation is None:
                 run(search, POINT)
         else:
             run(search, POINT)
-        if best.value > before:
+            better = best.value > before
+        if better:
             if at_s == high_s:
                 return
             low_s, prices = at_s, search.prices
@@ -191,6 +198,27 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
         at_s = (low_s + high_s) / 2
         if expired():
             return
+    if best.caps.ranks is not None and best.allocation is not None:
+        _lengthen(problem, links, best, low_s, best.caps.ranks)
+
+
+def _at(
+    problem: Problem, links: Links, best: Best, at_s: float, prices: Prices | None
+) -> Search:
+    """The search at one round time."""
+    window = _window(problem, links, at_s, at_s)
+    return Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
+
+
+def _lengthen(problem: Problem, links: Links, best: Best, from_s: float, ranks: Ints) -> None:
+    """Try rounds a little longer, with ranks that give devices more to do."""
+    known, end_s = -np.inf, _longest_s(problem)
+    for longer in LENGTHS:
+        at_s = min(from_s * (1 + longer), end_s)
+        value = blend(_at(problem, links, best, at_s, None), ranks)
+        if value <= known or at_s == end_s or expired():
+            return
+        known = value
 
 
 def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> Ints | None:
@@ -205,13 +233,18 @@ def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> In
 
 def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
     """Change single layers of the best plan so far, and its round time a little."""
-    if best.allocation is None or problem.question.structure != "shared":
+    structure = problem.question.structure
+    if best.allocation is None or structure == "own":
         return
     # A plan may pass its budget by rounding.
     low_s = min(round_time_s(problem, best.allocation), end_s)
-    high_s = min(low_s * LONGER, end_s)
+    high_s = min(low_s * LONGER, end_s) if structure == "shared" else low_s
     window = _window(problem, links, low_s, high_s)
-    polish(Search.of(problem.under(round_time_s=high_s), links, window, best, None), POLISH)
+    search = Search.of(problem.under(round_time_s=high_s), links, window, best, None)
+    if structure == "shared":
+        polish(search, POLISH)
+    else:
+        improve(search, min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES))
 
 
 def _branch(

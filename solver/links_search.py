@@ -27,6 +27,8 @@ GAP = 2e-4
 ROUNDING = 1e-12
 # Shares of the round time that rounding a plan with a wait may take off.
 OFF = (0.0, 1e-3, 3e-3)
+# Shares of the wait that a mix is made to spare where it rounds to no plan.
+SPARED = (2e-3, 1e-2)
 # Columns that the program over own or capped ranks takes at most.
 COLUMNS = 24
 # Devices up to which options are added that are best at prices around the program's own, and
@@ -143,10 +145,20 @@ class Search:
         return pool, best_mix(pool, self.links, self.window)
 
     def round(self, pool: Pool, mix: Mix) -> None:
-        """Offer the plan that a mix rounds to."""
+        """Offer the plan that a mix rounds to, or a mix of less wait if that rounds to none."""
         if not mix.keeps or mix.value <= self.best.value:
             return
-        ends = {self.window.high_s}
+        if self._round(pool, mix) or self.window.epsilon_s is None:
+            return
+        for spared in SPARED:
+            epsilon_s = self.window.epsilon_s * (1 - spared)
+            mix = best_mix(pool, self.links, replace(self.window, epsilon_s=epsilon_s))
+            if not mix.keeps or self._round(pool, mix):
+                return
+
+    def _round(self, pool: Pool, mix: Mix) -> bool:
+        """Offer the plan that a mix rounds to; whether it rounds to one."""
+        ends, found = {self.window.high_s}, False
         if self.window.epsilon_s is not None:
             # The mix may like a shorter round than the window's longest, and a plan one that
             # is shorter still, as devices then wait less.
@@ -155,6 +167,8 @@ class Search:
             chosen = rounded(pool, self.links, replace(self.window, high_s=round_s), mix)
             if chosen is not None:
                 self.best.offer(pool.allocation(chosen))
+                found = True
+        return found
 
     def try_ranks(self, ranks: Ints) -> Mix | None:
         """Solve the program over the options of shared ranks; None if they were tried."""
