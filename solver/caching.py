@@ -94,7 +94,8 @@ def choose(
         fits = examples * stored <= devices.storage_bytes
         if choice == "auto" and rounds is not None:
             # Examples whose prefixes are spared, less those that filling it takes.
-            fits &= rounds * met - examples > rounds * met * spared
+            anew = np.where(kind == ROUND, met - _distinct(devices, met), 0.0)
+            fits &= rounds * met - examples > rounds * anew
         # Without an end never slower than a cache filled anew: it spares every prefix.
         kind[fits], spared[fits] = ALWAYS, 1.0
     return Caches(kind=kind, spared=spared)

@@ -8,6 +8,7 @@ prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
@@ -164,8 +165,13 @@ def _own(problem: Problem) -> Outcome:
     same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     lower = upper if same else _own_gains(problem, optimistic=False)
     allocation = lower[1]
-    if (allocation.depth < problem.question.min_depth).any():
-        raise infeasible(problem)
+    short = allocation.depth < problem.question.min_depth
+    if short.any():
+        # What errs on the safe side finds no room; the least configuration, exact, may fit.
+        reason = without_plan(problem)
+        if reason is not None:
+            raise reason
+        allocation = _mixed(allocation, least_allocation(problem), short)
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
         kept = limit_wait(problem, allocation, epsilon_s)
@@ -178,6 +184,15 @@ def _own(problem: Problem) -> Outcome:
         value=value,
         bound=max(upper[0], value),
         method="dynamic program, one table for all devices",
+    )
+
+
+def _mixed(one: Allocation, other: Allocation, second: npt.NDArray[np.bool_]) -> Allocation:
+    """The second allocation for some devices, the first for the others."""
+    return Allocation(
+        rows=np.concatenate([one.rows, other.rows]),
+        row=np.where(second, other.row + len(one.rows), one.row),
+        depth=np.where(second, other.depth, one.depth),
     )
 
 
