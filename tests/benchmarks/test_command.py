@@ -62,23 +62,29 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
     assert len(done.stderr.splitlines()) == 1
 
 
+def _hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_one_line_and_leaves_the_results_as_they_were() -> None:
     before = {path: path.read_bytes() for path in RESULTS.rglob("*") if path.is_file()}
     command = [sys.executable, "-m", "benchmarks", "run", "frontier", "--seeds", "1000"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--save"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-    )
-    assert process.stderr is not None
-    try:
-        assert process.stderr.readline() == "seed 0\n"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
+        # Whoever runs the tests in the background has Ctrl-C ignored, and so would a child.
+        preexec_fn=_hears_ctrl_c,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == "seed 0\n"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "benchmarks: stopped by the user; nothing was saved"
