@@ -8,7 +8,7 @@ from benchmarks.result import Figure, figure, read_result
 
 LENGTH = Length(rounds=12, sample=6, eval_every=3, max_test=500)
 ALPHA = 10.0
-RATES, RATE = (1e-3, 2e-3, 4e-3), 2e-3
+RATES, RATE = (1e-3, 2e-3, 4e-3, 8e-3), 2e-3
 QUICK_ARMS = 3
 # Seeds of their own, so that no run of the comparison is tuned on.
 FIRST_SEED = 1000
