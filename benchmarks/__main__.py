@@ -4,15 +4,24 @@ import sys
 
 import click
 
-from benchmarks.registry import NAMES, find, run, save
+from benchmarks.pictures.catalogue import draw_all
+from benchmarks.registry import NAMES, check_writable, find, run, save
 from benchmarks.result import Result
-from benchmarks.table import update_readme
+from benchmarks.table import latest, update_readme
 from profiler.schema import InputError
 
+OURS = ("benchmarks", "finetune", "profiler", "solver")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Figures behind what LEGEND claims; benchmarks/README.md holds protocol and results."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 @cli.command("list")
@@ -24,28 +33,39 @@ def list_cases(names: bool) -> None:
 
 
 @cli.command("run")
-@click.argument("name", type=click.Choice(NAMES))
+@click.argument("name")
 @click.option("--quick", is_flag=True, help="Smaller instances, fewer repetitions.")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Repetitions.  [the case's own]")
 @click.option("--save", "keep", is_flag=True, help="Write benchmarks/results/NAME.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def run_case(name: str, quick: bool, seeds: int | None, keep: bool, as_json: bool) -> None:
-    """Run one case and show its figures."""
-    result = run(find(name), quick=quick, seeds=seeds, say=lambda t: click.echo(t, err=True))
+    """Run one case, NAME of 'list', and show its figures."""
+    case = find(name)
     if keep:
-        click.echo(f"wrote {save(result)}", err=True)
+        # Now rather than after hours of measuring.
+        check_writable(quick=quick)
+    result = run(case, quick=quick, seeds=seeds, say=lambda t: click.echo(t, err=True))
     if as_json:
         import msgspec
 
         click.echo(msgspec.json.encode(result))
     else:
         _show(result)
+    if keep:
+        click.echo(f"wrote {save(result)}", err=True)
 
 
 @cli.command("table")
 def table() -> None:
     """Write the results on file into benchmarks/README.md."""
     click.echo(f"wrote {update_readme()}", err=True)
+
+
+@cli.command("pictures")
+def pictures() -> None:
+    """Draw the results on file into benchmarks/results/pictures/; 'table' shows them."""
+    for path in draw_all(latest()):
+        click.echo(f"wrote {path}", err=True)
 
 
 def _show(result: Result) -> None:
@@ -71,10 +91,23 @@ def _show(result: Result) -> None:
 def main() -> None:
     """Run a command; what a person can mend is one line and exit code 2."""
     try:
-        cli(prog_name="python -m benchmarks")
+        code = cli(prog_name="python -m benchmarks", standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
     except InputError as error:
-        click.echo(f"benchmarks: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in OURS:
+            raise
+        _fail(f"this needs {error.name}; get it with: pip install 'legend-planner[bench]'", 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped by the user; nothing was saved", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"benchmarks: {message}", err=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

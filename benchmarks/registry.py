@@ -4,6 +4,7 @@ A case lives in ``benchmarks/cases/NAME.py`` (dashes as underscores) and defines
 importing it runs nothing and loads nothing heavy.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,19 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.machine import describe, load_average
-from benchmarks.result import Figure, Result
+from benchmarks.result import Figure, Result, Series
 from profiler.schema import InputError, provenance, write
 
-__all__ = ["NAMES", "Case", "Job", "find", "result_path", "run", "save"]
+__all__ = [
+    "NAMES",
+    "Case",
+    "Job",
+    "check_writable",
+    "find",
+    "result_path",
+    "run",
+    "save",
+]
 
 NAMES = (
     "dp-vs-milp",
@@ -33,6 +43,7 @@ NAMES = (
     "learning-rates",
     "time-to-accuracy",
     "time-to-accuracy-more",
+    "time-to-accuracy-short",
     "time-to-accuracy-skewed",
     "utility-truth",
     "replan",
@@ -58,12 +69,15 @@ class Job:
         Takes a line about progress.
     notes : list of str
         The case adds what a reader of the figures must know.
+    series : list of Series
+        The case adds curves and points that a picture shows.
     """
 
     quick: bool
     seeds: int
     say: Callable[[str], None] = lambda _: None
     notes: list[str] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +147,7 @@ def run(
         seconds=round(seconds, 3),
         figures=figures,
         notes=job.notes,
+        series=job.series,
         machine=describe(load),
         provenance=provenance(options={"quick": str(quick), "seeds": str(count)}),
     )
@@ -141,6 +156,20 @@ def run(
 def result_path(name: str, *, quick: bool, folder: Path = RESULTS) -> Path:
     """Where the result of a case is kept; short forms have a folder of their own."""
     return (folder / "quick" if quick else folder) / f"{name}.json"
+
+
+def check_writable(*, quick: bool, folder: Path = RESULTS) -> None:
+    """Raise `InputError` where results cannot be kept."""
+    place = result_path("check", quick=quick, folder=folder).parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{place}: results cannot be written ({error.strerror}); leave out --save or mend "
+            "the folder"
+        ) from None
 
 
 def save(result: Result, folder: Path = RESULTS) -> Path:

@@ -14,7 +14,16 @@ from msgspec import Meta, Struct
 from profiler.files import read
 from profiler.schema import Provenance
 
-__all__ = ["RESULT_SCHEMA", "Better", "Figure", "Machine", "Result", "figure", "read_result"]
+__all__ = [
+    "RESULT_SCHEMA",
+    "Better",
+    "Figure",
+    "Machine",
+    "Result",
+    "Series",
+    "figure",
+    "read_result",
+]
 
 RESULT_SCHEMA = "legend/benchmark/1"
 Better = Literal["low", "high"]
@@ -45,6 +54,18 @@ class Figure(_Base, frozen=True, kw_only=True):
     met: Annotated[bool | None, Meta(description="whether the target is reached")] = None
 
 
+class Series(_Base, frozen=True, kw_only=True):
+    """Columns of one repetition, for pictures: a curve, or points."""
+
+    name: Annotated[str, Meta(description="what runs along it", min_length=1)]
+    setting: Annotated[str, Meta(description="on what instance, with what peer")] = ""
+    seed: Annotated[int, Meta(ge=0, description="of the repetition")]
+    columns: Annotated[
+        dict[str, list[float]],
+        Meta(description="columns of one length, by a name that ends with its unit"),
+    ]
+
+
 class Machine(_Base, frozen=True, kw_only=True):
     """Where and on what a case ran."""
 
@@ -69,6 +90,7 @@ class Result(_Base, frozen=True, kw_only=True):
     seconds: Annotated[float, Meta(ge=0, description="how long the case ran")]
     figures: Annotated[list[Figure], Meta(min_length=1, description="the figures")]
     notes: Annotated[list[str], Meta(description="what a reader must know of this run")] = []
+    series: Annotated[list[Series], Meta(description="what pictures are drawn from")] = []
     machine: Machine
     provenance: Provenance
 

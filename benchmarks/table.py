@@ -1,16 +1,20 @@
 """Results as tables for people: in the terminal and in ``benchmarks/README.md``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.pictures.catalogue import PICTURES, picture_path
 from benchmarks.registry import NAMES, RESULTS, find, result_path
 from benchmarks.result import Figure, Result, read_result
+from benchmarks.verdicts import render_verdicts
+from benchmarks.words import number, quantity
 from profiler.schema import InputError, read_bytes, write_bytes
 
 __all__ = ["HEADERS", "cells", "render", "update_readme"]
 
 README = Path(__file__).resolve().parent / "README.md"
-BEGIN = "<!-- results: python -m benchmarks table -->"
-END = "<!-- end of results -->"
+VERDICTS = ("<!-- verdicts: python -m benchmarks table -->", "<!-- end of verdicts -->")
+TABLES = ("<!-- results: python -m benchmarks table -->", "<!-- end of results -->")
 HEADERS = ("figure", "setting", "median", "lowest", "highest", "target", "met")
 
 
@@ -21,25 +25,26 @@ def cells(one: Figure) -> list[str]:
     if target and one.judged == "worst":
         target += " at worst"
     met = {None: "", True: "yes", False: "**no**"}[one.met]
-    unit = "" if one.unit == "1" else f" {one.unit}"
     spread = [number(one.lowest), number(one.highest)] if len(one.values) > 1 else ["", ""]
-    return [one.name, one.setting, number(one.median) + unit, *spread, target, met]
+    return [one.name, one.setting, quantity(one.median, one.unit), *spread, target, met]
 
 
-def number(value: float) -> str:
-    """Three significant digits, without an exponent where one is not needed."""
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        digits = f"{value:.3g}"
-        return f"{value:.0f}" if "e" in digits else digits
-    return f"{value:.2e}"
+def render(results: Sequence[Result], folder: Path = RESULTS) -> str:
+    """All results as Markdown, with the pictures that lie in a folder."""
+    return "\n".join(_section(result, folder) for result in results)
 
 
-def render(results: list[Result]) -> str:
-    """All results as Markdown."""
-    return "\n".join(_section(result) for result in results)
+def _pictures(case: str, folder: Path) -> list[str]:
+    """Pictures of a case, by a path from the page."""
+    paths = {p: picture_path(p, folder) for p in PICTURES if p.case == case}
+    return [
+        f"![{picture.alt}]({folder.name}/{path.relative_to(folder).as_posix()})\n"
+        for picture, path in paths.items()
+        if path.is_file()
+    ]
 
 
-def _section(result: Result) -> str:
+def _section(result: Result, folder: Path) -> str:
     machine = result.machine
     notes = "".join(f"\n{note}\n" for note in result.notes)
     lines = [
@@ -47,6 +52,7 @@ def _section(result: Result) -> str:
         "",
         find(result.case).summary,
         "",
+        *_pictures(result.case, folder),
         "| " + " | ".join(HEADERS) + " |",
         "|" + "---|" * len(HEADERS),
         *("| " + " | ".join(cells(one)) + " |" for one in result.figures),
@@ -72,11 +78,20 @@ def latest(folder: Path = RESULTS) -> list[Result]:
 
 
 def update_readme(readme: Path = README, folder: Path = RESULTS) -> Path:
-    """Replace the results between the two marks of the page; raises `InputError`."""
-    text = read_bytes(readme).decode()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{readme}: expected the marks '{BEGIN}' and '{END}'")
-    write_bytes(readme, f"{head}{BEGIN}\n\n{render(latest(folder))}\n{END}{tail}".encode())
+    """Replace what lies between the marks of the page; raises `InputError`."""
+    text, results = read_bytes(readme).decode(), latest(folder)
+    for marks, content in (
+        (VERDICTS, render_verdicts(results, NAMES) + "\n"),
+        (TABLES, render(results, folder)),
+    ):
+        text = _replaced(text, marks, content, readme)
+    write_bytes(readme, text.encode())
     return readme
+
+
+def _replaced(text: str, marks: tuple[str, str], content: str, page: Path) -> str:
+    head, begin, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
+    if not (begin and end):
+        raise InputError(f"{page}: expected the marks '{marks[0]}' and '{marks[1]}'")
+    return f"{head}{begin}\n\n{content}\n{end}{tail}"

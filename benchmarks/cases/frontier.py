@@ -4,7 +4,7 @@ import time
 
 from benchmarks.instances import paper_80
 from benchmarks.registry import Case, Job
-from benchmarks.result import Figure, figure
+from benchmarks.result import Figure, Series, figure
 
 POINTS = 100
 TARGET_S, TARGET_GAP = 1.0, 1e-9
@@ -30,6 +30,11 @@ def measure(job: Job) -> list[Figure]:
         seconds.append(time.perf_counter() - began)
         gaps.append(max(point.gap_fraction for point in points))
         kept.append(float(len(points)))
+        columns = {
+            "round_time_s": [point.round_time_s for point in points],
+            "utility": [point.utility for point in points],
+        }
+        job.series.append(Series(name="frontier", seed=seed, columns=columns))
     setting = f"80 devices x 12 layers x 64 ranks, {POINTS} points"
     return [
         figure("curve", seconds, "s", setting=setting, target=TARGET_S),

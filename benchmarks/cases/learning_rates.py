@@ -1,6 +1,6 @@
 """The learning rate of each policy, chosen on validation texts."""
 
-from benchmarks.learning.arms import ARMS
+from benchmarks.learning.arms import ARMS, SHORT_ARMS
 from benchmarks.learning.runs import Length, Trial, play_all
 from benchmarks.learning.setting import prepare
 from benchmarks.registry import Case, Job, result_path
@@ -23,7 +23,7 @@ of the last evaluations; time-to-accuracy takes the rate of the lowest median.
 
 def measure(job: Job) -> list[Figure]:
     """Run every arm at every rate and seed."""
-    arms = ARMS[:QUICK_ARMS] if job.quick else ARMS
+    arms = ARMS[:QUICK_ARMS] if job.quick else (*ARMS, *SHORT_ARMS)
     settings = [prepare(FIRST_SEED + seed, LENGTH.rounds) for seed in range(job.seeds)]
     wanted = [(arm, rate) for arm in arms for rate in RATES]
     trials = [

@@ -3,19 +3,20 @@
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from benchmarks.cases.dp_scale import MODEL, plan
 from benchmarks.child import in_child
+from benchmarks.fits import FITTED_FROM, exponents, fitted_sizes
 from benchmarks.instances import paper_80_fleet
 from benchmarks.learning.command import legend
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 from profiler.schema import write
 
+T = TypeVar("T")
 DEVICES, QUICK_DEVICES = tuple(10**k for k in range(1, 8)), (10, 10**3, 10**5)
 MODELS = {
     "distilbert-base-uncased": 6,
@@ -26,16 +27,15 @@ MODELS = {
 }
 AT_DEVICES = 1000
 FLEETS, QUICK_FLEETS = (80, 1000, 10000), (80, 1000)
-# Below this a pass over the devices is lost in what every plan costs.
-FITTED_FROM = 10**5
 
 PROTOCOL = f"""
 Planning as in dp-scale (arrays to proven plan, one fresh process each): {DEVICES[0]} to
 {DEVICES[-1]:,} devices on {MODEL}; and {AT_DEVICES} devices on models of
-{", ".join(map(str, MODELS.values()))} layers. Growth is the slope of log seconds over log size,
-for devices from {FITTED_FROM:,} up (in the quick form over all). Re-planning: `legend solve
-FLEET --like PLAN -o NEW` on paper-80 with {", ".join(map(str, FLEETS))} devices listed one by
-one, whole command from start to file, wall clock.
+{", ".join(map(str, MODELS.values()))} layers. An exponent x says that seconds grow as size to
+the x; it is the slope of log seconds over log size, fitted for every seed, for devices from
+{FITTED_FROM:,} up (in the quick form over all). Re-planning: `legend solve FLEET --like PLAN
+-o NEW` on paper-80 with {", ".join(map(str, FLEETS))} devices listed one by one, whole command
+from start to file, wall clock.
 """
 
 
@@ -54,47 +54,36 @@ def measure(job: Job) -> list[Figure]:
             by_model[model].append(_seconds(AT_DEVICES, seed, model))
         for size in fleets:
             again[size].append(_replan_s(size, seed))
-    fitted = [size for size in sizes if job.quick or size >= FITTED_FROM]
-    layers = list(MODELS.values())
     return [
-        *(
-            figure(
-                "planning time", values, "s",
-                setting=f"{size:.0e} devices".replace("e+0", "e"),
-            )
-            for size, values in by_size.items()
-        ),
-        figure(
-            "growth with devices", _slopes(fitted, [by_size[size] for size in fitted]), "1",
-            setting="exponent",
-        ),
-        *(
-            figure("planning time", values, "s", setting=f"{model}, {MODELS[model]} layers")
-            for model, values in by_model.items()
-        ),
-        figure(
-            "growth with layers", _slopes(layers, list(by_model.values())), "1",
-            setting="exponent",
-        ),
-        *(
-            figure(
-                "re-planning, whole command", values, "s",
-                setting=f"paper-80, {size} devices",
-            )
-            for size, values in again.items()
-        ),
-    ]  # fmt: skip
+        *_figures("planning time", by_size, _devices),
+        _growth("devices", by_size),
+        *_figures("planning time", by_model, lambda model: f"{model}, {MODELS[model]} layers"),
+        _growth("layers", {MODELS[model]: values for model, values in by_model.items()}),
+        *_figures("re-planning, whole command", again, lambda n: f"paper-80, {n} devices"),
+    ]
+
+
+def _devices(size: int) -> str:
+    return f"{size:.0e} devices".replace("e+0", "e")
+
+
+def _figures(
+    name: str, found: Mapping[T, Sequence[float]], setting: Callable[[T], str]
+) -> list[Figure]:
+    return [figure(name, values, "s", setting=setting(key)) for key, values in found.items()]
+
+
+def _growth(over: str, found: Mapping[int, Sequence[float]]) -> Figure:
+    """Exponents of seconds over a size, one a seed."""
+    sizes = fitted_sizes(list(found))
+    values = exponents(sizes, [found[int(size)] for size in sizes])
+    setting = f"x in seconds ~ {over}^x, {sizes[0]:,.0f} to {sizes[-1]:,.0f} {over}"
+    return figure("exponent of planning time", values, "1", setting=setting)
 
 
 def _seconds(devices: int, seed: int, model: str) -> float:
     arguments = {"devices": devices, "seed": seed, "model": model}
     return float(in_child(plan, arguments)["seconds"])
-
-
-def _slopes(sizes: Sequence[int], values: Sequence[Sequence[float]]) -> list[float]:
-    """Slope of log value over log size, one a seed."""
-    table = np.log(np.array(values))
-    return [float(np.polyfit(np.log(sizes), column, 1)[0]) for column in table.T]
 
 
 def _replan_s(devices: int, seed: int) -> float:

@@ -1,6 +1,5 @@
 """A testbed in a box: what a plan says, against what caged devices then do."""
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,6 +127,7 @@ def _bench() -> Iterator["Bench"]:
     """The testbed; everything made for it is gone afterwards."""
     from benchmarks.testbed.bench import Bench
     from benchmarks.testbed.cage import PREFIX, Cage, sweep
+    from benchmarks.testbed.made import own_name
     from benchmarks.testbed.network import Network
 
     model, reviews = fetch_model(), fetch_reviews()
@@ -140,7 +140,7 @@ def _bench() -> Iterator["Bench"]:
         network = stack.enter_context(Network(DEVICES))
         cages = {
             device.name: stack.enter_context(
-                Cage(f"{PREFIX}-{os.getpid()}-{device.name}", quota_cores=device.quota_cores)
+                Cage(own_name(PREFIX, device.name), quota_cores=device.quota_cores)
             )
             for device in DEVICES
         }

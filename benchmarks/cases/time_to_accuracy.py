@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.cases.learning_rates import RATE, chosen_rates
-from benchmarks.learning.arms import ARMS, FLOOR
+from benchmarks.curves_file import curve_series
+from benchmarks.learning.arms import ARMS, FLOOR, SHORT_ARMS
 from benchmarks.learning.curves import FINAL, WINDOW, Curve
 from benchmarks.learning.runs import COMPUTES, REPLAN_EVERY, Length, Trial, play_all
 from benchmarks.learning.setting import (
@@ -55,10 +56,10 @@ def measure(job: Job) -> list[Figure]:
     return compare(job, QUICK_ARMS if job.quick else CORE_ARMS, ALPHA)
 
 
-def compare(job: Job, names: Sequence[str], alpha: float) -> list[Figure]:
+def compare(job: Job, names: Sequence[str], alpha: float, ours: str = OURS) -> list[Figure]:
     """Run arms at every seed, with labels spread by a Dirichlet of `alpha`."""
     length = QUICK if job.quick else FULL
-    arms = [arm for arm in ARMS if arm.name in names]
+    arms = [arm for arm in (*ARMS, *SHORT_ARMS) if arm.name in names]
     settings = [prepare(seed, length.rounds) for seed in range(job.seeds)]
     rates = chosen_rates()
     trials = [
@@ -77,13 +78,13 @@ def compare(job: Job, names: Sequence[str], alpha: float) -> list[Figure]:
     job.notes.append(
         "learning rates: " + ", ".join(f"{a.name} {rates.get(a.name, RATE):g}" for a in arms)
     )
-    return _figures(by_arm, alpha, QUICK_TARGETS if job.quick else TARGETS)
+    job.series.extend(curve_series(by_arm, alpha))
+    return _figures(by_arm, alpha, QUICK_TARGETS if job.quick else TARGETS, ours)
 
 
 def _figures(
-    by_arm: dict[str, list[Curve]], alpha: float, targets: Sequence[float]
+    by_arm: dict[str, list[Curve]], alpha: float, targets: Sequence[float], ours: str
 ) -> list[Figure]:
-    ours = by_arm[OURS]
     best = max(
         statistics.median(c.final_accuracy for c in curves) for curves in by_arm.values()
     )
@@ -94,22 +95,23 @@ def _figures(
             figure(
                 "final accuracy", [100 * c.final_accuracy for c in curves], "%",
                 setting=setting, better="high",
-                target=100 * best - WITHIN if name == OURS else None,
+                target=100 * best - WITHIN if name == ours else None,
             ),
             figure("mean round", [c.mean_round_s for c in curves], "s", setting=setting),
             figure("mean wait", [c.mean_wait_s for c in curves], "s", setting=setting),
         ]  # fmt: skip
         for target in targets:
-            figures += _to_target(name, curves, ours, target, setting)
+            mine = None if name == ours else by_arm[ours]
+            figures += _to_target(name, curves, mine, target, setting)
     return figures
 
 
 def _to_target(
-    name: str, curves: list[Curve], ours: list[Curve], target: float, setting: str
+    name: str, curves: list[Curve], ours: list[Curve] | None, target: float, setting: str
 ) -> list[Figure]:
     """Time and bytes of an arm until a target, and how much longer that is than ours."""
     label = f"{target:.0%}"
-    own, mine = ([c.at(target) for c in some] for some in (curves, ours))
+    own = [c.at(target) for c in curves]
     figures = [
         figure(
             f"seeds that reach {label}", [float(sum(c.reaches(target) for c in curves))],
@@ -118,10 +120,12 @@ def _to_target(
         figure(f"time to {label}", [at[0] for at in own], "s", setting=setting),
         figure(f"upload to {label}", [at[1] / 1e6 for at in own], "MB", setting=setting),
     ]  # fmt: skip
-    if name == OURS:
+    if ours is None:
         return figures
+    mine = [c.at(target) for c in ours]
     peer = not name.startswith(("exact", "own", "capped", LEGEND))
-    goal = FASTER_THAN_PEERS if peer else FASTER_THAN_LEGEND if name == LEGEND else None
+    legend = name in (LEGEND, f"{LEGEND}-short")
+    goal = FASTER_THAN_PEERS if peer else FASTER_THAN_LEGEND if legend else None
     return [
         *figures,
         figure(

@@ -8,7 +8,7 @@ from benchmarks.learning.curves import WINDOW, Curve
 from benchmarks.learning.runs import Length, Trial, plan_of, play_all
 from benchmarks.learning.setting import Setting, prepare
 from benchmarks.registry import Case, Job
-from benchmarks.result import Figure, figure
+from benchmarks.result import Figure, Series, figure
 from profiler.schema import Gain, read_fleet, read_profile
 from solver import Plan, read_plan
 
@@ -63,6 +63,8 @@ def measure(job: Job) -> list[Figure]:
             predicted = [utility(plan, gain) / plan.predicted.round_time_s for plan in plans]
             correlation = spearmanr(predicted, speeds).statistic
             found.setdefault(method, []).append(float(correlation))
+            columns = {"predicted_utility_per_s": predicted, "speed_per_s": speeds}
+            job.series.append(Series(name=method, seed=seed, columns=columns))
     label = f"{len(arms)} plans"
     return [
         *(

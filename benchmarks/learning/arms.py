@@ -3,7 +3,8 @@
 A policy that takes a round time is offered a grid of them and keeps the plan of most utility
 per second among those of utility `FLOOR` or more (where none has that, of most utility). That
 is what our own objective `efficiency` finds exactly, so no policy is put at a disadvantage by
-a budget that somebody chose for it.
+a budget that somebody chose for it. Arms that end in `-short` have a floor that none of them
+feels, so each plays the rounds that are most efficient by the utility alone.
 """
 
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from profiler.schema import InputError, read_fleet, write
 from solver import Infeasible, Plan, Problem, solve
 from solver.explain import least_round_time_s
 
-__all__ = ["ARMS", "FLOOR", "Arm", "write_plan"]
+__all__ = ["ARMS", "FLOOR", "SHORT_ARMS", "Arm", "write_plan"]
 
-FLOOR = 0.9
+FLOOR, NO_FLOOR = 0.9, 0.3
 GRID, LONGEST = 24, 20.0
 
 
@@ -37,6 +38,8 @@ class Arm:
         Whether its round time is the best of a grid, or whatever the question says.
     replans : bool
         Whether it plans anew while devices change.
+    floor : float
+        Least utility of its plan.
     """
 
     name: str
@@ -44,16 +47,17 @@ class Arm:
     question: Mapping[str, Any] = field(default_factory=dict)
     over_grid: bool = False
     replans: bool = False
+    floor: float = FLOOR
 
 
-def _exact(name: str, *, replans: bool = False, **question: Any) -> Arm:
+def _exact(name: str, *, replans: bool = False, floor: float = FLOOR, **question: Any) -> Arm:
     """Arm of ours: the most utility a second, proven."""
-    question = {"objective": "efficiency", "min_utility": FLOOR, **question}
-    return Arm(name=name, policy="exact", question=question, replans=replans)
+    question = {"objective": "efficiency", "min_utility": floor, **question}
+    return Arm(name=name, policy="exact", question=question, replans=replans, floor=floor)
 
 
-def _peer(name: str, policy: str, **question: Any) -> Arm:
-    return Arm(name=name, policy=policy, question=question, over_grid=True)
+def _peer(name: str, policy: str, floor: float = FLOOR, **question: Any) -> Arm:
+    return Arm(name=name, policy=policy, question=question, over_grid=True, floor=floor)
 
 
 # A least depth of all layers; how many that is, the fleet says.
@@ -76,6 +80,13 @@ ARMS = (
     _peer("fedadapter", "fedadapter"),
     _peer("fedhello", "fedhello"),
     _peer("hralora", "hralora"),
+)
+SHORT_ARMS = (
+    _exact("exact-short", floor=NO_FLOOR),
+    _exact("exact-int8-short", floor=NO_FLOOR, upload_codec="int8"),
+    _peer("legend-short", "legend", NO_FLOOR),
+    _peer("hetlora-short", "hetlora", NO_FLOOR),
+    _peer("fedadapter-short", "fedadapter", NO_FLOOR),
 )
 
 
@@ -104,7 +115,7 @@ def _best(problem: Problem, arm: Arm) -> Plan:
             continue
     if not plans:
         raise InputError(f"policy '{arm.policy}' has no plan at any round time")
-    good = [plan for plan in plans if plan.predicted.utility >= FLOOR]
+    good = [plan for plan in plans if plan.predicted.utility >= arm.floor]
     if good:
         return max(good, key=lambda plan: plan.predicted.utility / plan.predicted.round_time_s)
     return max(plans, key=lambda plan: plan.predicted.utility)

@@ -5,14 +5,12 @@ Linux control groups of version 1 and 2; what is made is removed when the cage i
 
 import contextlib
 import os
-import re
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from benchmarks.testbed.made import Made, left_over
 from profiler.schema import InputError
 
 __all__ = ["PREFIX", "Cage", "groups_fit", "sweep"]
@@ -36,19 +34,17 @@ def groups_fit(mount: Path = MOUNT) -> bool:
 def sweep(mount: Path = MOUNT) -> None:
     """Remove groups that a killed run has left: those whose process is gone."""
     for parent in (mount, mount / "cpu", mount / "memory"):
-        for folder in parent.glob(f"{PREFIX}-*"):
-            found = re.fullmatch(rf"{PREFIX}-(\d+)-.*", folder.name)
-            if found and not Path("/proc", found[1]).exists():
-                _kill(folder)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        for folder in left_over(parent, PREFIX):
+            _kill(folder)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _unified(mount: Path) -> bool:
     return (mount / "cgroup.controllers").exists()
 
 
-class Cage:
+class Cage(Made):
     """A control group of its own; a context manager.
 
     Parameters
@@ -76,27 +72,15 @@ class Cage:
         else:
             self._cpu, self._memory = mount / "cpu" / name, mount / "memory" / name
 
-    def __enter__(self) -> Self:
+    def make(self) -> None:
+        """Make the groups and limit them."""
         try:
             self._make()
         except OSError as error:
-            self.remove()
             raise InputError(
                 f"no control group can be made here ({error.strerror}: {error.filename}); "
                 "run as root, outside of a container that forbids it"
             ) from None
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
 
     def _make(self) -> None:
         if self._unified:

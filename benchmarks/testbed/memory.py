@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from benchmarks.testbed.bench import ENVIRONMENT, Bench
 from benchmarks.testbed.cage import PREFIX, Cage
+from benchmarks.testbed.made import own_name
 from profiler.launch import MEMORY_ENVIRONMENT
 from profiler.predict import peak_bytes
 from profiler.schema import InputError, Memory, read_profile
@@ -141,7 +142,7 @@ def _killed(
     Returns the limit, and whether the kernel killed the process for it.
     """
     words = [str(plan), str(position), str(bench.model), str(examples), str(STEPS)]
-    with Cage(f"{PREFIX}-{os.getpid()}-memory") as cage:
+    with Cage(own_name(PREFIX, "memory")) as cage:
         command = [sys.executable, "-m", "benchmarks.testbed.trial", *words]
         with subprocess.Popen(
             cage.command(command),

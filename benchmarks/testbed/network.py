@@ -6,15 +6,13 @@ of two addresses of its own. No namespace has a way out, so no packet leaves the
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from benchmarks.testbed.devices import Spec
+from benchmarks.testbed.made import Made, left_over, own_name
 from profiler.schema import InputError
 
 __all__ = ["Network", "can_shape", "server_address", "sweep"]
@@ -46,13 +44,11 @@ def device_address(index: int) -> str:
 
 def sweep() -> None:
     """Remove namespaces that a killed run has left: those whose process is gone."""
-    for path in NAMES.glob(f"{PREFIX}-*") if NAMES.is_dir() else ():
-        found = re.fullmatch(rf"{PREFIX}-(\d+)-.*", path.name)
-        if found and not Path("/proc", found[1]).exists():
-            _quiet("ip", "netns", "del", path.name)
+    for path in left_over(NAMES, PREFIX):
+        _quiet("ip", "netns", "del", path.name)
 
 
-class Network:
+class Network(Made):
     """The server's namespace and one for each device; a context manager.
 
     Parameters
@@ -63,34 +59,19 @@ class Network:
     def __init__(self, devices: Sequence[Spec]) -> None:
         self._devices = devices
         self._made: list[str] = []
-        self.server = self._name("server")
-
-    def _name(self, end: str) -> str:
-        return f"{PREFIX}-{os.getpid()}-{end}"
+        self.server = own_name(PREFIX, "server")
 
     def namespace(self, device: Spec) -> str:
         """Name of a device's namespace."""
-        return self._name(device.name)
+        return own_name(PREFIX, device.name)
 
-    def __enter__(self) -> Self:
+    def make(self) -> None:
+        """Make the namespaces and their cables."""
         sweep()
-        try:
-            self._namespace(self.server)
-            for index, device in enumerate(self._devices):
-                self._namespace(self.namespace(device))
-                self._cable(index, device)
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.remove()
+        self._namespace(self.server)
+        for index, device in enumerate(self._devices):
+            self._namespace(self.namespace(device))
+            self._cable(index, device)
 
     def remove(self) -> None:
         """Remove the namespaces; their cables go with them."""

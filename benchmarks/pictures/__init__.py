@@ -1,0 +1,1 @@
+"""Pictures of the results on file, one small function each, listed in ``catalogue``."""
