@@ -12,9 +12,9 @@ from benchmarks.result import Figure, Series, figure
 from profiler.schema import Gain, read_fleet, read_profile
 from solver import Plan, read_plan
 
-LENGTH = Length(rounds=24, sample=6, eval_every=2, max_test=1000)
+LENGTH = Length(rounds=15, sample=6, eval_every=1, max_test=500)
 QUICK = Length(rounds=12, sample=4, eval_every=3, max_test=300)
-ALPHA, RATE, TARGET, QUICK_TARGET = 10.0, 4e-3, 0.74, 0.55
+ALPHA, RATE, TARGET, QUICK_TARGET = 10.0, 4e-3, 0.70, 0.55
 DEPTHS, RANKS = (1, 2, 3, 4, 5, 6), (2, 8, 32)
 FLOORS = (0.6, 0.75, FLOOR, 1.05)
 MEASURED = ("gradient-energy", "fisher")
