@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["PICTURES", "Picture", "draw_all", "picture_path"]
 
 FOLDER = "pictures"
-LEARNING = ("time-to-accuracy", "time-to-accuracy-more", "time-to-accuracy-skewed")
+LEARNING = (
+    "time-to-accuracy",
+    "time-to-accuracy-more",
+    "time-to-accuracy-short",
+    "time-to-accuracy-skewed",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
