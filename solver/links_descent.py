@@ -75,7 +75,7 @@ def _by_thresholds(direction: Floats) -> Floats:
     """A step in prices of ``r_j >= rank`` instead of ``r_j = rank``, along the last axis.
 
     A price of one rank alone makes a group dodge to the next; that of a threshold moves all
-    beyond it, and the bound falls an order of magnitude sooner.
+    beyond it, and the bound falls several times sooner.
     """
     return np.cumsum(np.cumsum(direction[:, :, ::-1], axis=2)[:, :, ::-1], axis=2)
 

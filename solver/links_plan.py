@@ -36,15 +36,16 @@ from solver.waits import keeps_wait
 WINDOWS, QUICK_WINDOWS = 48, 12
 # With capped ranks each takes a second or more, and the first ones tell most.
 CAPPED_WINDOWS = 12
-# Round times whose plans without a wait are tried first.
+# Single round times that are tried first, by bisection.
 STARTS = 7
 # Per window of many: less work, as prices are handed down.
 ROUGH = Effort(steps=16, programs=0, copies=25)
 EACH = Effort(steps=16, programs=1, copies=0)
+LEAF = Effort(steps=40, programs=4, copies=25)
+# Changes of single layers, times devices, near the best plan before windows are looked at.
 POLISH = 6_000
 # The same for capped ranks, whose programs take longer, and how many at most.
 CAPPED_POLISH, MOST_CHANGES = 16_000, 32
-LEAF = Effort(steps=40, programs=4, copies=25)
 # How much longer a round may be than the longest one that good capped ranks keep.
 LENGTHS = (0.0, 0.004, 0.01, 0.02, 0.04)
 # Windows, as shares of the round time, that are too wide to make plans of.

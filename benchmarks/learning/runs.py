@@ -17,7 +17,7 @@ from benchmarks.machine import ROOT
 __all__ = ["COMPUTES", "Length", "Trial", "plan_of", "play_all"]
 
 REPLAN_EVERY = 10
-# Twice as fast as float32 on processors that have it.
+# 1.7 times as fast as float32 on a processor that has it.
 COMPUTES = "bfloat16"
 
 
