@@ -168,9 +168,7 @@ def _own(problem: Problem) -> Outcome:
     short = allocation.depth < problem.question.min_depth
     if short.any():
         # What errs on the safe side finds no room; the least configuration, exact, may fit.
-        reason = without_plan(problem)
-        if reason is not None:
-            raise reason
+        _refuse_if_without_plan(problem)
         allocation = _mixed(allocation, least_allocation(problem), short)
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
