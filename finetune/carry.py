@@ -11,7 +11,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from finetune.state import KEPT_BY, A, B, State, lora_modules
+from finetune.state import KEPT_BY, MOMENTUM, VARIANCE, A, B, State, lora_modules
 from solver.plan import Plan
 
 __all__ = ["carry", "keep_layers", "shrink"]
@@ -33,7 +33,8 @@ def carry(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> State:
         Ranks added: A as drawn, B zero, so :math:`B A` is unchanged. Ranks lost: truncated
         SVD of :math:`B A`. New layers: as in `fresh`. Head and all else: as in `state`,
         what was added to the base included; but of a module that lost ranks, nothing that
-        devices kept of an upload, as its ranks now mean something else.
+        devices kept of an upload, as its ranks now mean something else. What a server
+        optimizer remembers of a module begins anew where its ranks change.
     """
     carried = {name: tensor.clone() for name, tensor in {**fresh, **state}.items()}
     for module in lora_modules(fresh):
@@ -41,6 +42,10 @@ def carry(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> State:
             continue
         a, b = state[module + A], state[module + B]
         rank = len(fresh[module + A])
+        if rank != len(a):
+            for name in (module + A, module + B):
+                carried.pop(name + MOMENTUM, None)
+                carried.pop(name + VARIANCE, None)
         if rank < len(a):
             a, b = shrink(a, b, rank)
             for name in [

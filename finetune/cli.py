@@ -121,6 +121,25 @@ DEFAULT = RunOptions()
     help="Trimmed mean: share of the largest and of the smallest values to drop.",
 )
 @click.option(
+    "--server-optimizer",
+    type=click.Choice(["fedavg", "fedavgm", "fedadam", "fedyogi"]),
+    default=DEFAULT.server_optimizer,
+    show_default=True,
+    help="How the server goes along what a round comes to: as it is, or with memory.",
+)
+@click.option(
+    "--server-learning-rate",
+    type=float,
+    help="Step of the server.  [default: 1; 0.01 for fedadam and fedyogi]",
+)
+@click.option(
+    "--server-momentum",
+    type=float,
+    default=DEFAULT.server_momentum,
+    show_default=True,
+    help="Share of the last rounds' direction that the server keeps.",
+)
+@click.option(
     "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
 )
 @click.option("--target-accuracy", type=float, help="Stop at this test accuracy, 0 to 1.")

@@ -56,6 +56,12 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Largest norm of what a device changes in a round, cut by the server; 0 does not cut.
     aggregation_trim : float
         Share of the largest and of the smallest values that a mean drops, below 0.5.
+    server_optimizer : {"fedavg", "fedavgm", "fedadam", "fedyogi"}
+        How the server goes along what a round's updates come to; `finetune.server_optimizer`.
+    server_learning_rate : float, optional
+        Of the server; by default 1, and 0.01 for the adaptive ones.
+    server_momentum : float
+        Share of the last rounds' direction that it keeps; `fedavg` has none.
     eval_every : int
         Rounds between two evaluations; the last round is always evaluated.
     target_accuracy : float, optional
@@ -99,6 +105,9 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aggregation: str | None = None
     clip_update_norm: float = 0.0
     aggregation_trim: float = 0.0
+    server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
+    server_learning_rate: float | None = None
+    server_momentum: float = 0.9
     eval_every: int = 1
     target_accuracy: float | None = None
     time_limit_s: float | None = None
@@ -135,11 +144,24 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in not_negative:
             self._check(name, low=0)
         self._check("warmup_rounds", low=0, high=self.rounds - 1)
-        positive = ("alpha", "learning_rate", "time_limit_s", "deadline_s", "replan_on_drift")
+        positive = (
+            "alpha",
+            "learning_rate",
+            "server_learning_rate",
+            "time_limit_s",
+            "deadline_s",
+            "replan_on_drift",
+        )
         for name in positive:
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
+        self._check("server_momentum", low=0)
+        if self.server_momentum >= 1:
+            raise InputError(
+                f"--server-momentum is {self.server_momentum}; expected below 1, to forget "
+                "rounds long past"
+            )
         if self.aggregation_trim >= 0.5:
             raise InputError(
                 f"--aggregation-trim is {self.aggregation_trim}; expected below 0.5, to leave "

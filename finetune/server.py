@@ -23,6 +23,7 @@ from finetune.messages import Answer, Engine, Failure, Task
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
 from finetune.schedule import learning_rate
+from finetune.server_optimizer import ServerOptimizer
 from finetune.state import (
     DELTA,
     KEPT_BY,
@@ -38,6 +39,8 @@ from finetune.updates import Update, clip
 from solver.plan import Codec
 
 __all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
+
+PLAIN = ServerOptimizer()
 
 
 class RoundResult(NamedTuple):
@@ -82,6 +85,8 @@ class Server:
     examples : mapping of str to int, optional
         Examples that each device is believed to hold; an answer that claims ten times as
         many is refused.
+    optimizer : ServerOptimizer
+        How far the server goes along what a round's updates come to.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Server:
         on_answer: Callable[[], None] = lambda: None,
         codec: Codec = "none",
         examples: Mapping[str, int] | None = None,
+        optimizer: ServerOptimizer = PLAIN,
     ) -> None:
         self._engine = engine
         self._aggregation = aggregation
@@ -107,6 +113,7 @@ class Server:
         self._on_answer = on_answer
         self._codec = codec
         self._examples = examples or {}
+        self._optimizer = optimizer
         self._traffic = Traffic(aggregation, codec, dtype)
         self._sent = {
             index: {name: shape for name, shape in by_name.items() if aggregation.trains(name)}
@@ -126,7 +133,9 @@ class Server:
         if self._options.clip_update_norm:
             accepted = [clip(update, self._options.clip_update_norm) for update in accepted]
         before = _visible(state)
-        after = self._aggregation.join(before, accepted, round_index) if accepted else before
+        joined = self._aggregation.join(before, accepted, round_index) if accepted else before
+        held = {name for update in accepted for name in update.state}
+        after = self._optimizer.step(before, joined, state, held)
         modules = {d.position: set(lora_modules(self._shape(d))) for d in asked}
         ledger = self._traffic.ledger(state, modules, (update.state for update in accepted))
         return RoundResult(
@@ -136,7 +145,7 @@ class Server:
             train_loss=_mean_loss(accepted),
             devices=[device.name for device in asked],
             refused=intake.refused,
-            aggregation_error=aggregation_error(before, after, accepted),
+            aggregation_error=aggregation_error(before, joined, accepted),
         )
 
     def _train(self, tasks: Mapping[str, Task], intake: Intake) -> dict[str, float]:

@@ -26,6 +26,7 @@ from finetune.partition import shares
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Engine, Server
+from finetune.server_optimizer import optimizer_for
 from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
 from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
@@ -123,6 +124,7 @@ def set_up(
     """
     choices = Settings(options.seed, options.aggregation_trim)
     name, aggregation = aggregation_for(plan, options.aggregation, choices)
+    optimizer = optimizer_for(options, name, aggregation)
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
@@ -156,7 +158,17 @@ def set_up(
     )
     examples = {device.name: len(loaded.held[device.position]) for device in devices}
     server = Server(
-        engine, aggregation, devices, shapes, dtype, options, clock, on_answer, codec, examples
+        engine,
+        aggregation,
+        devices,
+        shapes,
+        dtype,
+        options,
+        clock,
+        on_answer,
+        codec,
+        examples,
+        optimizer,
     )
     start, dataset = whole.state(), loaded.dataset
     return Federation(server, start, base, dataset, devices, name, evaluate, loaded)

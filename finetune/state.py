@@ -12,6 +12,7 @@ A server's state may hold more, which the checkpoint keeps with the adapter:
 - ``MODULE.base_ranks`` (rounds,) and ``MODULE.base_seen`` (devices,): how many ranks each
   round's addition has, and how many rounds' additions each device has received.
 - ``NAME.kept_by.POSITION``: what a simulated device keeps of its last compressed upload.
+- ``NAME.server_momentum`` and ``NAME.server_variance``: what a server optimizer remembers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,8 +25,10 @@ from solver.plan import InputError, Lora
 __all__ = [
     "DELTA",
     "KEPT_BY",
+    "MOMENTUM",
     "RANKS",
     "SEEN",
+    "VARIANCE",
     "A",
     "B",
     "Shapes",
@@ -33,7 +36,6 @@ __all__ = [
     "adapter_of",
     "cast",
     "deltas_of",
-    "extras_of",
     "lora_modules",
     "shapes_of",
     "state_bytes",
@@ -50,6 +52,9 @@ DELTA = ".base_delta"
 RANKS = ".base_ranks"
 SEEN = ".base_seen"
 KEPT_BY = ".kept_by."
+MOMENTUM = ".server_momentum"
+VARIANCE = ".server_variance"
+BESIDE = (DELTA, RANKS, SEEN, MOMENTUM, VARIANCE)
 
 
 def lora_modules(names: Iterable[str]) -> list[str]:
@@ -66,14 +71,8 @@ def adapter_of(state: Mapping[str, Tensor]) -> State:
     return {
         name: tensor
         for name, tensor in state.items()
-        if not name.endswith((DELTA, RANKS, SEEN)) and KEPT_BY not in name
+        if not name.endswith(BESIDE) and KEPT_BY not in name
     }
-
-
-def extras_of(state: Mapping[str, Tensor]) -> State:
-    """What else than adapters and head a server's state holds."""
-    plain = adapter_of(state)
-    return {name: tensor for name, tensor in state.items() if name not in plain}
 
 
 def deltas_of(state: Mapping[str, Tensor], modules: Iterable[str]) -> State:
