@@ -10,6 +10,7 @@ from solver.allocation import Allocation, busy_s, cost, mean_wait_s, utility
 from solver.binding import binding
 from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
 from solver.devices import Floats, Ints
+from solver.fill import filled
 from solver.links_said import link_of, predicted_links
 from solver.plan import (
     Certificate,
@@ -42,6 +43,9 @@ def assemble(
     seed, options, inputs
         Provenance.
     """
+    # Whatever stops a device from a layer more, stops it before its wait is filled.
+    stopped = binding(problem, allocation)
+    problem = filled(problem, allocation)
     fleet, devices = problem.fleet, problem.costs.devices
     configurations, index = _configurations(allocation)
     caches = _caches(problem, allocation)
@@ -70,7 +74,7 @@ def assemble(
                 else PredictedDevice(**{name: float(v[i]) for name, v in predicted.items()}),
                 binding=why,
             )
-            for i, why in enumerate(binding(problem, allocation))
+            for i, why in enumerate(stopped)
         ],
         links=predicted_links(problem.costs, allocation),
         predicted=_round(problem, allocation, predicted),

@@ -56,6 +56,7 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     """Recompute the predictions of `plan` for `fleet`, which must have the same layers."""
     chosen = _chosen(plan)
     caches = {d.name: d.cache for d in reversed(plan.devices)}
+    steps = {d.name: d.local_steps for d in reversed(plan.devices)}
     classes = {c.name: c for c in fleet.classes}
     shapes: dict[tuple[str, int], _Shape] = {}
     alone: dict[str, PredictedDevice] = {}
@@ -68,8 +69,10 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         key = (owner.name, index)
         if key not in shapes:
             shapes[key] = _shape(plan, fleet, owner, plan.configurations[index])
+        # Whether it may take so many steps, `check_shape` says.
+        trained = replace(device, local_steps=steps[device.name])
         alone[device.name] = _device(
-            fleet, owner, device, shapes[key], stack, caches[device.name]
+            fleet, owner, trained, shapes[key], stack, caches[device.name]
         )
     links = link_traffic(fleet, alone)
     slowest_s = max((p.time_s for p in alone.values()), default=0.0)

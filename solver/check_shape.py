@@ -10,7 +10,7 @@ from solver.plan import Plan
 
 __all__ = ["shape_checks"]
 
-COPIED = ("device_class", "count", "examples", "local_steps", "link")
+COPIED = ("device_class", "count", "examples", "link")
 
 
 def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
@@ -19,6 +19,7 @@ def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
         *_identity(plan, fleet),
         _membership(plan, fleet),
         *(_copied(plan, fleet, field) for field in COPIED),
+        _local_steps(plan, fleet),
         _taking_part(plan),
         _rank_choices(plan),
         _depths(plan),
@@ -67,6 +68,18 @@ def _copied(plan: Plan, fleet: Fleet, field: str) -> Check:
     ]
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
     return _verdict(f"devices.{field}", wrong)
+
+
+def _local_steps(plan: Plan, fleet: Fleet) -> Check:
+    """Check that devices take their own steps, or as many more as may fill their wait."""
+    own = {d.name: d.local_steps for d in fleet.devices}
+    wrong = []
+    for device in plan.devices:
+        least = own.get(device.name, device.local_steps)
+        most = least if device.configuration is None else int(plan.question.fill_wait * least)
+        if not least <= device.local_steps <= most:
+            wrong.append((device.name, device.local_steps, f"{least} to {most}"))
+    return _verdict("devices.local_steps", wrong)
 
 
 def _taking_part(plan: Plan) -> Check:

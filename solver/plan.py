@@ -136,6 +136,14 @@ class Question(_Base, frozen=True, kw_only=True):
         NonNegative | None,
         Meta(description="least utility, for the objectives 'time' and 'efficiency'"),
     ] = None
+    fill_wait: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="most times its own local steps that a device takes in place of "
+            "waiting for the slowest; 1: waits",
+        ),
+    ] = 1.0
     download: Annotated[
         Literal["own", "stacked"],
         Meta(

@@ -64,6 +64,7 @@ class Problem:
         cache_rounds: int | None = None,
         upload_codec: Codec = "none",
         min_utility: float | None = None,
+        fill_wait: float = 1.0,
         leave_out: Literal["nobody", "unable"] = "nobody",
         round_time_s: float | None = None,
         mean_wait_s: float | None = None,
@@ -104,6 +105,9 @@ class Problem:
             How uploads are compressed; see `solver.uploads`.
         min_utility : float, optional
             Least utility, for the objectives 'time' and 'efficiency'.
+        fill_wait : float
+            Most times its local steps that a device takes in place of waiting; 1 waits. See
+            `solver.fill`.
         leave_out : {'nobody', 'unable'}
             Whether devices that cannot train the least configuration make the problem
             infeasible, or are left out.
@@ -146,6 +150,13 @@ class Problem:
             )
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
+        if not 1 <= fill_wait < np.inf:
+            raise InputError(f"fill wait is {fill_wait}; expected 1 or more, and finite")
+        if fill_wait > 1 and cache in ("round", "auto"):
+            raise InputError(
+                f"fill wait and cache '{cache}' do not go together, as more steps fill another "
+                "cache; use cache 'always' or 'off'"
+            )
         try:
             budgets = Budgets(
                 round_time_s=round_time_s,
@@ -170,6 +181,7 @@ class Problem:
             cache_rounds=cache_rounds,
             upload_codec=upload_codec,
             min_utility=min_utility,
+            fill_wait=float(fill_wait),
             leave_out=leave_out,
             budgets=budgets,
         )

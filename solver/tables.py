@@ -165,10 +165,11 @@ def _ranks_asked(asked: Question) -> str:
 
 
 def _choices(asked: Question) -> str:
-    """Cache and codec, where they are asked for."""
+    """Cache, codec and what fills waits, where they are asked for."""
     cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
     codec = "" if asked.upload_codec == "none" else f" · {asked.upload_codec} uploads"
-    return cache + codec
+    fill = "" if asked.fill_wait == 1 else f" · waits filled to {asked.fill_wait:g}x steps"
+    return cache + codec + fill
 
 
 def _aim(asked: Question) -> str:
@@ -220,7 +221,18 @@ def _totals(plan: Plan) -> list[Row]:
             f"{friendly(p.upload_bytes, 'bytes')}{energy} in all",
         ),
         ("utility", f"{p.utility:.5f}"),
+        *_local_steps(plan),
     ]
+
+
+def _local_steps(plan: Plan) -> list[Row]:
+    """Local steps of who takes part, where some may take more than their own."""
+    if plan.question.fill_wait == 1:
+        return []
+    parts = [(d.local_steps, d.count) for d in plan.devices if d.configuration is not None]
+    low, high = min(parts)[0], max(parts)[0]
+    mean = sum(steps * count for steps, count in parts) / sum(count for _, count in parts)
+    return [("steps", f"{low} to {high} a round, {mean:.3g} on average")]
 
 
 def _caches(plan: Plan) -> list[Row]:

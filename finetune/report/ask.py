@@ -37,6 +37,8 @@ def ask_policies(plan: Plan, fleet: Path) -> list[Policy]:
     options = _options(plan.question, round_time=True)
     if plan.question.budgets.round_time_s is None:
         options += ["--round-time", str(plan.predicted.round_time_s * (1 + ROUNDING))]
+    if plan.question.fill_wait > 1:
+        options += ["--fill-wait", str(plan.question.fill_wait)]
     return decode_policies(_ask("compare", fleet, options), "legend compare")
 
 

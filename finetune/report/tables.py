@@ -236,6 +236,12 @@ def _spans(numbers: Sequence[int]) -> str:
     return ", ".join(spans)
 
 
+def _steps(question: Question) -> str:
+    if question.fill_wait == 1:
+        return "the fleet's"
+    return f"the fleet's, or up to {question.fill_wait:g} times as many in place of waiting"
+
+
 def _depths(question: Question) -> str:
     least, most = question.min_depth, question.max_depth
     if most is None:
@@ -263,6 +269,7 @@ def provenance_table(plan: Plan) -> Table:
         ],
         ["rank choices", _spans(question.rank_choices)],
         ["caches and uploads", f"cache {question.cache}, codec {question.upload_codec}"],
+        ["local steps", _steps(question)],
         ["made by", f"legend {made.version}, {made.created} (UTC), on {made.host}"],
         ["seed", str(made.seed)],
     ]

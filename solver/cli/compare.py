@@ -8,6 +8,7 @@ import msgspec
 
 from solver.cli.options import (
     CHANGES,
+    FILL_WAIT,
     FLEET,
     JSON,
     LEAVE_OUT,
@@ -38,6 +39,7 @@ from solver.policies import POLICIES
     type=click.Choice(STRUCTURES),
     help="Of policy exact only this one, or several.  [all three]",
 )
+@FILL_WAIT
 @LEAVE_OUT
 @CHANGES
 @click.option(

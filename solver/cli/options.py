@@ -41,6 +41,14 @@ STRUCTURE = click.option(
     help="One rank per layer for all devices, the same up to a cap per device, or ranks of its "
     "own for every device.",
 )
+FILL_WAIT = click.option(
+    "--fill-wait",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="C",
+    help="Devices that would wait train more local steps instead, up to C times their own.",
+)
 
 _BUDGETS = (
     click.option(
@@ -150,7 +158,7 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
 
     All of `budgets` must be there; of the others, those that the command has.
     """
-    optional = ("structure", "leave_out")
+    optional = ("structure", "leave_out", "fill_wait")
     fields = {
         name: options[name]
         for name in (

@@ -9,6 +9,7 @@ import msgspec
 from solver import methods
 from solver.cli.options import (
     CHANGES,
+    FILL_WAIT,
     FLEET,
     JSON,
     LEAVE_OUT,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     metavar="S",
     help="Stop after S seconds with the best plan so far; exit code 4 if that leaves a gap.",
 )
+@FILL_WAIT
 @LEAVE_OUT
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
