@@ -1,15 +1,16 @@
 """Virtual time and bytes to accuracy where devices see very different labels."""
 
-from benchmarks.cases.time_to_accuracy import CORE_ARMS, PROTOCOL, QUICK_ARMS, compare
+from benchmarks.cases.time_to_accuracy import OURS, PROTOCOL, QUICK_ARMS, compare
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
 
 ALPHA = 1.0
+ARMS_HERE = (OURS, "exact-int8", "legend", "fedlora", "hetlora")
 
 
 def measure(job: Job) -> list[Figure]:
     """Run every arm at every seed."""
-    return compare(job, QUICK_ARMS if job.quick else CORE_ARMS, ALPHA)
+    return compare(job, QUICK_ARMS if job.quick else ARMS_HERE, ALPHA)
 
 
 CASE = Case(

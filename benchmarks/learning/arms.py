@@ -4,7 +4,9 @@ A policy that takes a round time is offered a grid of them and keeps the plan of
 per second among those of utility `FLOOR` or more (where none has that, of most utility). That
 is what our own objective `efficiency` finds exactly, so no policy is put at a disadvantage by
 a budget that somebody chose for it. Arms that end in `-short` have a floor that none of them
-feels, so each plays the rounds that are most efficient by the utility alone.
+feels, so each plays the rounds that are most efficient by the utility alone. In those that
+end in `-fill` devices that would wait train more local steps (`solver.fill`): that is ours, and
+with a peer's plan it shows how much of a lead is due to it alone.
 """
 
 from collections.abc import Mapping
@@ -62,19 +64,24 @@ def _peer(name: str, policy: str, floor: float = FLOOR, **question: Any) -> Arm:
 
 # A least depth of all layers; how many that is, the fleet says.
 ALL_LAYERS = -1
+# Most times its own steps that a device takes in place of waiting.
+FILL = 4.0
 # Rounds in which a device is asked: 6 of 80 devices in each of 30.
 ASKED = 2
 ARMS = (
     _exact("exact"),
     _exact("exact-int8", upload_codec="int8"),
+    _exact("exact-int8-fill", upload_codec="int8", fill_wait=FILL),
     _exact("exact-int8-cache", upload_codec="int8", cache="auto", cache_rounds=ASKED),
     _exact("exact-int8-replan", upload_codec="int8", replans=True),
     _exact("own-int8", upload_codec="int8", structure="own"),
     _exact("capped-int8", upload_codec="int8", structure="capped"),
     _peer("legend", "legend"),
+    _peer("legend-fill", "legend", fill_wait=FILL),
     _peer("legend-depth-only", "legend", ranks=(8,)),
     _peer("legend-ranks-only", "legend", min_depth=ALL_LAYERS),
     _peer("fedlora", "fedlora-straggler"),
+    _peer("fedlora-fill", "fedlora-straggler", fill_wait=FILL),
     _peer("hetlora", "hetlora"),
     _peer("flexlora", "flexlora"),
     _peer("fedadapter", "fedadapter"),

@@ -105,7 +105,11 @@ def _plain(value: float) -> str:
 
 def colours_of(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Colour and line style by name: ours and LEGEND keep theirs, the others take turns."""
-    known = {"exact-int8": (OURS, "-"), "legend": (PEER, "-")}
+    known = {
+        "exact-int8-fill": (OURS, "-"),
+        "exact-int8": (OURS, LINE_STYLES[1]),
+        "legend": (PEER, "-"),
+    }
     others = [name for name in names if name not in known]
     turns = {
         name: (COLOURS[i % len(COLOURS)], LINE_STYLES[i // len(COLOURS) % len(LINE_STYLES)])
