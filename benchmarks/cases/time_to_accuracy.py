@@ -47,8 +47,8 @@ the case learning-rates chose on the validation texts, or {RATE:g} for all where
 been run; the notes say which. Accuracy is the mean of {WINDOW} evaluations of
 {FULL.max_test} test texts, {FULL.eval_every} rounds apart; final accuracy the mean of the last
 {FINAL}. Where a run does not reach a target its whole time and bytes count, so ratios of it are
-lower bounds; how many reach it is a figure of its own. 'exact-int8-replan' plans anew every
-{REPLAN_EVERY} rounds.
+lower bounds; how many reach it is a figure of its own. Traffic is bytes both ways.
+'exact-int8-replan' plans anew every {REPLAN_EVERY} rounds.
 """
 
 
@@ -118,12 +118,16 @@ def _to_target(
             f"seeds that reach {label}", [float(sum(c.reaches(target) for c in curves))],
             "seeds", setting=setting, better="high",
         ),
-        figure(f"time to {label}", [at[0] for at in own], "s", setting=setting),
-        figure(f"upload to {label}", [at[1] / 1e6 for at in own], "MB", setting=setting),
+        figure(f"time to {label}", [at.time_s for at in own], "s", setting=setting),
+        figure(f"upload to {label}", [at.upload_bytes / 1e6 for at in own], "MB",
+               setting=setting),
+        figure(f"traffic to {label}", [at.traffic_bytes / 1e6 for at in own], "MB",
+               setting=setting),
     ]  # fmt: skip
     if ours is None:
         return figures
     mine = [c.at(target) for c in ours]
+    both = list(zip(own, mine, strict=True))
     # What a peer does with our filling is no baseline.
     peer = not name.startswith(("exact", "own", "capped", LEGEND)) and "-fill" not in name
     legend = name in (LEGEND, f"{LEGEND}-short")
@@ -131,12 +135,18 @@ def _to_target(
     return [
         *figures,
         figure(
-            f"time to {label} over ours", [a[0] / b[0] for a, b in zip(own, mine, strict=True)],
+            f"time to {label} over ours",
+            [a.time_s / b.time_s for a, b in both],
             "1", setting=setting, better="high", target=goal,
         ),
         figure(
-            f"bytes saved by ours to {label}",
-            [100 * (1 - b[1] / a[1]) for a, b in zip(own, mine, strict=True)],
+            f"upload saved by ours to {label}",
+            [100 * (1 - b.upload_bytes / a.upload_bytes) for a, b in both],
+            "%", setting=setting, better="high",
+        ),
+        figure(
+            f"traffic saved by ours to {label}",
+            [100 * (1 - b.traffic_bytes / a.traffic_bytes) for a, b in both],
             "%", setting=setting, better="high", target=FEWER_BYTES if goal else None,
         ),
     ]  # fmt: skip

@@ -102,7 +102,7 @@ def _arms() -> list[Arm]:
 
 def _speed(curve: Curve, target: float) -> float:
     """One over the seconds to the target; 0 where it is not reached."""
-    return 1 / curve.at(target)[0] if curve.reaches(target) else 0.0
+    return 1 / curve.at(target).time_s if curve.reaches(target) else 0.0
 
 
 def _gains(setting: Setting) -> dict[str, Gain]:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Curve", "read_curve"]
+__all__ = ["Curve", "Spent", "read_curve"]
 
 # Evaluations averaged: one alone jumps by a point or two.
 WINDOW = 3
@@ -17,13 +18,26 @@ FINAL = 3
 Floats = npt.NDArray[np.float64]
 
 
+class Spent(NamedTuple):
+    """Virtual seconds, and bytes of all devices each way, until something was reached."""
+
+    time_s: float
+    upload_bytes: float
+    download_bytes: float
+
+    @property
+    def traffic_bytes(self) -> float:
+        """Bytes both ways."""
+        return self.upload_bytes + self.download_bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """One run, evaluation by evaluation.
 
     Attributes
     ----------
-    time_s, upload_bytes, accuracy : arrays, shape (E,)
+    time_s, upload_bytes, download_bytes, accuracy : arrays, shape (E,)
         Virtual clock and bytes so far, and the accuracy averaged over the last `WINDOW`
         evaluations (fewer at the start).
     final_accuracy, final_loss : float
@@ -34,6 +48,7 @@ class Curve:
 
     time_s: Floats
     upload_bytes: Floats
+    download_bytes: Floats
     accuracy: Floats
     final_accuracy: float
     final_loss: float
@@ -44,11 +59,12 @@ class Curve:
         """Whether the accuracy reaches the target at all."""
         return bool((self.accuracy >= target).any())
 
-    def at(self, target: float) -> tuple[float, float]:
-        """Seconds and bytes until the target; those of the whole run if it is not reached."""
+    def at(self, target: float) -> Spent:
+        """What was spent until the target; in the whole run if it is not reached."""
         reached = np.flatnonzero(self.accuracy >= target)
         index = int(reached[0]) if len(reached) else -1
-        return float(self.time_s[index]), float(self.upload_bytes[index])
+        columns = (self.time_s, self.upload_bytes, self.download_bytes)
+        return Spent(*(float(column[index]) for column in columns))
 
 
 def read_curve(run: Path) -> Curve:
@@ -60,6 +76,7 @@ def read_curve(run: Path) -> Curve:
     return Curve(
         time_s=np.array([row["virtual_time_s"] for row in scored]),
         upload_bytes=np.array([row["upload_bytes"] for row in scored]),
+        download_bytes=np.array([row["download_bytes"] for row in scored]),
         accuracy=np.array(
             [raw[max(0, i - WINDOW + 1) : i + 1].mean() for i in range(len(raw))]
         ),

@@ -1,17 +1,11 @@
 """Learning curves in results, and the exponents that are fitted to figures."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
-from benchmarks.curves_file import ACCURACY, TIME, UPLOAD, read_curves, save_curves
+from benchmarks.curves_file import ACCURACY, DOWNLOAD, TIME, UPLOAD, curve_series
 from benchmarks.fits import exponent, exponents, fitted_sizes
 from benchmarks.learning.curves import Curve
-from benchmarks.registry import find, run, save
-from benchmarks.result import read_result
-from profiler.schema import InputError
 
 
 def curve(speed: float, rows: int = 10) -> Curve:
@@ -21,6 +15,7 @@ def curve(speed: float, rows: int = 10) -> Curve:
     return Curve(
         time_s=time_s,
         upload_bytes=1e6 * time_s,
+        download_bytes=3e6 * time_s,
         accuracy=accuracy,
         final_accuracy=float(accuracy[-1]),
         final_loss=0.5,
@@ -29,41 +24,29 @@ def curve(speed: float, rows: int = 10) -> Curve:
     )
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    """A result on file in the name of time-to-accuracy."""
-    result = run(find("frontier"), quick=True, seeds=1)
-    return save(replace(result, case="time-to-accuracy", quick=False, series=[]), tmp_path)
+def test_curves_become_series_seeds_in_order() -> None:
+    by_arm = {"exact-int8": [curve(3.0), curve(2.0)], "legend": [curve(1.0)]}
+    found = curve_series(by_arm, 10.0)
+    assert [(one.name, one.seed) for one in found] == [
+        ("exact-int8", 0), ("exact-int8", 1), ("legend", 0)
+    ]  # fmt: skip
+    for one in found:
+        made = by_arm[one.name][one.seed]
+        assert one.setting == "alpha 10"
+        assert one.columns[TIME] == made.time_s.tolist()
+        assert one.columns[UPLOAD] == made.upload_bytes.tolist()
+        assert one.columns[DOWNLOAD] == made.download_bytes.tolist()
+        assert one.columns[ACCURACY] == made.accuracy.tolist()
 
 
-def test_curves_are_put_into_a_result_and_read_back(saved: Path) -> None:
-    before = read_result(saved)
-    by_arm = {"exact-int8": [curve(3.0), curve(2.0)], "legend": [curve(1.0), curve(1.5)]}
-    assert save_curves("time-to-accuracy", by_arm, 10.0, folder=saved.parent) == saved
-    found = read_curves(saved)
-    assert list(found) == list(by_arm)
-    assert [one.seed for one in found["legend"]] == [0, 1]
-    for name, curves in by_arm.items():
-        for one, read in zip(curves, found[name], strict=True):
-            assert read.setting == "alpha 10"
-            assert read.columns[TIME] == one.time_s.tolist()
-            assert read.columns[UPLOAD] == one.upload_bytes.tolist()
-            assert read.columns[ACCURACY] == one.accuracy.tolist()
-    assert replace(read_result(saved), series=[]) == before
-
-
-def test_curves_of_the_same_alpha_are_replaced_and_others_kept(saved: Path) -> None:
-    for alpha, speed in ((10.0, 1.0), (1.0, 2.0), (10.0, 4.0)):
-        save_curves("time-to-accuracy", {"legend": [curve(speed)]}, alpha, folder=saved.parent)
-    found = {one.setting: one.columns[TIME][0] for one in read_curves(saved)["legend"]}
-    assert found == {"alpha 1": 0.5, "alpha 10": 0.25}
-
-
-def test_without_a_result_or_without_curves_there_is_one_line(saved: Path) -> None:
-    with pytest.raises(InputError, match="has no learning curves; run its case anew"):
-        read_curves(saved)
-    with pytest.raises(InputError, match="no such file"):
-        save_curves("time-to-accuracy-more", {}, 10.0, folder=saved.parent)
+def test_what_was_spent_until_a_target() -> None:
+    made = curve(2.0)
+    at = made.at(0.7)
+    index = int(np.argmax(made.accuracy >= 0.7))
+    assert 0 < index < 9
+    assert at.time_s == made.time_s[index]
+    assert at.traffic_bytes == made.upload_bytes[index] + made.download_bytes[index]
+    assert made.at(0.9).time_s == made.time_s[-1]
 
 
 def test_exponents_of_power_laws_are_found() -> None:
