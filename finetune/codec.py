@@ -1,13 +1,16 @@
-r"""Uploads as bytes: how they are compressed, written and read back without trust.
+r"""Adapters as bytes: how they are compressed, written and read back without trust.
 
 With a codec a device sends the *change* of its adapters, not their values: a change is
-small, so that few bits say it well, and the server knows what it was added to.
+small, so that few bits say it well, and the server knows what it was added to. The server
+sends *values*, as it cannot know which of its adapters a device still has; what rounding
+loses of them is lost to that round's training only, as the server adds the device's change
+to what it holds itself (`finetune.intake`).
 
 - ``none``: the values themselves, in the wire's own type.
 - ``float16``: every tensor as float16.
 - ``int8``: adapters as int8 with one float32 scale per rank (a row of ``lora_A``, a column of
   ``lora_B``), :math:`q = \mathrm{round}(x / s), s = \max |x| / 127`; the head as float16.
-  What rounding loses is kept on the device and added to its next upload (error feedback:
+  What rounding loses of an upload is kept on the device and added to its next (error feedback:
   Seide et al., "1-Bit Stochastic Gradient Descent", Interspeech 2014; Karimireddy et al.,
   "Error Feedback Fixes SignSGD", ICML 2019, arXiv 1901.09847).
 
@@ -33,13 +36,16 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
-from finetune.state import A, B, Shapes, State
+from finetune.state import A, B, Shapes, State, cast
 from solver.plan import Codec
 
 __all__ = [
+    "Codecs",
+    "Download",
     "PayloadError",
     "Upload",
     "decode_state",
+    "download",
     "encode_state",
     "pack",
     "payload_bytes",
@@ -52,6 +58,13 @@ NUMPY = {torch.float32: "<f4", torch.float16: "<f2", torch.int8: "|i1"}
 SAFETENSORS = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}
 # Allowed for each tensor's entry in the header, beside its name.
 ENTRY_BYTES = 256
+
+
+class Codecs(NamedTuple):
+    """How a run compresses what travels."""
+
+    upload: Codec = "none"
+    download: Codec = "none"
 
 
 class PayloadError(Exception):
@@ -69,16 +82,28 @@ class Upload(NamedTuple):
     residual: State
 
 
+class Download(NamedTuple):
+    """What a device is sent, and what it reads in it."""
+
+    data: bytes
+    state: State
+
+
 def encode_state(state: Mapping[str, Tensor], codec: Codec) -> bytes:
     """Write a state as safetensors bytes; sending what it is decoded from is the caller's."""
-    packed: State = {}
-    for name, tensor in state.items():
-        if codec == "int8" and name.endswith((A, B)):
-            packed[name], packed[name + SCALE] = _quantise(name, tensor)
-        else:
-            packed[name] = tensor if codec == "none" else tensor.to(torch.float16)
-    data: bytes = save({name: tensor.detach().contiguous() for name, tensor in packed.items()})
-    return data
+    return _written(_packed(state, codec))
+
+
+def download(state: Mapping[str, Tensor], codec: Codec, dtype: torch.dtype) -> Download:
+    """Encode what the server hands out; a device starts from what it reads, as `dtype`.
+
+    Without a codec there are no bytes: whoever sends it makes them, and most runs send none.
+    """
+    if codec == "none":
+        return Download(b"", cast(state, dtype))
+    packed = _packed(state, codec)
+    read = {name: _restored(name, packed, codec) for name in state}
+    return Download(_written(packed), cast(read, dtype))
 
 
 def decode_state(
@@ -179,17 +204,33 @@ def unpack(
 
 
 def payload_bytes(shapes: Shapes, codec: Codec, dtype: torch.dtype) -> int:
-    """Bytes of the tensors of an upload, as the plan charges them."""
+    """Bytes of the tensors of an upload or a download, as the plan charges them."""
     return sum(
         shape.numel() * kind.itemsize for kind, shape in _layout(shapes, codec, dtype).values()
     )
 
 
 def size_limit(shapes: Shapes, codec: Codec, dtype: torch.dtype) -> int:
-    """Most bytes of an honest upload: its tensors and a header that names them."""
+    """Most bytes of an honest payload: its tensors and a header that names them."""
     layout = _layout(shapes, codec, dtype)
     names = sum(len(name.encode()) + ENTRY_BYTES for name in layout)
     return payload_bytes(shapes, codec, dtype) + names + ENTRY_BYTES
+
+
+def _packed(state: Mapping[str, Tensor], codec: Codec) -> State:
+    """The tensors that travel."""
+    packed: State = {}
+    for name, tensor in state.items():
+        if codec == "int8" and name.endswith((A, B)):
+            packed[name], packed[name + SCALE] = _quantise(name, tensor)
+        else:
+            packed[name] = tensor if codec == "none" else tensor.to(torch.float16)
+    return packed
+
+
+def _written(packed: State) -> bytes:
+    data: bytes = save({name: tensor.detach().contiguous() for name, tensor in packed.items()})
+    return data
 
 
 def _layout(

@@ -5,12 +5,11 @@ from types import MappingProxyType
 
 import torch
 
-from finetune.codec import PayloadError, unpack
+from finetune.codec import Codecs, PayloadError, unpack
 from finetune.messages import Answer, Failure, Task
 from finetune.metrics import Refusal
 from finetune.state import KEPT_BY, Shapes, State
 from finetune.updates import Update, check_norms, check_report, check_state
-from solver.plan import Codec
 
 __all__ = ["Intake"]
 
@@ -22,10 +21,12 @@ class Intake:
     ----------
     tasks : mapping of str to Task
         What was asked, by device.
+    starts : mapping of int to State
+        What the server holds of what it handed out to each configuration.
     shapes : mapping of int to Shapes
         Shapes of what devices of each configuration send.
-    codec : {"none", "float16", "int8"}
-        How uploads are compressed.
+    codecs : Codecs
+        How uploads and downloads are compressed.
     dtype : torch.dtype
         Type on the wire.
     examples : mapping of str to int
@@ -42,14 +43,16 @@ class Intake:
     def __init__(
         self,
         tasks: Mapping[str, Task],
+        starts: Mapping[int, State],
         shapes: Mapping[int, Shapes],
-        codec: Codec,
+        codecs: Codecs,
         dtype: torch.dtype,
         examples: Mapping[str, int],
     ) -> None:
         self._tasks = tasks
+        self._starts = starts
         self._shapes = shapes
-        self._codec = codec
+        self._codecs = codecs
         self._dtype = dtype
         self._examples = examples
         self._updates: dict[str, Update] = {}
@@ -98,11 +101,15 @@ class Intake:
         expected = self._examples.get(answer.device)
         check_report(answer.examples, answer.train_loss, expected)
         received = {name: tensor.float() for name, tensor in task.state.items()}
+        trained = self._trained(task, answer, received)
+        if self._codecs.download != "none":
+            start = self._starts[task.device.configuration]
+            trained, received = _rebased(trained, received, start), start
         self._updates[answer.device] = Update(
             device=answer.device,
             examples=answer.examples,
             received=received,
-            state=received | self._trained(task, answer, received),
+            state=received | trained,
             train_loss=answer.train_loss,
         )
         for name, tensor in answer.kept.items():
@@ -112,7 +119,7 @@ class Intake:
         """What a device trained, of type float32; raises `PayloadError`."""
         shapes = self._shapes[task.device.configuration]
         if isinstance(answer.state, bytes):
-            return unpack(answer.state, received, shapes, self._codec, self._dtype)
+            return unpack(answer.state, received, shapes, self._codecs.upload, self._dtype)
         check_state(answer.state, shapes, self._dtype)
         return {name: tensor.float() for name, tensor in answer.state.items()}
 
@@ -120,3 +127,11 @@ class Intake:
         """Note a refusal, under a name that is fit to print, whoever chose it."""
         name = "".join(c if c.isprintable() else "?" for c in device[:100])
         self.refused.append(Refusal(device=name, reason=str(error), kind=error.kind))
+
+
+def _rebased(trained: State, received: State, start: State) -> State:
+    """Put a device's change on what the server holds, exactly, of what the device received.
+
+    So what a codec lost on the way down never gets into the server's adapter.
+    """
+    return {n: start[n] + (tensor - received[n]) for n, tensor in trained.items()}

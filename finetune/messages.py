@@ -29,6 +29,8 @@ class Task(NamedTuple):
         a real one keeps it itself.
     name : str
         Names round and device; an answer must repeat it, so that an old one is known.
+    data : bytes
+        What `state` is read from, where downloads are compressed; else empty.
     """
 
     device: Participant
@@ -38,6 +40,7 @@ class Task(NamedTuple):
     base: State = {}
     kept: State = {}
     name: str = ""
+    data: bytes = b""
 
 
 class Answer(NamedTuple):

@@ -16,6 +16,7 @@ import torch
 from finetune.aggregate import Aggregation, aggregation_error
 from finetune.charge import Charge
 from finetune.clock import Clock, RoundCost, ask
+from finetune.codec import Codecs, Download, download
 from finetune.conditions import Moment
 from finetune.devices import Participant
 from finetune.intake import Intake
@@ -30,17 +31,16 @@ from finetune.state import (
     Shapes,
     State,
     adapter_of,
-    cast,
     deltas_of,
     lora_modules,
 )
 from finetune.traffic import Traffic, charged
 from finetune.updates import Update, clip
-from solver.plan import Codec
 
 __all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
 
 PLAIN = ServerOptimizer()
+UNCODED = Codecs()
 
 
 class RoundResult(NamedTuple):
@@ -80,8 +80,8 @@ class Server:
         Says who is there, what a round takes and who is late.
     on_answer : callable, optional
         Called after every answer, to show progress.
-    codec : {"none", "float16", "int8"}
-        How uploads are compressed.
+    codecs : Codecs
+        How uploads and downloads are compressed.
     examples : mapping of str to int, optional
         Examples that each device is believed to hold; an answer that claims ten times as
         many is refused.
@@ -99,7 +99,7 @@ class Server:
         options: RunOptions,
         clock: Clock,
         on_answer: Callable[[], None] = lambda: None,
-        codec: Codec = "none",
+        codecs: Codecs = UNCODED,
         examples: Mapping[str, int] | None = None,
         optimizer: ServerOptimizer = PLAIN,
     ) -> None:
@@ -111,10 +111,10 @@ class Server:
         self._options = options
         self.clock = clock
         self._on_answer = on_answer
-        self._codec = codec
+        self._codecs = codecs
         self._examples = examples or {}
         self._optimizer = optimizer
-        self._traffic = Traffic(aggregation, codec, dtype)
+        self._traffic = Traffic(aggregation, codecs, dtype)
         self._sent = {
             index: {name: shape for name, shape in by_name.items() if aggregation.trains(name)}
             for index, by_name in shapes.items()
@@ -126,13 +126,15 @@ class Server:
         asked = ask(self._candidates, self.clock, when, self._options)
         bill = self.clock.bill([self._charged(state, device) for device in asked], when)
         # Whoever is known to be late need not train.
-        tasks = self._tasks(state, [d for d in asked if d.name not in bill.late], round_index)
-        intake = Intake(tasks, self._sent, self._codec, self._dtype, self._examples)
+        present = [device for device in asked if device.name not in bill.late]
+        before = _visible(state)
+        starts = self._starts(before, present)
+        tasks = self._tasks(state, present, starts, round_index)
+        intake = Intake(tasks, starts, self._sent, self._codecs, self._dtype, self._examples)
         bill = self.clock.settle(bill, self._train(tasks, intake))
         accepted = intake.close(bill.late)
         if self._options.clip_update_norm:
             accepted = [clip(update, self._options.clip_update_norm) for update in accepted]
-        before = _visible(state)
         joined = self._aggregation.join(before, accepted, round_index) if accepted else before
         held = {name for update in accepted for name in update.state}
         after = self._optimizer.step(before, joined, state, held)
@@ -158,24 +160,36 @@ class Server:
             self._on_answer()
         return turns_s
 
+    def _starts(self, visible: State, asked: Sequence[Participant]) -> dict[int, State]:
+        """What devices of each configuration asked are to start from, exactly."""
+        return {
+            index: self._aggregation.hand_out(visible, self._shapes[index])
+            for index in {device.configuration for device in asked}
+        }
+
     def _tasks(
-        self, state: State, asked: Sequence[Participant], round_index: int
+        self,
+        state: State,
+        asked: Sequence[Participant],
+        starts: Mapping[int, State],
+        round_index: int,
     ) -> dict[str, Task]:
-        """One task a device asked; those of one configuration share what they start from."""
-        visible, rate = _visible(state), learning_rate(self._options, round_index)
-        handed: dict[int, State] = {}
-        for index in {device.configuration for device in asked}:
-            start = self._aggregation.hand_out(visible, self._shapes[index])
-            handed[index] = cast(start, self._dtype)
+        """One task a device asked; those of one configuration share what they receive."""
+        rate = learning_rate(self._options, round_index)
+        codec = self._codecs.download
+        handed: dict[int, Download] = {
+            index: download(start, codec, self._dtype) for index, start in starts.items()
+        }
         return {
             device.name: Task(
                 device=device,
                 round_index=round_index,
                 learning_rate=rate,
-                state=handed[device.configuration],
+                state=handed[device.configuration].state,
                 base=deltas_of(state, lora_modules(self._shape(device))),
                 kept=_kept(state, device.position),
                 name=f"{self._options.seed}/{round_index}/{device.position}",
+                data=handed[device.configuration].data,
             )
             for device in asked
         }

@@ -14,7 +14,7 @@ from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
 from finetune.base_delta import BaseDelta
 from finetune.clock import Caches, clock_for
-from finetune.codec import payload_bytes
+from finetune.codec import Codecs, payload_bytes
 from finetune.data import Dataset, load_dataset, load_test
 from finetune.devices import Participant, devices_of, participants
 from finetune.epochs import by_epochs
@@ -30,7 +30,7 @@ from finetune.server_optimizer import optimizer_for
 from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
 from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
-from solver.plan import Codec, InputError, Plan
+from solver.plan import InputError, Plan
 
 __all__ = ["Federation", "Loaded", "Remote", "Sources", "deterministic", "set_up"]
 
@@ -125,6 +125,12 @@ def set_up(
     choices = Settings(options.seed, options.aggregation_trim)
     name, aggregation = aggregation_for(plan, options.aggregation, choices)
     optimizer = optimizer_for(options, name, aggregation)
+    codecs = Codecs(plan.question.upload_codec, plan.question.download_codec)
+    if aggregation.changes_base and codecs.download != "none":
+        raise InputError(
+            f"aggregation '{name}' changes the base's weights, and what it adds to them has no "
+            "codec; use --aggregation hlora, or solve again with --download-codec none"
+        )
     devices = participants(plan)
     _check_ranks(plan)
     dtype = wire_dtype(plan.lora)
@@ -139,8 +145,7 @@ def set_up(
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    codec = plan.question.upload_codec
-    _check_bytes(devices, shapes, codec, dtype)
+    _check_bytes(plan, devices, shapes, dtype)
     for replica in replicas.values():
         replica.freeze_except(aggregation.trains)
     whole = Replica(base, plan, plan.ranks, options.seed)
@@ -166,7 +171,7 @@ def set_up(
         options,
         clock,
         on_answer,
-        codec,
+        codecs,
         examples,
         optimizer,
     )
@@ -267,15 +272,20 @@ def _check_ranks(plan: Plan) -> None:
 
 
 def _check_bytes(
-    devices: list[Participant], shapes: dict[int, Shapes], codec: Codec, dtype: torch.dtype
+    plan: Plan, devices: list[Participant], shapes: dict[int, Shapes], dtype: torch.dtype
 ) -> None:
     """Refuse a plan that predicts other bytes than its adapters really take on the wire."""
-    real = {index: payload_bytes(by_name, codec, dtype) for index, by_name in shapes.items()}
-    for device in devices:
-        predicted = device.predicted.upload_bytes
-        if abs(predicted - real[device.configuration]) >= 0.5:
-            raise InputError(
-                f"device '{device.name}': the plan predicts {predicted:.0f} bytes to upload; "
-                f"its adapters and head take {real[device.configuration]}. Profile this "
-                "model again and solve again"
-            )
+    asked = plan.question
+    ways = {"upload": asked.upload_codec}
+    if asked.download == "own":
+        ways["download"] = asked.download_codec
+    for way, codec in ways.items():
+        real = {i: payload_bytes(by_name, codec, dtype) for i, by_name in shapes.items()}
+        for device in devices:
+            told: float = getattr(device.predicted, f"{way}_bytes")
+            if abs(told - real[device.configuration]) >= 0.5:
+                raise InputError(
+                    f"device '{device.name}': the plan predicts {told:.0f} bytes to {way}; "
+                    f"its adapters and head take {real[device.configuration]}. Profile this "
+                    "model again and solve again"
+                )

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from finetune.aggregate import Aggregation
-from finetune.codec import payload_bytes
+from finetune.codec import Codecs, payload_bytes
 from finetune.state import RANKS, SEEN, A, B, Shapes, State, lora_modules
-from solver.plan import Codec, PredictedDevice
+from solver.plan import PredictedDevice
 
 __all__ = ["Traffic", "charged"]
 
@@ -25,35 +25,37 @@ class Traffic:
     Parameters
     ----------
     aggregation : Aggregation
-    codec : {"none", "float16", "int8"}
-        Of the uploads.
+    codecs : Codecs
+        What is added to the base has none: `finetune.setup` refuses to compress it.
     dtype : torch.dtype
         Type on the wire.
     """
 
-    def __init__(self, aggregation: Aggregation, codec: Codec, dtype: torch.dtype) -> None:
+    def __init__(self, aggregation: Aggregation, codecs: Codecs, dtype: torch.dtype) -> None:
         self._aggregation = aggregation
-        self._codec = codec
+        self._codecs = codecs
         self._dtype = dtype
 
     def upload_bytes(self, shapes: Shapes) -> int:
         """Bytes of an upload of the tensors that train."""
         sent = {name: shape for name, shape in shapes.items() if self._aggregation.trains(name)}
-        return payload_bytes(sent, self._codec, self._dtype)
+        return payload_bytes(sent, self._codecs.upload, self._dtype)
 
     def download_bytes(self, server: State, shapes: Shapes, position: int) -> int:
         """Bytes that the device at a position of the fleet receives."""
-        count = sum(
-            shape.numel()
+        handed = {
+            name: shape
             for name, shape in shapes.items()
             if self._aggregation.hands_out_adapters or not name.endswith((A, B))
-        )
+        }
+        added = 0
         if self._aggregation.changes_base:
             for module in lora_modules(shapes):
                 wide, out = shapes[module + A][1], shapes[module + B][0]
                 missed = _missed_ranks(server, module, position)
-                count += min(missed * (wide + out), wide * out)
-        return count * self._dtype.itemsize
+                added += min(missed * (wide + out), wide * out)
+        own = payload_bytes(handed, self._codecs.download, self._dtype)
+        return own + added * self._dtype.itemsize
 
     def ledger(
         self,

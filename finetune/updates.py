@@ -40,7 +40,7 @@ class Update(NamedTuple):
     examples : int
         Training examples it holds, its weight in a mean.
     received : State
-        What it started from, as the server knows it.
+        What it started from, as the server knows it: before any codec.
     state : State
         What it trained, and as received what stayed frozen.
     train_loss : float

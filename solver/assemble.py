@@ -122,13 +122,15 @@ def _predict(problem: Problem, allocation: Allocation, caches: Kinds) -> dict[st
     devices, c = costs.devices, costs.devices.class_index
     rows, row, depth = allocation.rows, allocation.row, np.maximum(allocation.depth, 0)
     size, ranks = (_summed(each)[row, depth] for each in (rows * costs.sizes, rows))
-    upload = costs.upload
-    sent = size * upload.bytes_per_parameter + ranks * upload.bytes_per_rank
-    sent += upload.head_bytes
-    own = size * costs.bytes_per_parameter + costs.head_bytes
+    sent, own = (
+        way.adapter_bytes(size, ranks) + way.head_bytes
+        for way in (costs.upload, costs.download)
+    )
     upload_s = sent / devices.uplink_bytes_per_s
     # Everybody's adapters in a stack, or one of the device's own shape.
-    stacked = None if costs.stack_bytes is None else costs.stack_bytes + costs.head_bytes
+    stacked = (
+        None if costs.stack_bytes is None else costs.stack_bytes + costs.download.head_bytes
+    )
     received = own if stacked is None else np.full_like(sent, stacked)
     download_s = received / devices.downlink_bytes_per_s
     compute = replace(costs.seconds, offset=0 * sent, wire=0 * sent, flat=None)

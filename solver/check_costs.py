@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
 from solver.check_links import LinkTraffic, link_traffic
-from solver.plan import Cache, Configuration, Plan, PredictedDevice, PredictedRound
+from solver.plan import Cache, Codec, Configuration, Plan, PredictedDevice, PredictedRound
 
 __all__ = ["Recomputed", "distinct", "example_bytes", "prefix_s", "recompute"]
 
@@ -47,8 +47,8 @@ class _Shape:
 
     step_s: float
     prefix_s: float
-    parameters: float
     upload_bytes: float
+    download_bytes: float
     memory_bytes: float
 
 
@@ -60,7 +60,8 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     classes = {c.name: c for c in fleet.classes}
     shapes: dict[tuple[str, int], _Shape] = {}
     alone: dict[str, PredictedDevice] = {}
-    stack = _stack(plan, fleet, chosen) if plan.question.download == "stacked" else None
+    stacked = plan.question.download == "stacked"
+    stack = _stack_bytes(plan, fleet, chosen) if stacked else None
     for device in fleet.devices:
         index = chosen.get(device.name)
         if index is None:
@@ -94,46 +95,50 @@ def _chosen(plan: Plan) -> dict[str, int]:
     return {name: index for name, index in entries.items() if index is not None}
 
 
-def _stack(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
-    """Parameters of the adapters of all who take part, and of one head."""
-    sizes = fleet.lora.parameters_per_rank
-    adapters = [
-        float(sum(p * r for p, r in zip(sizes, c.ranks, strict=True)))
-        for c in plan.configurations
-    ]
+def _stack_bytes(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
+    """Bytes of the adapters of all who take part, and of one head."""
+    codec = plan.question.download_codec
+    adapters = [_adapter_bytes(fleet, codec, c.ranks) for c in plan.configurations]
     stacked = [d.count * adapters[chosen[d.name]] for d in fleet.devices if d.name in chosen]
-    return math.fsum([*stacked, fleet.model.head_parameters])
+    return math.fsum([*stacked, _head_bytes(fleet, codec)])
 
 
 def _shape(
     plan: Plan, fleet: Fleet, owner: DeviceClass, configuration: Configuration
 ) -> _Shape:
-    ranks = configuration.ranks
-    lora = [p * r for p, r in zip(fleet.lora.parameters_per_rank, ranks, strict=True)]
+    ranks, asked = configuration.ranks, plan.question
     return _Shape(
         step_s=_step_s(owner.time, ranks),
         prefix_s=prefix_s(owner.time, configuration.depth),
-        parameters=float(sum(lora) + fleet.model.head_parameters),
-        upload_bytes=_upload_bytes(plan, fleet, ranks),
+        upload_bytes=_bytes(fleet, asked.upload_codec, ranks),
+        download_bytes=_bytes(fleet, asked.download_codec, ranks),
         memory_bytes=_memory_bytes(owner.memory, ranks),
     )
 
 
-def _upload_bytes(plan: Plan, fleet: Fleet, ranks: Ranks) -> float:
-    """Bytes of the adapters and the head as the plan's codec sends them.
+def _bytes(fleet: Fleet, codec: Codec, ranks: Ranks) -> float:
+    """Bytes of the adapters and the head as a codec sends them, either way."""
+    return _adapter_bytes(fleet, codec, ranks) + _head_bytes(fleet, codec)
+
+
+def _adapter_bytes(fleet: Fleet, codec: Codec, ranks: Ranks) -> float:
+    """Bytes of adapters alone.
 
     `float16` sends 2 bytes for each parameter. `int8` sends, for every rank of every adapted
-    module, a byte a parameter and two float32 scales, and the head in 2 bytes a parameter.
+    module, a byte a parameter and two float32 scales.
     """
-    codec, head = plan.question.upload_codec, fleet.model.head_parameters
     lora = list(zip(fleet.lora.parameters_per_rank, ranks, strict=True))
-    parameters = sum(p * r for p, r in lora)
-    if codec == "float16":
-        return float(2 * (parameters + head))
     if codec == "int8":
         scales = 2 * 4 * len(fleet.model.targets)
-        return float(sum((p + scales) * r for p, r in lora) + 2 * head)
-    return (parameters + head) * fleet.lora.bytes_per_parameter
+        return float(sum((p + scales) * r for p, r in lora))
+    width = 2 if codec == "float16" else fleet.lora.bytes_per_parameter
+    return float(width * sum(p * r for p, r in lora))
+
+
+def _head_bytes(fleet: Fleet, codec: Codec) -> float:
+    """Bytes of the task head: 2 a parameter with any codec."""
+    width = fleet.lora.bytes_per_parameter if codec == "none" else 2
+    return float(width * fleet.model.head_parameters)
 
 
 def prefix_s(time: StepTime, depth: int) -> float:
@@ -192,7 +197,7 @@ def _device(
 ) -> PredictedDevice:
     """Cost of one device, without its wait, which hangs on the others.
 
-    It receives an adapter of its own shape, or everybody's adapters, `stack` parameters.
+    It receives an adapter of its own shape, or everybody's adapters, `stack` bytes.
     """
     batch = fleet.training.batch_size
     prefixes, kept, build_s = float(device.local_steps), 0, 0.0
@@ -208,8 +213,7 @@ def _device(
     )
     sent_bytes = shape.upload_bytes
     upload_s = sent_bytes / device.uplink_bytes_per_s
-    received = shape.parameters if stack is None else stack
-    received_bytes = received * fleet.lora.bytes_per_parameter
+    received_bytes = shape.download_bytes if stack is None else stack
     download_s = received_bytes / device.downlink_bytes_per_s
     machine = owner.device
     return PredictedDevice(

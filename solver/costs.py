@@ -9,7 +9,7 @@ All a solver knows of a device is, for each limited resource q,
 with c the class of device i. Layers are counted from the *output* here: j = 1 is the last
 layer, at index 0. What a prefix cache spares (`solver.caching`) is a table by depth too, of
 which device i saves a share of its own. A rank has a flat price where a codec sends scales
-beside the parameters (`solver.uploads`) and layers differ in size. A download of everybody's
+beside the parameters (`solver.payload`) and layers differ in size. A download of everybody's
 adapters, stacked, is part of the offset: it does not depend on the device's own ranks. See
 design section 2; the cost model is that of LEGEND (arXiv 2412.20004) as far as known, with
 measured tables in place of its proportional terms.
@@ -26,9 +26,9 @@ from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
 from solver.errors import FleetError
 from solver.links import Links, Traffic
+from solver.payload import Payload
 from solver.plan import MAX_RANK, Question
 from solver.resource import Costs, Resource
-from solver.uploads import Upload
 
 __all__ = ["MAX_DEPTH", "Costs", "Resource", "build_costs"]
 
@@ -50,7 +50,7 @@ def build_costs(
     fleet : Fleet
         Class tables, model and LoRA sizes.
     question : Question
-        Its budgets (one that is None is not a resource), greatest depth, cache and codec.
+        Its budgets (one that is None is not a resource), greatest depth, cache and codecs.
     devices : Devices, optional
         Replaces the fleet's own devices (a million of them, from arrays).
     stack_bytes : float or array, optional
@@ -58,7 +58,7 @@ def build_costs(
     """
     devices = Devices.of(fleet) if devices is None else devices
     caches = choose(fleet, devices, question.cache, question.cache_rounds)
-    wires = _Wires.of(fleet, question, stack_bytes)
+    wires = _Wires.of(fleet, question, len(devices), stack_bytes)
     seconds = _seconds(fleet, question, devices, caches, wires)
     memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
     resources = [seconds] if question.budgets.round_time_s is not None else []
@@ -79,14 +79,13 @@ def build_costs(
         seconds=seconds,
         memory=memory,
         resources=tuple(resources),
-        head_bytes=wires.head_bytes,
-        bytes_per_parameter=fleet.lora.bytes_per_parameter,
         upload=wires.upload,
+        download=wires.download,
         caches=caches,
         stack_bytes=stack_bytes,
         power_w=_by_class(fleet, "power_w"),
         radio_j_per_byte=_by_class(fleet, "radio_j_per_byte"),
-        links=_links(fleet, devices, wires),
+        links=_links(fleet, question, devices, wires),
     )
 
 
@@ -97,56 +96,58 @@ class _Wires:
     Parameters
     ----------
     sizes : array of int, shape (L,)
-    upload : Upload
-    sent_width, sent_flat : float
-        Bytes sent per LoRA parameter, and per rank of any layer beside them.
-    head_bytes : float
-        Of a download.
-    received_bytes : float or array, shape (N,)
-        Received whatever the device's own ranks.
-    received_width : float
-        Received per LoRA parameter of its own.
+    upload, download : Payload
+    sent, received : Traffic
+        Of every device, by its own ranks.
     """
 
     sizes: Ints
-    upload: Upload
-    sent_width: float
-    sent_flat: float
-    head_bytes: float
-    received_bytes: float | Floats
-    received_width: float
+    upload: Payload
+    download: Payload
+    sent: Traffic
+    received: Traffic
 
     @classmethod
-    def of(cls, fleet: Fleet, question: Question, stack_bytes: float | Floats | None) -> Self:
+    def of(
+        cls, fleet: Fleet, question: Question, n: int, stack_bytes: float | Floats | None
+    ) -> Self:
         sizes = np.array(fleet.lora.parameters_per_rank[::-1], dtype=np.int64)
-        width = fleet.lora.bytes_per_parameter
-        upload = Upload.of(fleet, question.upload_codec)
-        sent_width, sent_flat = upload.bytes_per_parameter, upload.bytes_per_rank
-        if sizes.min() == sizes.max():
-            # Where all layers are of one size, all bytes are in proportion to it.
-            sent_width, sent_flat = sent_width + sent_flat / float(sizes[0]), 0.0
-        head_bytes = fleet.model.head_parameters * width
+        upload = Payload.of(fleet, question.upload_codec)
+        download = Payload.of(fleet, question.download_codec)
+        received = _own(download, sizes, n)
+        if stack_bytes is not None:
+            whole = _alike(download.head_bytes + stack_bytes, n)
+            received = Traffic(fixed=whole, width=0.0)
         return cls(
             sizes=sizes,
             upload=upload,
-            sent_width=sent_width,
-            sent_flat=sent_flat,
-            head_bytes=head_bytes,
-            received_bytes=head_bytes + (0.0 if stack_bytes is None else stack_bytes),
-            received_width=width if stack_bytes is None else 0.0,
+            download=download,
+            sent=_own(upload, sizes, n),
+            received=received,
         )
 
 
-def _links(fleet: Fleet, devices: Devices, wires: _Wires) -> Links | None:
+def _own(payload: Payload, sizes: Ints, n: int) -> Traffic:
+    """Traffic of adapters of each device's own shape."""
+    width, flat = payload.bytes_per_parameter, payload.bytes_per_rank
+    if sizes.min() == sizes.max():
+        # Where all layers are of one size, all bytes are in proportion to it.
+        width, flat = width + flat / float(sizes[0]), 0.0
+    return Traffic(fixed=_alike(payload.head_bytes, n), width=width, flat=flat)
+
+
+def _links(fleet: Fleet, question: Question, devices: Devices, wires: _Wires) -> Links | None:
     """Links that devices share, which count bytes by LoRA parameters alone."""
-    n = len(devices)
-    up = Traffic(fixed=_alike(wires.upload.head_bytes, n), width=wires.sent_width)
-    down = Traffic(fixed=_alike(wires.received_bytes, n), width=wires.received_width)
-    links = Links.of(fleet, devices, up, down)
-    if links is not None and wires.sent_flat:
+    links = Links.of(fleet, devices, wires.sent, wires.received)
+    ways = {
+        f"upload codec '{question.upload_codec}'": wires.sent,
+        f"download codec '{question.download_codec}'": wires.received,
+    }
+    flat = [what for what, way in ways.items() if way.flat]
+    if links is not None and flat:
         raise InputError(
-            "upload codec 'int8' on links that devices share needs layers of one LoRA size, "
-            "and these differ; use codec 'float16' or 'none'"
+            f"{flat[0]} on links that devices share needs layers of one LoRA size, and these "
+            "differ; use codec 'float16' or 'none'"
         )
     return links
 
@@ -162,20 +163,19 @@ def _seconds(
     steps = [_step_tables(c) for c in fleet.classes]
     compute = devices.time_scale * devices.local_steps
     up_s, down_s = 1 / devices.uplink_bytes_per_s, 1 / devices.downlink_bytes_per_s
+    sent, received = wires.sent, wires.received
     return Resource(
         name="round time",
         unit="s",
         by_depth=np.array([s[0] for s in steps]),
         per_rank=np.array([s[1] for s in steps]),
         scale=compute,
-        offset=devices.latency_s
-        + wires.upload.head_bytes * up_s
-        + wires.received_bytes * down_s,
-        wire=wires.sent_width * up_s + wires.received_width * down_s,
+        offset=devices.latency_s + sent.fixed * up_s + received.fixed * down_s,
+        wire=sent.width * up_s + received.width * down_s,
         limit=_alike(question.budgets.round_time_s, len(devices)),
         spare=None if caches is None else np.array([prefix_s(c) for c in fleet.classes]),
         saving=None if caches is None else compute * caches.spared,
-        flat=wires.sent_flat * up_s if wires.sent_flat else None,
+        flat=sent.flat * up_s + received.flat * down_s if sent.flat or received.flat else None,
     )
 
 
@@ -184,16 +184,18 @@ def _energy(
 ) -> Resource:
     """Draw of the device while it computes, and radio energy of all bytes."""
     power_w, radio = (_by_class(fleet, f)[c] for f in ("power_w", "radio_j_per_byte"))
+    sent, received = wires.sent, wires.received
+    flat = sent.flat + received.flat
     return replace(
         seconds,
         name="energy",
         unit="J",
         scale=seconds.scale * power_w,
-        offset=(wires.upload.head_bytes + wires.received_bytes) * radio,
-        wire=(wires.sent_width + wires.received_width) * radio,
+        offset=(sent.fixed + received.fixed) * radio,
+        wire=(sent.width + received.width) * radio,
         limit=_alike(budget_j, len(c)),
         saving=None if seconds.saving is None else seconds.saving * power_w,
-        flat=wires.sent_flat * radio if wires.sent_flat else None,
+        flat=flat * radio if flat else None,
     )
 
 
@@ -202,25 +204,20 @@ def _traffic(
 ) -> list[Resource]:
     """Upload and download, where they are budgeted."""
     budgets, n = question.budgets, len(devices)
-    found = []
-    if budgets.upload_bytes is not None:
-        found.append(
-            replace(
-                _counted(fleet, n, "upload", "bytes", budgets.upload_bytes),
-                offset=_alike(wires.upload.head_bytes, n),
-                wire=_alike(wires.sent_width, n),
-                flat=_alike(wires.sent_flat, n) if wires.sent_flat else None,
-            )
+    ways = (
+        ("upload", budgets.upload_bytes, wires.sent),
+        ("download", budgets.download_bytes, wires.received),
+    )
+    return [
+        replace(
+            _counted(fleet, n, name, "bytes", limit),
+            offset=way.fixed,
+            wire=_alike(way.width, n),
+            flat=_alike(way.flat, n) if way.flat else None,
         )
-    if budgets.download_bytes is not None:
-        found.append(
-            replace(
-                _counted(fleet, n, "download", "bytes", budgets.download_bytes),
-                offset=_alike(wires.received_bytes, n),
-                wire=_alike(wires.received_width, n),
-            )
-        )
-    return found
+        for name, limit, way in ways
+        if limit is not None
+    ]
 
 
 def _depth(fleet: Fleet, n: int, limit: int) -> Resource:

@@ -8,7 +8,8 @@ All that the devices behind a link send and receive passes it and every link abo
 and a round lasts as long as its slowest device and its busiest link. That is a fluid model
 and a necessary condition: it says that the bytes fit, not how transfers that overlap slow
 each other down. Bytes are affine in the LoRA parameters a device sends, ``fixed + width P``,
-so a link's limit is one on a weighted sum of the devices' parameters.
+so a link's limit is one on a weighted sum of the devices' parameters (with a flat price of a
+rank they are not: see `solver.costs`).
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ NO_LINK = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Bytes of every device in one direction: ``fixed + width * parameters``.
+    """Bytes of every device in one direction: ``fixed + width parameters + flat ranks``.
 
     Parameters
     ----------
@@ -34,10 +35,13 @@ class Traffic:
         Bytes at rank 0.
     width : float
         Bytes per LoRA parameter that the device adapts.
+    flat : float
+        Bytes per rank of any layer beside them; links know none.
     """
 
     fixed: Floats
     width: float
+    flat: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,10 @@ class Question(_Base, frozen=True, kw_only=True):
     upload_codec: Annotated[
         Codec, Meta(description="how uploads are compressed; 'none' sends the wire's own type")
     ] = "none"
+    download_codec: Annotated[
+        Codec,
+        Meta(description="how downloads are compressed; 'none' sends the wire's own type"),
+    ] = "none"
     min_utility: Annotated[
         NonNegative | None,
         Meta(description="least utility, for the objectives 'time' and 'efficiency'"),

@@ -63,6 +63,7 @@ class Problem:
         cache: CacheChoice = "off",
         cache_rounds: int | None = None,
         upload_codec: Codec = "none",
+        download_codec: Codec = "none",
         min_utility: float | None = None,
         fill_wait: float = 1.0,
         leave_out: Literal["nobody", "unable"] = "nobody",
@@ -101,8 +102,8 @@ class Problem:
         cache_rounds : int, optional
             Rounds a device is expected to take part in, over which filling a cache for the
             whole run must pay off to be chosen by 'auto'; None means a run without end.
-        upload_codec : {'none', 'float16', 'int8'}
-            How uploads are compressed; see `solver.uploads`.
+        upload_codec, download_codec : {'none', 'float16', 'int8'}
+            How uploads and downloads are compressed; see `solver.payload`.
         min_utility : float, optional
             Least utility, for the objectives 'time' and 'efficiency'.
         fill_wait : float
@@ -180,6 +181,7 @@ class Problem:
             cache=cache,
             cache_rounds=cache_rounds,
             upload_codec=upload_codec,
+            download_codec=download_codec,
             min_utility=min_utility,
             fill_wait=float(fill_wait),
             leave_out=leave_out,

@@ -9,7 +9,7 @@ import numpy as np
 from solver.caching import Caches
 from solver.devices import Devices, Floats, Ints
 from solver.links import Links
-from solver.uploads import Upload
+from solver.payload import Payload
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
@@ -111,9 +111,7 @@ class Costs:
         Everything limited by the budgets or by a device's memory.
     memory : tuple of Resource
         The three phases whose largest is the peak.
-    head_bytes, bytes_per_parameter : float
-        Of a download; what an upload weighs is in `upload`.
-    upload : Upload
+    upload, download : Payload
     caches : Caches or None
         None where nobody has one.
     stack_bytes : float, array of shape (N,), or None
@@ -129,9 +127,8 @@ class Costs:
     seconds: Resource
     memory: tuple[Resource, ...]
     resources: tuple[Resource, ...]
-    head_bytes: float
-    bytes_per_parameter: float
-    upload: Upload
+    upload: Payload
+    download: Payload
     caches: Caches | None
     stack_bytes: float | Floats | None
     power_w: Floats

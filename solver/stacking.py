@@ -1,7 +1,8 @@
 """What it costs to receive everybody's adapters stacked instead of one's own (FLoRA).
 
 The download of every device is then the sum over all devices that take part,
-``sum_i count_i sum_{j<=k_i} size_j r_ij`` LoRA parameters and the head, whatever its own ranks.
+``sum_i count_i sum_{j<=k_i} size_j r_ij`` LoRA parameters and the head, whatever its own ranks,
+as the question's codec sends them.
 """
 
 import numpy as np
@@ -15,8 +16,9 @@ def stack_bytes(problem: Problem, allocation: Allocation) -> float:
     """Bytes of the adapters of all devices that take part, without the head."""
     costs, layers = problem.costs, np.arange(problem.layers)
     held = np.where(layers < allocation.depth[:, None], allocation.rows[allocation.row], 0)
-    parameters = np.dot(held, costs.sizes).astype(np.float64)
-    return float(np.dot(parameters, costs.devices.count)) * costs.bytes_per_parameter
+    own = (np.dot(held, costs.sizes), held.sum(axis=1))
+    parameters, ranks = (np.dot(each.astype(np.float64), costs.devices.count) for each in own)
+    return float(costs.download.adapter_bytes(parameters, ranks))
 
 
 def stacked(problem: Problem, allocation: Allocation) -> Problem:

@@ -165,11 +165,12 @@ def _ranks_asked(asked: Question) -> str:
 
 
 def _choices(asked: Question) -> str:
-    """Cache, codec and what fills waits, where they are asked for."""
+    """Cache, codecs and what fills waits, where they are asked for."""
     cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
-    codec = "" if asked.upload_codec == "none" else f" · {asked.upload_codec} uploads"
+    ways = ((asked.upload_codec, "uploads"), (asked.download_codec, "downloads"))
+    codecs = "".join(f" · {codec} {way}" for codec, way in ways if codec != "none")
     fill = "" if asked.fill_wait == 1 else f" · waits filled to {asked.fill_wait:g}x steps"
-    return cache + codec + fill
+    return cache + codecs + fill
 
 
 def _aim(asked: Question) -> str:

@@ -45,7 +45,7 @@ def main(plan_path: Path, position: int, model: Path, data: Path, steps: int) ->
     gc.collect()
     print("loaded", flush=True)
     sys.stdin.readline()
-    node.train(order, encode_state(state, "none"))
+    node.train(order, encode_state(state, plan.question.download_codec))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class FlowerEngine:
             options=self._options,
             plan=plan_of_one(self._plan, task.device.position),
         )
-        content = pack(encode(order), encode_state(task.state, "none"))
+        content = pack(encode(order), task.data or encode_state(task.state, "none"))
         return Message(
             content, node, MessageType.TRAIN, ttl=ttl, group_id=str(task.round_index + 1)
         )

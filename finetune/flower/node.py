@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import torch
 
 from finetune.aggregate import Settings, aggregation_for
 from finetune.base import load_base
@@ -22,9 +21,9 @@ from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Task
 from finetune.setup import deterministic
-from finetune.state import Shapes, State, wire_dtype
+from finetune.state import Shapes, State, cast, wire_dtype
 from finetune.tokens import load_tokeniser
-from solver.plan import InputError
+from solver.plan import InputError, Plan
 
 __all__ = ["Node"]
 
@@ -80,7 +79,7 @@ class Node:
             ready, loaded = self._load(order)
             load_s = time.perf_counter() - began if loaded else 0.0
             began = time.perf_counter()
-            state = _received(adapters, ready.shapes, wire_dtype(order.plan.lora))
+            state = _received(adapters, ready.shapes, order.plan)
             device = participants(order.plan)[0]._replace(
                 position=order.position, local_steps=order.local_steps
             )
@@ -146,10 +145,11 @@ class Node:
         return _Ready(key, engine, replica.shapes)
 
 
-def _received(adapters: bytes, shapes: Shapes, dtype: torch.dtype) -> State:
+def _received(adapters: bytes, shapes: Shapes, plan: Plan) -> State:
     """Adapters that the server sent; raises `InputError` for anything else."""
+    codec, dtype = plan.question.download_codec, wire_dtype(plan.lora)
     try:
-        limit_bytes = size_limit(shapes, "none", dtype)
-        return decode_state(adapters, shapes, "none", dtype, limit_bytes)
+        limit_bytes = size_limit(shapes, codec, dtype)
+        return cast(decode_state(adapters, shapes, codec, dtype, limit_bytes), dtype)
     except PayloadError as error:
         raise InputError(f"the adapters that the server sent: {error}") from None

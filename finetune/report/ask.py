@@ -92,6 +92,7 @@ def _options(question: Question, *, round_time: bool) -> list[str]:
         "--rank-shape": _unless(question.rank_shape, "free"),
         "--cache": _unless(question.cache, "off"),
         "--upload-codec": _unless(question.upload_codec, "none"),
+        "--download-codec": _unless(question.download_codec, "none"),
         "--leave-out": _unless(question.leave_out, "nobody"),
     }
     return [w for name, v in values.items() if v is not None for w in (name, str(v))]

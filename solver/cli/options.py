@@ -122,6 +122,13 @@ _BUDGETS = (
         help="How uploads are compressed.",
     ),
     click.option(
+        "--download-codec",
+        type=click.Choice(["none", "float16", "int8"]),
+        default="none",
+        show_default=True,
+        help="How downloads are compressed.",
+    ),
+    click.option(
         "--weights",
         type=click.Choice(["examples", "equal"]),
         default="examples",
@@ -173,6 +180,7 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
             "cache",
             "cache_rounds",
             "upload_codec",
+            "download_codec",
             "weights",
         )
     }

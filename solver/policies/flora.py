@@ -19,7 +19,7 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, utility
-from solver.devices import Ints
+from solver.devices import Floats, Ints
 from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -58,8 +58,7 @@ def _by_stack(problem: Problem) -> list[Allocation]:
 
 def _within(problem: Problem, size: int) -> Allocation:
     """Largest ranks beside a download of `size` summed ranks that sum to no more."""
-    costs = problem.costs
-    download = size * float(costs.sizes.sum()) * costs.bytes_per_parameter
+    download = _stack_bytes(problem, size)
     question = replace_fields(problem.question, download="stacked")
     wanted = largest_ranks(problem.asking(question, download))
     return _left_out(problem, _capped(problem, wanted, size), size)
@@ -88,6 +87,14 @@ def _left_out(problem: Problem, wanted: Allocation, size: int) -> Allocation:
     return replace(wanted, depth=np.where(over | alone, LEFT_OUT, wanted.depth))
 
 
+def _stack_bytes(problem: Problem, ranks: int | Ints) -> Floats:
+    """Bytes of a stack of so many ranks on every layer, without the head."""
+    costs, summed = problem.costs, np.asarray(ranks, dtype=np.float64)
+    return costs.download.adapter_bytes(
+        summed * float(costs.sizes.sum()), summed * problem.layers
+    )
+
+
 def _sum_of_ranks(problem: Problem, allocation: Allocation) -> int:
     part = allocation.taking_part
     ranks = allocation.rows[allocation.row, 0]
@@ -96,13 +103,13 @@ def _sum_of_ranks(problem: Problem, allocation: Allocation) -> int:
 
 def _refusal(problem: Problem, found: list[Allocation]) -> Exception:
     """Explain by the least stack of each row of devices: its own adapters alone."""
-    costs, layers = problem.costs, problem.layers
+    layers = problem.layers
     least = np.full(layers, problem.ranks[0])
     if found:
         longest = max(found, key=lambda a: utility(problem, a))
         waiting = stacked(problem, longest)
         return infeasible(waiting, least, layers, everybody=False, waiting=longest)
-    alone = float(problem.ranks[0] * costs.sizes.sum()) * costs.devices.count.astype(float)
+    alone = _stack_bytes(problem, problem.ranks[0] * problem.costs.devices.count)
     question = replace_fields(problem.question, download="stacked")
-    smallest = problem.asking(question, alone * costs.bytes_per_parameter)
+    smallest = problem.asking(question, alone)
     return infeasible(smallest, least, layers, everybody=False)

@@ -168,6 +168,7 @@ def make_plan(
     training: Training | None = None,
     codec: Codec = "none",
     download: Literal["own", "stacked"] = "own",
+    download_codec: Codec = "none",
 ) -> Plan:
     """Plan of a few devices that take the shapes in turn; the last device takes no part."""
     targets = [Target(name=n, in_features=i, out_features=o) for n, i, o in TARGETS[family]]
@@ -175,7 +176,7 @@ def make_plan(
     head, head_parameters = HEADS[family] if task == "classification" else ("", 0)
     part = [sum(shapes[index % len(shapes)]) for index in range(devices - 1)]
 
-    def sent(ranks: int) -> float:
+    def sent(ranks: int, codec: Codec) -> float:
         if codec == "int8":
             return ranks * (per_rank + 8 * len(targets)) + 2 * head_parameters
         width = 2 if codec == "float16" else bytes_per_parameter
@@ -190,8 +191,8 @@ def make_plan(
             download_s=1.0,
             wait_s=0.0,
             memory_bytes=1e6,
-            upload_bytes=sent(part[index]),
-            download_bytes=bytes_per_parameter * (stacked * per_rank + head_parameters),
+            upload_bytes=sent(part[index], codec),
+            download_bytes=sent(stacked, download_codec),
             energy_j=0.0,
         )
 
@@ -226,6 +227,7 @@ def make_plan(
             rank_choices=[1, 2, 3, 4],
             budgets=Budgets(),
             upload_codec=codec,
+            download_codec=download_codec,
             download=download,
         ),
         ranks=list(ranks),

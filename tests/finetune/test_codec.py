@@ -13,6 +13,7 @@ from safetensors.torch import save
 from finetune.codec import (
     PayloadError,
     decode_state,
+    download,
     encode_state,
     pack,
     payload_bytes,
@@ -87,6 +88,25 @@ def test_error_feedback_sends_next_time_what_rounding_lost() -> None:
     for name in kept:
         torch.testing.assert_close(sent[name] + kept[name], wanted[name], rtol=0, atol=1e-5)
         assert (sent[name] - wanted[name]).norm() < 0.5 * (plain[name] - wanted[name]).norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("codec", "error"), [("float16", 2**-11), ("int8", 1 / 254)])
+def test_the_server_knows_what_a_device_reads(
+    codec: Codec, error: float, dtype: torch.dtype
+) -> None:
+    state = made(1)
+    sent = download(state, codec, dtype)
+    read = decode_state(sent.data, SHAPES, codec, dtype, size_limit(SHAPES, codec, dtype))
+    for name, tensor in state.items():
+        assert sent.state[name].dtype == dtype
+        assert torch.equal(sent.state[name], read[name].to(dtype))
+        largest = float(tensor.abs().max())
+        allowed = (error + 2**-11) * largest
+        assert 0 < float((sent.state[name].float() - tensor).abs().max()) <= allowed
+    plain = download(state, "none", dtype)
+    assert not plain.data
+    assert all(torch.equal(plain.state[name], state[name].to(dtype)) for name in state)
 
 
 def test_a_residual_of_another_shape_is_forgotten_and_none_keeps_nothing() -> None:

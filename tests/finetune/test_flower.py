@@ -67,7 +67,7 @@ def test_both_engines_give_the_same_adapter(
 def test_codec_cache_and_what_is_frozen_are_the_same_on_devices(
     inputs: MakeInputs, tmp_path: Path, aggregation: str
 ) -> None:
-    plan = make_plan(codec="int8", shapes=((0, 0, 4), (0, 3, 4)))
+    plan = make_plan(codec="int8", download_codec="int8", shapes=((0, 0, 4), (0, 3, 4)))
     kinds = itertools.cycle(("always", "round"))
     devices = [replace(device, cache=next(kinds)) for device in plan.devices]
     given = inputs(replace(plan, devices=devices))

@@ -11,12 +11,15 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner
 
 import finetune.cli
+from finetune.codec import download, encode_state
 from finetune.data import load_dataset
 from finetune.export.files import write_export
 from finetune.export.flower import render
+from finetune.flower.node import Node
 from finetune.flower.orders import Order, Report, decode, encode, plan_of_one
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.resident import private_folder
@@ -24,7 +27,7 @@ from finetune.flower.settings import Settings, from_config, to_config
 from finetune.flower.shares import write_shares
 from finetune.options import RunOptions
 from finetune.partition import shares
-from solver.plan import InputError, Plan
+from solver.plan import Codec, InputError, Plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import make_plan
 
@@ -90,6 +93,38 @@ def test_an_order_whose_plan_is_damaged_is_refused() -> None:
         decode(encode(order).replace('"rounds":20', '"rounds":0'), Order)
     with pytest.raises(InputError, match="no text"):
         decode(b"{}", Order)
+
+
+def test_a_node_trains_from_what_the_servers_codec_leaves(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    def ordered(codec: Codec) -> tuple[Node, Order]:
+        plan = make_plan(download_codec=codec)
+        order = Order(
+            device="device-1",
+            position=1,
+            round_index=0,
+            task="0/0/1",
+            learning_rate=1e-2,
+            local_steps=2,
+            labels=["0", "1"],
+            options=RunOptions(),
+            plan=plan_of_one(plan, 1),
+        )
+        return Node("device-1", given.model, files["device-1"]), order
+
+    given = inputs()
+    files = write_shares(make_plan(), given.data, None, RunOptions(), tmp_path / "shares")
+    (node, order), (plain, same) = ordered("int8"), ordered("none")
+    noise = torch.Generator().manual_seed(0)
+    state = {n: torch.randn(s, generator=noise) for n, s in node.load(order).items()}
+    sent = download(state, "int8", torch.float32)
+    _, trained = node.train(order, sent.data)
+    _, expected = plain.train(same, encode_state(sent.state, "none"))
+    assert trained == expected
+    assert len(sent.data) < len(expected)
+    with pytest.raises(InputError, match="the adapters that the server sent"):
+        node.train(order, encode_state(state, "none"))
 
 
 def test_settings_survive_flowers_flat_configuration(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def test_every_picture_is_written_twice_and_always_the_same(folder: Path) -> Non
 def test_the_fleet_is_asked_the_question_of_the_plan(folder: Path) -> None:
     write(folder / "fleet.json", random_fleet(3, devices=6))
     options = ["--ranks", "2,4", "--upload-mb", "50", "--weights", "equal"]
+    # Without the codec this budget allows less.
+    options += ["--download-mb", "0.001", "--download-codec", "float16"]
     solved = CliRunner().invoke(cli, ["solve", "fleet.json", *options, "-o", "plan.json"])
     assert solved.exit_code == 0
     call("--fleet", "fleet.json", "-o", "r.html")

@@ -65,7 +65,7 @@ def test_what_nobody_holds_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam"])
 def test_a_resumed_run_remembers(inputs: MakeInputs, tmp_path: Path, name: str) -> None:
-    given = inputs(make_plan(codec="int8"))
+    given = inputs(make_plan(codec="int8", download_codec="int8"))
     plain, options = execute(given, tmp_path / "plain"), replace(OPTIONS, server_optimizer=name)
     moved = execute(given, tmp_path / "whole", options)
     assert moved.final_loss != plain.final_loss

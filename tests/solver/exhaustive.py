@@ -58,12 +58,14 @@ def need(
     compute_s = device.time_scale * (
         device.local_steps * step_s - spared_s(fleet, device, depth, question)
     )
-    received = sent = parameters * lora.bytes_per_parameter
-    if question is not None and question.upload_codec == "float16":
-        sent = 2 * parameters
-    elif question is not None and question.upload_codec == "int8":
-        scales = 8 * len(fleet.model.targets) * sum(ranks[:depth])
-        sent = 2 * head + (parameters - head) + scales
+    scales = 8 * len(fleet.model.targets) * sum(ranks[:depth])
+    in_codec = {
+        "none": parameters * lora.bytes_per_parameter,
+        "float16": 2 * parameters,
+        "int8": 2 * head + (parameters - head) + scales,
+    }
+    sent = in_codec["none" if question is None else question.upload_codec]
+    received = in_codec["none" if question is None else question.download_codec]
     machine = owner.device
     return Need(
         time_s=compute_s

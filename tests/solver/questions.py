@@ -55,11 +55,14 @@ def random_options(fleet: Fleet, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def more_options(fleet: Fleet, rng: np.random.Generator) -> dict[str, Any]:
-    """A cache, a codec, a rank shape and a greatest depth, each more often than not."""
+    """A cache, codecs, a rank shape and a greatest depth, each more often than not."""
     layers = fleet.model.layers
+    # A stream of its own, so that all other draws of a seed stay what they were without it.
+    beside = rng.spawn(1)[0]
     return {
         "cache": str(rng.choice(["off", "round", "always", "auto"])),
         "upload_codec": str(rng.choice(["none", "float16", "int8"])),
+        "download_codec": str(beside.choice(["none", "float16", "int8"])),
         "rank_shape": str(rng.choice(["free", "rising", "progression"])),
         "max_depth": None if rng.random() < 0.5 else int(rng.integers(1, layers + 1)),
     }

@@ -46,6 +46,7 @@ BAD_OPTIONS = [
     (["--max-depth", "1", "--min-depth", "2"], "expected 2 to 3"),
     (["--cache", "sometimes"], "not one of"),
     (["--upload-codec", "int4"], "not one of"),
+    (["--download-codec", "int4"], "not one of"),
     (["--rank-shape", "falling"], "not one of"),
     (["--seed", "-1"], "not in the range"),
     (["--policy", "fedra", "--seed", "-1"], "not in the range"),

@@ -88,6 +88,8 @@ def test_figures_that_are_no_numbers_are_caught(field: str) -> None:
         (("question", "cache"), "round", "devices.cache"),
         (("question", "upload_codec"), "float16", "devices.predicted.upload_bytes"),
         (("question", "upload_codec"), "int8", "devices.predicted.upload_bytes"),
+        (("question", "download_codec"), "float16", "devices.predicted.download_bytes"),
+        (("question", "download_codec"), "int8", "devices.predicted.download_bytes"),
         (("question", "max_depth"), 2, "configurations.depth"),
         (("question", "rank_choices"), [2, 4], "configurations.ranks"),
         (("question", "rank_choices"), [], "configurations.ranks"),
@@ -152,17 +154,20 @@ def test_storage_of_each_device_is_a_limit(storage: int, ok: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "bytes_sent"),
+    ("codec", "size"),
     # 16 parameters and 18 of the head; ranks 2, 3 and 4 of one module.
     [("float16", 2 * (9 * 16 + 18)), ("int8", 9 * (16 + 8) + 2 * 18)],
 )
-def test_compressed_bytes_worked_out_by_hand(codec: Any, bytes_sent: float) -> None:
+def test_compressed_bytes_worked_out_by_hand(codec: Any, size: float) -> None:
     plan = hand_plan()
-    truth = recompute(
-        replace(plan, question=replace(plan.question, upload_codec=codec)), planned_fleet()
-    )
-    assert truth.devices["b"].upload_bytes == bytes_sent
-    assert truth.devices["b"].download_bytes == 648.0
+
+    def found(**asked: Any) -> tuple[float, float]:
+        changed = replace(plan, question=replace(plan.question, **asked))
+        device = recompute(changed, planned_fleet()).devices["b"]
+        return device.upload_bytes, device.download_bytes
+
+    assert found(upload_codec=codec) == (size, 648.0)
+    assert found(download_codec=codec) == (648.0, size)
 
 
 def test_a_device_left_out_of_the_plan_is_caught() -> None:

@@ -25,7 +25,8 @@ def test_a_plan_is_made_verified_and_tampering_is_found(
     assert (code, "predicted.utility" in out) == (2, True)
 
 
-CHOICES = ["--cache", "auto", "--upload-codec", "int8", "--rank-shape", "rising"]
+CHOICES = ["--cache", "auto", "--upload-codec", "int8", "--download-codec", "float16"]
+CHOICES += ["--rank-shape", "rising"]
 
 
 def test_caches_codecs_and_shapes_from_the_command_line(
@@ -35,12 +36,20 @@ def test_caches_codecs_and_shapes_from_the_command_line(
     code, out, _ = run("solve", fleet_path, *options, "--prices", "-o", path)
     assert code == 0
     assert "rising, 2 layers at most" in out
-    assert "cache auto · int8 uploads" in out
+    assert "cache auto · int8 uploads · float16 downloads" in " ".join(out.split())
     assert "caches   always" in out
     assert "GB of storage" in out
     assert run("verify", path, fleet_path)[0] == 0
     plan = msgspec.json.decode(path.read_bytes(), type=Plan)
-    assert (plan.question.cache, plan.question.upload_codec) == ("auto", "int8")
+    asked = plan.question
+    assert (asked.cache, asked.upload_codec, asked.download_codec) == (
+        "auto",
+        "int8",
+        "float16",
+    )
+    again = tmp_path / "again.json"
+    assert run("solve", fleet_path, "--like", path, "-o", again)[0] == 0
+    assert msgspec.json.decode(again.read_bytes(), type=Plan).devices == plan.devices
     for command in ("compare", "frontier"):
         code, out, err = run(command, fleet_path, *options, "--json")
         assert (code, err) == (0, "")

@@ -1,4 +1,4 @@
-"""Prefix caches, compressed uploads and a greatest depth: against exhaustive search."""
+"""Prefix caches, codecs and a greatest depth: against exhaustive search."""
 
 from typing import Any
 
@@ -74,15 +74,16 @@ def test_who_is_unable_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("cache", ["off", "auto"])
-@pytest.mark.parametrize("codec", ["none", "int8"])
-def test_the_arc_form_agrees(cache: Any, codec: Any) -> None:
+@pytest.mark.parametrize("codecs", [("none", "none"), ("int8", "none"), ("float16", "int8")])
+def test_the_arc_form_agrees(cache: Any, codecs: Any) -> None:
     fleet = random_fleet(1, layers=6, classes=3, devices=20, max_rank=6)
     problem = Problem.of(
         fleet,
         ranks=range(1, 7),
         round_time_s=20.0,
         cache=cache,
-        upload_codec=codec,
+        upload_codec=codecs[0],
+        download_codec=codecs[1],
         max_depth=5,
     )
     exact = maximise_utility(problem)

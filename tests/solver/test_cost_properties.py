@@ -64,15 +64,15 @@ def test_a_cache_slows_no_device_at_any_depth(case: Case, cache: Any) -> None:
 
 
 @relaxed
-@given(cases(noise=0.0), caches)
-def test_float16_never_hurts(case: Case, cache: str) -> None:
+@given(cases(noise=0.0), caches, st.sampled_from(["upload_codec", "download_codec"]))
+def test_float16_never_hurts(case: Case, cache: str, way: str) -> None:
     """Nor does int8, where a rank has more than 8 bytes of scales' worth of parameters."""
     fleet, options = case
     asked = {**options, "cache": cache}
     plain = value(fleet, asked)
-    half = {**asked, "upload_codec": "float16"}
+    half = {**asked, way: "float16"}
     assert most(fleet, half) >= plain
-    assert most(fleet, {**asked, "upload_codec": "int8"}) >= value(fleet, half)
+    assert most(fleet, {**asked, way: "int8"}) >= value(fleet, half)
 
 
 @fewer

@@ -214,16 +214,18 @@ def test_hralora_gives_layers_ranks_in_proportion_to_their_gain() -> None:
     assert [sum(row) for row in rows] == sorted({sum(row) for row in rows})
 
 
-def test_flora_downloads_what_everybody_sends_and_never_less() -> None:
+@pytest.mark.parametrize("codec", ["none", "int8"])
+def test_flora_downloads_what_everybody_sends_and_never_less(codec: Any) -> None:
     planned = 0
     for seed in SEEDS:
         fleet, options = case(seed)
-        plan = plan_of(fleet, "flora", **options)
+        plan = plan_of(fleet, "flora", upload_codec=codec, download_codec=codec, **options)
         if plan is None:
             continue
         planned += 1
         part = [d for d in plan.devices if d.predicted is not None]
-        head = fleet.model.head_parameters * fleet.lora.bytes_per_parameter
+        width = 2 if codec == "int8" else fleet.lora.bytes_per_parameter
+        head = fleet.model.head_parameters * width
         sent = math.fsum(
             d.count * (d.predicted.upload_bytes - head) for d in part if d.predicted
         )

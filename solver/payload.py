@@ -1,4 +1,4 @@
-"""Bytes of an upload, by the codec that compresses it; downloads are never compressed.
+"""Bytes of what travels, an upload or a download, by the codec that compresses it.
 
 ================ ========================================================================
 ``none``         every parameter in the wire's own type
@@ -8,14 +8,15 @@
                  the head in 2 bytes a parameter
 ================ ========================================================================
 
-So an upload is ``head_bytes + sum over adapted layers of r_l (bytes_per_parameter size_l +
-bytes_per_rank)``, whatever the codec.
+So it is ``head_bytes + sum over adapted layers of r_l (bytes_per_parameter size_l +
+bytes_per_rank)``, whatever the codec. A stack of everybody's adapters is so many ranks more.
 """
 
 from dataclasses import dataclass
 from typing import Self
 
 from profiler.schema import Fleet
+from solver.devices import Floats, Ints
 from solver.plan import Codec
 
 # Two float32 scales of each rank of a module.
@@ -23,8 +24,8 @@ SCALES_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """What an upload weighs.
+class Payload:
+    """What travels in one direction weighs.
 
     Parameters
     ----------
@@ -51,3 +52,15 @@ class Upload:
             if codec == "int8"
             else 0.0,
         )
+
+    def adapter_bytes(self, parameters: Floats | Ints, ranks: Floats | Ints) -> Floats:
+        """Bytes of adapters without the head.
+
+        Parameters
+        ----------
+        parameters : array
+            LoRA parameters of each adapter.
+        ranks : array
+            Its ranks, summed over layers.
+        """
+        return parameters * self.bytes_per_parameter + ranks * self.bytes_per_rank
