@@ -23,12 +23,12 @@ FULL = Length(rounds=30, sample=6, eval_every=3, max_test=1000)
 QUICK = Length(rounds=15, sample=4, eval_every=3, max_test=300)
 ALPHA = 10.0
 TARGETS, QUICK_TARGETS = (0.74, 0.77, 0.80), (0.55,)
-OURS, LEGEND = "exact-int8-fill", "legend"
+OURS, LEGEND = "exact-both-fill", "legend"
 QUICK_ARMS = (OURS, LEGEND, "fedlora")
 # The other arms have a case of their own, time-to-accuracy-more: a run takes minutes.
 CORE_ARMS = (
-    OURS, "exact-int8", "exact", LEGEND, "legend-fill", "legend-depth-only", "fedlora",
-    "fedlora-fill", "hetlora", "fedadapter",
+    OURS, "exact-int8-fill", "exact-int8", "exact", LEGEND, "legend-fill",
+    "legend-depth-only", "fedlora", "fedlora-fill", "hetlora", "fedadapter",
 )  # fmt: skip
 FASTER_THAN_PEERS, FASTER_THAN_LEGEND, FEWER_BYTES, WITHIN = 2.8, 1.5, 42.3, 0.5
 

@@ -4,9 +4,10 @@ A policy that takes a round time is offered a grid of them and keeps the plan of
 per second among those of utility `FLOOR` or more (where none has that, of most utility). That
 is what our own objective `efficiency` finds exactly, so no policy is put at a disadvantage by
 a budget that somebody chose for it. Arms that end in `-short` have a floor that none of them
-feels, so each plays the rounds that are most efficient by the utility alone. In those that
-end in `-fill` devices that would wait train more local steps (`solver.fill`): that is ours, and
-with a peer's plan it shows how much of a lead is due to it alone.
+feels, so each plays the rounds that are most efficient by the utility alone. `-int8` sends
+uploads in eight bits, `-both` downloads too. With `-fill` devices that would wait train more
+local steps (`solver.fill`): that is ours, and with a peer's plan it shows how much of a lead is
+due to it alone.
 """
 
 from collections.abc import Mapping
@@ -72,6 +73,7 @@ ARMS = (
     _exact("exact"),
     _exact("exact-int8", upload_codec="int8"),
     _exact("exact-int8-fill", upload_codec="int8", fill_wait=FILL),
+    _exact("exact-both-fill", upload_codec="int8", download_codec="int8", fill_wait=FILL),
     _exact("exact-int8-cache", upload_codec="int8", cache="auto", cache_rounds=ASKED),
     _exact("exact-int8-replan", upload_codec="int8", replans=True),
     _exact("own-int8", upload_codec="int8", structure="own"),

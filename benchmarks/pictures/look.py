@@ -106,8 +106,9 @@ def _plain(value: float) -> str:
 def colours_of(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Colour and line style by name: ours and LEGEND keep theirs, the others take turns."""
     known = {
-        "exact-int8-fill": (OURS, "-"),
-        "exact-int8": (OURS, LINE_STYLES[1]),
+        "exact-both-fill": (OURS, "-"),
+        "exact-int8-fill": (OURS, LINE_STYLES[1]),
+        "exact-int8": (OURS, LINE_STYLES[2]),
         "legend": (PEER, "-"),
     }
     others = [name for name in names if name not in known]
