@@ -28,12 +28,16 @@ def caching(plan: Plan, *kinds: str) -> Plan:
     return replace(plan, devices=[replace(d, cache=next(by_turns)) for d in plan.devices])
 
 
-@pytest.mark.parametrize("aggregation", ["fedex", "flora"])
+@pytest.mark.parametrize("aggregation", ["fedex", "flora", "hlora"])
 def test_what_is_below_the_adapted_layers_never_changes(
     inputs: MakeInputs, tmp_path: Path, aggregation: str
 ) -> None:
     # Devices of depth 1 keep states of layers that the others' rounds change the base of.
-    plan = make_plan(codec="int8", download="stacked" if aggregation == "flora" else "own")
+    plan = make_plan(
+        codec="int8",
+        download="stacked" if aggregation == "flora" else "own",
+        download_codec="int8" if aggregation == "hlora" else "none",
+    )
     given = inputs(caching(plan, "always", "round", "off"))
     kept, anew = (
         execute(given, tmp_path / name, replace(options, aggregation=aggregation))
