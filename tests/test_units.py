@@ -22,8 +22,8 @@ COUNTS = {
 }  # fmt: skip
 # Dimensionless, or in the unit of the field that holds the table.
 OTHERS = {
-    "bound", "by_depth", "by_layer", "bytes_per_parameter", "min_utility", "per_rank",
-    "scaling", "utility", "value",
+    "bound", "by_depth", "by_layer", "bytes_per_parameter", "fill_wait", "min_utility",
+    "per_rank", "scaling", "utility", "value",
 }  # fmt: skip
 
 
