@@ -9,7 +9,15 @@ from typing import Any
 
 from profiler.schema import InputError, read_bytes
 
-__all__ = ["DEFAULT_MODEL", "Config", "fraction", "load_config", "preset_names", "whole"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Config",
+    "fraction",
+    "load_config",
+    "preset_names",
+    "refuse",
+    "whole",
+]
 
 DEFAULT_MODEL = "roberta-base"
 
@@ -85,3 +93,9 @@ def fraction(config: Config, key: str, default: float) -> float:
     if not number or not math.isfinite(value) or not 0 <= value < 1:
         raise InputError(f"config: {key} is {value!r}; expected a number in [0, 1)")
     return float(value)
+
+
+def refuse(config: Config, key: str, what: str) -> None:
+    """Raise `InputError` where a config asks for something that closed forms do not cover."""
+    if config.get(key):
+        raise InputError(f"config: {key} asks for {what}, which closed forms do not cover")
