@@ -23,6 +23,8 @@ from typing import Any, Self
 import pulp
 
 from solver.allocation import Allocation
+from solver.deadline import expired
+from solver.errors import Stopped
 from solver.problem import Problem
 
 Values = dict[str, float]
@@ -60,6 +62,7 @@ class Build:
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
+        """Begin with the variables."""
         question = problem.question
         minimise = question.objective == "time"
         program = pulp.LpProblem("legend", pulp.LpMinimize if minimise else pulp.LpMaximize)
@@ -74,6 +77,10 @@ class Build:
             kind = pulp.LpInteger if own else pulp.LpContinuous
             return program.add_variable(f"u[{i},{j},{r}]", 0, 1, kind)
 
+        def ranks_taken(i: int, j: int) -> list[Any]:
+            stop_if_expired()
+            return [rank_taken(i, j, r) for r in ranks]
+
         return cls(
             problem=problem,
             program=program,
@@ -83,11 +90,12 @@ class Build:
                 [binary(f"x[{i},{k}]", int(k <= question.min_depth)) for k in layers]
                 for i in devices
             ],
-            u=[[[rank_taken(i, j, r) for r in ranks] for j in layers] for i in devices],
+            u=[[ranks_taken(i, j) for j in layers] for i in devices],
         )
 
     def hold(self, constraint: Any, name: str) -> None:
         """Add a constraint under its name, numbered where PuLP's alphabet makes two equal."""
+        stop_if_expired()
         plain = name.translate(pulp.LpVariable.trans)
         number = 1
         while plain in self.names:
@@ -95,3 +103,12 @@ class Build:
             plain = f"{name}.{number}".translate(pulp.LpVariable.trans)
         self.names.add(plain)
         self.program.addConstraint(constraint, plain)
+
+
+def stop_if_expired() -> None:
+    """Raise `Stopped` once the user's time is up."""
+    if expired():
+        raise Stopped(
+            "mixed-integer program: stopped without a plan, as writing it took all the time; "
+            "give --time-limit more or use --method dp"
+        )
