@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from profiler.closed_form.architectures import Architecture, Linear
-from profiler.configs import Config, fraction, refuse, whole
-from profiler.schema import InputError
+from profiler.configs import Config, ConfigError, fraction, refuse, whole
 
 __all__ = ["bert", "deberta_v2", "distilbert", "mpnet", "roberta"]
 
@@ -154,7 +153,7 @@ def deberta_v2(config: Config) -> Architecture:
     base = bert(config)
     hidden = base.hidden_size
     if whole(config, "embedding_size", default=hidden) != hidden:
-        raise InputError("config: embedding_size differs from hidden_size; not supported")
+        raise ConfigError("config: embedding_size differs from hidden_size; not supported")
     relative = bool(config.get("relative_attention", False))
     span = _deberta_span(config) if relative else 0
     names = [f"attention.self.{n}_proj" for n in ("query", "key", "value")]
