@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from solver.allocation import Allocation
-    from solver.milp_model import Model
+    from solver.milp_build import Model
     from solver.problem import Problem
 
 __all__ = ["Ready", "load", "ready"]

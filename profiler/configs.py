@@ -3,17 +3,55 @@
 import importlib.resources
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from profiler.schema import InputError, read_bytes
 
-__all__ = ["DEFAULT_MODEL", "Config", "fraction", "load_config", "preset_names", "whole"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Config",
+    "ConfigError",
+    "config_path",
+    "fraction",
+    "load_config",
+    "naming",
+    "preset_names",
+    "refuse",
+    "whole",
+]
 
 DEFAULT_MODEL = "roberta-base"
 
 Config = Mapping[str, Any]
+
+
+class ConfigError(InputError):
+    """Content of a config that cannot be used; see `naming`."""
+
+
+@contextmanager
+def naming(model: str) -> Iterator[None]:
+    """Name the file of a model in errors about its config.
+
+    Parameters
+    ----------
+    model : str
+        As `load_config` takes it.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        reason = str(error).removeprefix("config: ")
+        raise InputError(f"{config_path(model)}: {reason}") from None
+
+
+def config_path(model: str) -> Path:
+    """Where the config is, unless the model is a preset."""
+    path = Path(model)
+    return path / "config.json" if path.is_dir() else path
 
 
 def preset_names() -> list[str]:
@@ -42,9 +80,7 @@ def load_config(model: str) -> tuple[str, dict[str, Any]]:
     presets = _presets()
     if model in presets:
         return model, presets[model]
-    path = Path(model)
-    if path.is_dir():
-        path = path / "config.json"
+    path = config_path(model)
     if not path.exists():
         raise InputError(
             f"model '{model}': neither a preset nor a folder with config.json; "
@@ -70,18 +106,24 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 
 def whole(config: Config, *keys: str, default: int | None = None) -> int:
-    """First of `keys` the config holds, as a positive whole number; raises `InputError`."""
+    """First of `keys` the config holds, as a positive whole number; raises `ConfigError`."""
     value = next((config[k] for k in keys if config.get(k) is not None), default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**40:
         seen = "missing" if value is None else repr(value)
-        raise InputError(f"config: {keys[0]} is {seen}; expected a positive whole number")
+        raise ConfigError(f"config: {keys[0]} is {seen}; expected a positive whole number")
     return value
 
 
 def fraction(config: Config, key: str, default: float) -> float:
-    """A probability such as a dropout rate; raises `InputError`."""
+    """A probability such as a dropout rate; raises `ConfigError`."""
     value = config.get(key, default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 <= value < 1:
-        raise InputError(f"config: {key} is {value!r}; expected a number in [0, 1)")
+        raise ConfigError(f"config: {key} is {value!r}; expected a number in [0, 1)")
     return float(value)
+
+
+def refuse(config: Config, key: str, what: str) -> None:
+    """Raise `ConfigError` where a config asks for something that closed forms do not cover."""
+    if config.get(key):
+        raise ConfigError(f"config: {key} asks for {what}, which closed forms do not cover")

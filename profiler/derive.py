@@ -15,7 +15,14 @@ from profiler.closed_form.families import READERS
 from profiler.closed_form.footprint import memory_by_closed_form
 from profiler.closed_form.roofline import step_time
 from profiler.closed_form.simulate import Setting
-from profiler.configs import DEFAULT_MODEL, Config, load_config, preset_names
+from profiler.configs import (
+    DEFAULT_MODEL,
+    Config,
+    config_path,
+    load_config,
+    naming,
+    preset_names,
+)
 from profiler.gain.default import default_gain
 from profiler.hardware import Hardware, find_hardware
 from profiler.schema import (
@@ -76,9 +83,10 @@ def derive_profile(
     """
     name, config = load_config(model)
     device = find_hardware(hardware, mode)
-    setting = setting_for(config, training, device, targets)
-    training = setting.training
-    description = describe_model(name, config, training, targets)
+    with naming(model):
+        setting = setting_for(config, training, device, targets)
+        training = setting.training
+        description = describe_model(name, config, training, targets)
     time, memory = derive_costs(setting, device)
     return Profile(
         provenance=provenance(
@@ -95,9 +103,7 @@ def derive_profile(
 
 
 def _inputs(model: str) -> list[Path]:
-    path = Path(model)
-    if path.is_dir():
-        path = path / "config.json"
+    path = config_path(model)
     return [path] if path.is_file() else []
 
 

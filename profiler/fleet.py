@@ -13,7 +13,7 @@ import msgspec
 
 from profiler.closed_form.families import READERS
 from profiler.closed_form.roofline import full_depth_step_s, step_time
-from profiler.configs import DEFAULT_MODEL, Config, load_config
+from profiler.configs import DEFAULT_MODEL, Config, config_path, load_config, naming
 from profiler.derive import (
     DEFAULT_TRAINING,
     assumed_config,
@@ -131,7 +131,8 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         origins, source = first.provenance.origins, first
     else:
         config, note = _config_of(request.profile, request.model)
-        classes = [_rescaled(request.profile, config, h) for h in hardware]
+        with naming(request.model):
+            classes = [_rescaled(request.profile, config, h) for h in hardware]
         origins, source = _rescaled_origins(request.profile, note), request.profile
     devices = draw_devices(
         hardware,
@@ -249,8 +250,7 @@ def scale_time(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
 def _inputs(request: FleetRequest) -> list[Path]:
     found = [request.profile_path] if request.profile_path else []
     if request.model:
-        path = Path(request.model)
-        path = path / "config.json" if path.is_dir() else path
+        path = config_path(request.model)
         found += [path] if path.is_file() else []
     return found
 

@@ -10,6 +10,7 @@ from solver.capacity import TOLERANCE
 from solver.costs import Costs, Resource
 from solver.devices import Floats, Ints
 from solver.problem import Problem
+from solver.resource import grow
 
 LEFT_OUT = -1
 # Devices whose depths are all looked at, at once.
@@ -40,11 +41,21 @@ class Allocation:
         return np.not_equal(self.depth, LEFT_OUT)
 
 
-def shared(problem: Problem, ranks: Ints) -> Allocation:
-    """Give every device the shared ranks, as deep as its limits allow."""
+def shared(problem: Problem, ranks: Ints, depth: Ints | None = None) -> Allocation:
+    """Give every device the shared ranks, as deep as its limits allow.
+
+    Parameters
+    ----------
+    problem : Problem
+    ranks : array of int, shape (L,)
+    depth : array of int, shape (N,), optional
+        How deep that is, where it is known.
+    """
     row = np.zeros(len(problem.costs.devices), dtype=np.int64)
     rows = ranks[None, :]
-    return Allocation(rows=rows, row=row, depth=deepest(problem.costs, rows, row))
+    if depth is None:
+        depth = deepest(problem.costs, rows, row)
+    return Allocation(rows=rows, row=row, depth=depth)
 
 
 def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
@@ -85,7 +96,7 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
     A layer of rank 0 cannot be adapted, so depth stops above the first of them.
     """
     depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
-    halve = len(row) > FEW and all(q.grows(1) for q in costs.resources)
+    halve = len(row) > FEW and grow(costs.resources, 1)
     for where, block in costs.blocks():
         search = _bisect if halve and len(block.devices) > FEW else _scan
         depth[where] = search(block, rows, row[where])
@@ -171,7 +182,7 @@ def utility(problem: Problem, allocation: Allocation) -> float:
 def device_gains(problem: Problem, rows: Ints) -> Floats:
     """Gain of a device by rank vector and depth, shape (M, L + 1)."""
     choices = problem.ranks
-    index = np.searchsorted(choices, rows).clip(max=len(choices) - 1)
+    index = np.minimum(choices.searchsorted(rows), len(choices) - 1)
     layer = np.arange(problem.layers)
     return _prefix(np.where(rows > 0, problem.gains[layer, index], 0.0))
 

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.resource import ROUNDING, Costs, Resource
+from solver.resource import ROUNDING, Costs, Resource, grow
 
 # Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
 # rounding; the checker allows ten times as much.
@@ -44,12 +44,28 @@ class Capacity:
         ``reach[k, s]``: total weight of the devices that can train depth k at prefix sum s.
     least : array of int, shape (L + 1,)
         Smallest capacity of any device at depth k, in units; -1 if one cannot train it.
+    units : array of int, shape (L + 1, N), or None
+        Capacity of each device; None where they are too many to keep them all.
     """
 
     unit: int
     steps: Ints
     reach: Floats
     least: Ints
+    units: Ints | None = None
+
+    def deepest(self, ranks: Ints) -> Ints | None:
+        """Largest depth of each device that it can train at shared ranks, shape (N,).
+
+        -1 where there is none; None where `units` is.
+        """
+        if self.units is None:
+            return None
+        prefix = np.append(0, np.cumsum(self.steps * ranks))
+        depths = np.arange(np.count_nonzero(ranks) + 1)[:, None]
+        holds = self.units[: len(depths)] >= prefix[: len(depths), None]
+        found: Ints = np.where(holds, depths, -1).max(axis=0)
+        return found
 
 
 def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
@@ -76,15 +92,14 @@ def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
 
 def proportional(costs: Costs, min_depth: int = 0) -> bool:
     """Whether costs per rank are in proportion to the sizes, and depth never gets cheaper."""
-    first = min(min_depth, 1)
-    return all(_is_proportional(q, costs.sizes, first) for q in costs.resources)
-
-
-def _is_proportional(q: Resource, sizes: Ints, first: int) -> bool:
-    ratio = q.per_rank / sizes
-    least, most = ratio.min(axis=1), ratio.max(axis=1)
+    if any(q.flat is not None for q in costs.resources):
+        return False
+    if not costs.resources:
+        return True
+    ratio = _ratios(costs)
+    least, most = ratio.min(axis=0), ratio.max(axis=0)
     uneven = (most - least > ROUNDING * most).any()
-    return q.flat is None and q.grows(first) and not uneven
+    return not uneven and grow(costs.resources, min(min_depth, 1))
 
 
 def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) -> Capacity:
@@ -105,27 +120,27 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     """
     unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
     top = int(steps.sum()) * max_rank
-    lines = [_Line.of(q, costs.sizes, unit, optimistic=optimistic) for q in costs.resources]
-    held = np.zeros((len(steps) + 1, top + 2))
+    lines = _lines(costs, unit, optimistic=optimistic)
+    held, all_units = np.zeros((len(steps) + 1, top + 2)), None
     for where, units in _pieces(costs, lines, top):
-        units += 1
         if len(weights) == units.shape[1]:
             # One count for all depths, each in a row of its own.
-            units += np.arange(len(held))[:, None] * (top + 2)
-            spread = np.broadcast_to(weights, units.shape).ravel()
-            held += np.bincount(units.ravel(), spread, held.size).reshape(held.shape)
+            at, all_units = units + np.arange(1, held.size, top + 2)[:, None], units
+            spread = np.concatenate([weights] * len(held))
+            held += np.bincount(at.ravel(), spread, held.size).reshape(held.shape)
             break
+        units += 1
         for row, at_depth in zip(held, units, strict=True):
             row += np.bincount(at_depth, weights[where], top + 2)
     reach = np.ascontiguousarray(held[:, :0:-1].cumsum(axis=1)[:, ::-1])
     # Devices of weight 0 would be missed here; there are none, every device has examples.
     least = (held > 0).argmax(axis=1) - 1
-    return Capacity(unit=unit, steps=steps, reach=reach, least=least)
+    return Capacity(unit=unit, steps=steps, reach=reach, least=least, units=all_units)
 
 
 def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
-    lines = [_Line.of(q, costs.sizes, unit, optimistic=optimistic) for q in costs.resources]
+    lines = _lines(costs, unit, optimistic=optimistic)
     return list(np.concatenate([units for _, units in _pieces(costs, lines, top)], axis=1))
 
 
@@ -137,9 +152,10 @@ def _pieces(costs: Costs, lines: list["_Line"], top: int) -> Iterator[tuple[slic
         where = slice(start, start + length)
         c = costs.devices.class_index[where]
         room = np.full((depths, len(c)), float(top))
-        for line in lines:
-            # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
-            np.fmin(room, line.room(where, c), out=room)
+        # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for line in lines:
+                np.fmin(room, line.room(where, c), out=room)
         np.maximum(np.floor(room, out=room), -1.0, out=room)
         yield where, room.astype(np.int64)
 
@@ -179,25 +195,27 @@ class _Line:
     alike: bool
 
     @classmethod
-    def of(cls, q: Resource, sizes: Ints, unit: int, *, optimistic: bool) -> Self:
-        extreme = np.minimum if optimistic else np.maximum
-        slope = extreme.accumulate(q.per_rank / sizes, axis=1)
-        first = slope[:, :1]
-        fixed, saved = _fixed(q.by_depth, optimistic=optimistic), None
+    def of(
+        cls,
+        q: Resource,
+        fixed: Floats,
+        slope: Floats,
+        sizes: Ints,
+        unit: int,
+        *,
+        optimistic: bool,
+    ) -> Self:
+        saved = per_unit = None
         if q.spare is not None:
-            cached = _fixed(q.by_depth - q.spare, optimistic=optimistic)
-            saved = np.ascontiguousarray((fixed - cached).T)
-        # Depth 0 has the slope of the first layer.
-        same = (first == slope[:, -1:]).all()
-        slope = first if same else np.concatenate([first, slope], axis=1)
-        per_unit = None
+            saved = fixed - _fixed((q.by_depth - q.spare).T, optimistic=optimistic)
         if q.flat is not None:
+            extreme = np.minimum if optimistic else np.maximum
             ranks = unit / np.concatenate([sizes[:1], sizes])
             per_unit = extreme.accumulate(ranks)[:, None]
         columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
         return cls(
-            fixed=np.ascontiguousarray(fixed.T),
-            slope=np.ascontiguousarray(slope.T) * unit,
+            fixed=fixed,
+            slope=slope,
             scale=q.scale,
             free=q.limit * (1 + TOLERANCE) - q.offset,
             wire=q.wire * unit,
@@ -224,17 +242,41 @@ class _Line:
         each = scale * slope + self.wire[where]
         if self.flat is not None and self.per_unit is not None:
             each = each + self.flat[where] * self.per_unit
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            left /= each
+        left /= each
         return left
 
 
+def _lines(costs: Costs, unit: int, *, optimistic: bool) -> list[_Line]:
+    """Lines of all resources: numpy works on their class tables as one, side by side."""
+    if not costs.resources:
+        return []
+    extreme = np.minimum if optimistic else np.maximum
+    slopes = extreme.accumulate(_ratios(costs))
+    by_depth = np.concatenate([q.by_depth for q in costs.resources]).T
+    fixed = _fixed(by_depth, optimistic=optimistic)
+    even = (slopes[0] == slopes[-1]).reshape(len(costs.resources), -1).all(axis=1).tolist()
+    # Depth 0 has the slope of the first layer.
+    slopes = np.concatenate([slopes[:1], slopes]) * unit
+    found, classes = [], len(costs.power_w)
+    for m, q in enumerate(costs.resources):
+        own = slice(m * classes, (m + 1) * classes)
+        slope = slopes[:1, own] if even[m] else slopes[:, own]
+        found.append(
+            _Line.of(q, fixed[:, own], slope, costs.sizes, unit, optimistic=optimistic)
+        )
+    return found
+
+
+def _ratios(costs: Costs) -> Floats:
+    """Cost of a LoRA parameter by layer, the classes of all resources side by side."""
+    return np.concatenate([q.per_rank for q in costs.resources]).T / costs.sizes[:, None]
+
+
 def _fixed(by_depth: Floats, *, optimistic: bool) -> Floats:
-    """Least fixed cost from each depth on, or largest of 1 up to it, shape (C, L + 1).
+    """Least fixed cost from each depth on, or largest of 1 up to it, shape (L + 1, C).
 
     Depth 0 earns nothing, so no layer hangs on whether a device could stay there.
     """
     if optimistic:
-        return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
-    below, deeper = by_depth[:, :1], by_depth[:, 1:]
-    return np.concatenate([below, np.maximum.accumulate(deeper, axis=1)], axis=1)
+        return np.asarray(np.minimum.accumulate(by_depth[::-1])[::-1])
+    return np.concatenate([by_depth[:1], np.maximum.accumulate(by_depth[1:])])

@@ -21,13 +21,14 @@ from typing import Self
 
 import numpy as np
 
-from profiler.schema import DepthCost, DeviceClass, Fleet, InputError
+from profiler.schema import DeviceClass, Fleet, InputError
 from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
 from solver.errors import FleetError
 from solver.links import Links, Traffic
 from solver.payload import Payload
-from solver.plan import MAX_RANK, Question
+from solver.phases import memory_phases, uncovered
+from solver.plan import Question
 from solver.resource import Costs, Resource
 
 __all__ = ["MAX_DEPTH", "Costs", "Resource", "build_costs"]
@@ -60,10 +61,10 @@ def build_costs(
     caches = choose(fleet, devices, question.cache, question.cache_rounds)
     wires = _Wires.of(fleet, question, len(devices), stack_bytes)
     seconds = _seconds(fleet, question, devices, caches, wires)
-    memory = tuple(_memory(fleet.classes, devices, phase) for phase in _PHASES)
+    memory = memory_phases(fleet.classes, devices)
     resources = [seconds] if question.budgets.round_time_s is not None else []
     if np.isfinite(devices.memory_bytes).any():
-        resources += _uncovered(memory)
+        resources += uncovered(memory)
     resources += _traffic(fleet, question, devices, wires)
     if question.budgets.energy_j is not None:
         resources.append(
@@ -266,52 +267,9 @@ def _check_size(q: Resource, devices: Sequence[str], classes: Sequence[str]) -> 
                 )
 
 
-_PHASES = ("forward_bytes", "backward_bytes", "optimizer_bytes")
-
-
 def _step_tables(device_class: DeviceClass) -> tuple[Floats, Floats]:
     """Seconds of a step by depth, shape (L + 1,), and by rank, (L,) from the output."""
     time = device_class.time
     bare_s = time.embedding_s + sum(time.forward_s) + time.head_s
     backward_s = np.cumsum([0.0, *time.backward_s[::-1]])
     return bare_s + backward_s, np.array(time.lora_s_per_rank[::-1])
-
-
-def _uncovered(memory: tuple[Resource, ...]) -> list[Resource]:
-    """Phases that can be the peak: a phase below the others at every rank is no limit.
-
-    Besides saving work, this keeps the problem exact where only a phase that never matters
-    (the optimizer's, mostly) has costs out of proportion to the layers' sizes.
-    """
-    kept = list(memory)
-    for q in reversed(memory):
-        others = [p for p in kept if p is not q]
-        covered = [
-            p.by_depth - q.by_depth >= MAX_RANK * _excess_slope(q.per_rank - p.per_rank)
-            for p in others
-        ]
-        if others and np.any(covered, axis=0).all():
-            kept = others
-    return kept
-
-
-def _excess_slope(difference: Floats) -> Floats:
-    """Sum of the positive differences over the last k layers, shape (C, L + 1)."""
-    excess = np.maximum(difference, 0.0).cumsum(axis=1)
-    return np.concatenate([np.zeros((len(excess), 1)), excess], axis=1)
-
-
-def _memory(classes: list[DeviceClass], devices: Devices, phase: str) -> Resource:
-    tables: list[DepthCost] = [getattr(c.memory, phase) for c in classes]
-    base = np.array([c.memory.weights_bytes + c.memory.framework_bytes for c in classes])
-    zero, one = (np.broadcast_to(np.float64(value), len(devices)) for value in (0, 1))
-    return Resource(
-        name="memory",
-        unit="bytes",
-        by_depth=base[:, None] + np.array([t.by_depth for t in tables]),
-        per_rank=np.array([t.per_rank[::-1] for t in tables]),
-        scale=one,
-        offset=zero,
-        wire=zero,
-        limit=devices.memory_bytes,
-    )

@@ -7,6 +7,7 @@ import numpy as np
 
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
+from solver.dp_small import is_small, small_ranks
 from solver.dp_tables import Prices, tables
 
 
@@ -57,6 +58,10 @@ def shared_ranks(
     Ties go to the smaller rank, then the smaller depth and prefix sum, so the answer is
     unique.
     """
+    plain = rank_budget is None and prices is None and earned is None
+    if plain and is_small(capacity, choices):
+        found = small_ranks(capacity, gains, choices, min_depth=min_depth)
+        return None if found is None else SharedRanks(value=found[0], ranks=found[1])
     table = tables(
         capacity,
         gains,

@@ -82,10 +82,15 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     if problem.question.rank_shape == "progression":
         _refuse_if_without_plan(problem)
         return plan_progressions(problem)
-    upper = _solve(problem, optimistic=True)
+    table = _capacity(problem, optimistic=True)
+    upper = _solve(problem, table)
     same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
-    lower = upper if same else _solve(problem, optimistic=False)
-    allocation = None if lower is None else shared(problem, lower.ranks)
+    lower = upper if same else _solve(problem, _capacity(problem, optimistic=False))
+    allocation = None
+    if lower is not None:
+        # Exact capacities say how deep everybody gets, without a look at the costs again.
+        depth = table.deepest(lower.ranks) if same else None
+        allocation = shared(problem, lower.ranks, depth)
     if allocation is None or (allocation.depth < problem.question.min_depth).any():
         _refuse_if_without_plan(problem)
         # Where no plan is safe by the conservative table, the least configuration still is one.
@@ -143,11 +148,13 @@ def utility_bound(problem: Problem) -> float:
     return 0.0 if best is None else best.value
 
 
-def _solve(problem: Problem, *, optimistic: bool) -> SharedRanks | None:
+def _capacity(problem: Problem, *, optimistic: bool) -> Capacity:
+    top = problem.question.rank_choices[-1]
+    return capacity(problem.costs, problem.weights, top, optimistic=optimistic)
+
+
+def _solve(problem: Problem, table: Capacity) -> SharedRanks | None:
     question = problem.question
-    table = capacity(
-        problem.costs, problem.weights, question.rank_choices[-1], optimistic=optimistic
-    )
     if table.least[question.min_depth] < 0:
         return None
     return shaped_ranks(

@@ -23,7 +23,8 @@ from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
 from solver.links_said import overloaded
 from solver.milp_arcs import arcs
-from solver.milp_model import Model, disaggregated, elastic
+from solver.milp_build import Model
+from solver.milp_model import disaggregated, elastic
 from solver.milp_run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem

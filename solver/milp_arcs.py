@@ -27,7 +27,7 @@ from profiler.schema import InputError
 from solver.allocation import shared
 from solver.capacity import TOLERANCE, exact
 from solver.devices import Floats
-from solver.milp_model import Model, Values
+from solver.milp_build import Model, Values, stop_if_expired
 from solver.problem import Problem
 
 # Cells of a device block times prefix sums that are in memory at once.
@@ -109,6 +109,7 @@ def _arcs(problem: Problem, program: Any, unit: float) -> list[_Arc]:
         size, heads = int(sizes[k - 1]) // step, set[int]()
         needed = everybody[k] if k <= problem.question.min_depth else weight[k] > 0
         for tail in nodes:
+            stop_if_expired()
             for rank, gain in zip(ranks, (problem.gains[k - 1] / unit).tolist(), strict=True):
                 head = tail + size * rank
                 if needed[head]:

@@ -5,11 +5,10 @@ neither the fleet nor the solver. Ranks by layer run from the input to the outpu
 `profiler.schema`; a rank of 0 means the layer is frozen and bare on that device.
 """
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from profiler.schema import (
     InputError,
@@ -22,23 +21,40 @@ from profiler.schema import (
     write,
     write_bytes,
 )
+from solver.question import (
+    MAX_RANK,
+    Base,
+    Budgets,
+    CacheChoice,
+    Codec,
+    NonNegative,
+    Objective,
+    Question,
+    RankShape,
+    Structure,
+)
 
 __all__ = [
     "MAX_RANK",
     "PLAN_SCHEMA",
     "Budgets",
     "Cache",
+    "CacheChoice",
     "Certificate",
+    "Codec",
     "Configuration",
     "InputError",
     "Lora",
     "Model",
+    "Objective",
     "Plan",
     "PlannedDevice",
     "PredictedDevice",
     "PredictedLink",
     "PredictedRound",
     "Question",
+    "RankShape",
+    "Structure",
     "Training",
     "read_bytes",
     "read_plan",
@@ -47,125 +63,13 @@ __all__ = [
 ]
 
 PLAN_SCHEMA = "legend/plan/1"
-MAX_RANK = 1024
 
-Objective = Literal["utility", "time", "efficiency", "legend"]
-Structure = Literal["shared", "capped", "own"]
-RankShape = Literal["free", "rising", "progression"]
 Cache = Literal["off", "round", "always"]
-CacheChoice = Literal["off", "round", "always", "auto"]
-Codec = Literal["none", "float16", "int8"]
 Status = Literal["optimal", "gap_reached", "feasible", "infeasible", "unknown"]
-NonNegative = Annotated[float, Meta(ge=0.0)]
 Rank = Annotated[int, Meta(ge=0, le=MAX_RANK)]
 
 
-class _Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable, keyword-only, closed to unknown fields."""
-
-
-class Budgets(_Base, frozen=True, kw_only=True):
-    """Limits of a plan; a limit that is null does not hold."""
-
-    round_time_s: Annotated[float | None, Meta(description="longest round of any device")] = (
-        None
-    )
-    mean_wait_s: Annotated[
-        float | None, Meta(description="mean over devices of round time minus own time")
-    ] = None
-    upload_bytes: Annotated[
-        float | None, Meta(description="upload of one device in a round")
-    ] = None
-    download_bytes: Annotated[
-        float | None, Meta(description="download of one device in a round")
-    ] = None
-    energy_j: Annotated[float | None, Meta(description="energy of one device a round")] = None
-    rank_budget: Annotated[
-        int | None, Meta(description="sum over layers of the shared ranks")
-    ] = None
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"budget {name} is {value}; expected 0 or more, and finite")
-
-
-class Question(_Base, frozen=True, kw_only=True):
-    """The planning problem that was posed."""
-
-    policy: Annotated[str, Meta(description="way to plan, such as 'exact' or 'legend'")]
-    objective: Annotated[Objective, Meta(description="what is optimised")] = "utility"
-    structure: Annotated[Structure, Meta(description="how ranks may differ")] = "shared"
-    weights: Annotated[
-        Literal["examples", "equal"], Meta(description="weight of a device in the utility")
-    ] = "examples"
-    rank_choices: Annotated[
-        list[Annotated[int, Meta(ge=1)]], Meta(description="ranks a layer may have")
-    ]
-    rank_shape: Annotated[
-        RankShape,
-        Meta(
-            description="how shared ranks may run over the adapted layers: freely, never "
-            "falling towards the output, or rising towards it by a constant step"
-        ),
-    ] = "free"
-    min_depth: Annotated[int, Meta(ge=0, description="fewest adapted layers, k_min")] = 1
-    max_depth: Annotated[
-        int | None, Meta(description="most adapted layers; null: all of them")
-    ] = None
-    cache: Annotated[
-        CacheChoice,
-        Meta(
-            description="whether devices keep the outputs of the layers below their first "
-            "adapted one: never, filled anew each round, kept for the whole run, or whatever "
-            "is fastest within a device's storage"
-        ),
-    ] = "off"
-    cache_rounds: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description="rounds a device is expected to take part in: 'auto' keeps a cache for "
-            "the whole run only where filling it takes less than it then spares; null: no end"
-        ),
-    ] = None
-    upload_codec: Annotated[
-        Codec, Meta(description="how uploads are compressed; 'none' sends the wire's own type")
-    ] = "none"
-    download_codec: Annotated[
-        Codec,
-        Meta(description="how downloads are compressed; 'none' sends the wire's own type"),
-    ] = "none"
-    min_utility: Annotated[
-        NonNegative | None,
-        Meta(description="least utility, for the objectives 'time' and 'efficiency'"),
-    ] = None
-    fill_wait: Annotated[
-        float,
-        Meta(
-            ge=1,
-            description="most times its own local steps that a device takes in place of "
-            "waiting for the slowest; 1: waits",
-        ),
-    ] = 1.0
-    download: Annotated[
-        Literal["own", "stacked"],
-        Meta(
-            description="what a device receives: an adapter of its own shape, or the adapters "
-            "of all who take part, stacked (FLoRA)"
-        ),
-    ] = "own"
-    leave_out: Annotated[
-        Literal["nobody", "unable"],
-        Meta(
-            description="who may be left out by policy 'exact': nobody, or the devices that "
-            "cannot train the least configuration within the budgets"
-        ),
-    ] = "nobody"
-    budgets: Budgets
-
-
-class Configuration(_Base, frozen=True, kw_only=True):
+class Configuration(Base, frozen=True, kw_only=True):
     """An adapter shape that one or more devices train."""
 
     depth: Annotated[int, Meta(ge=0, description="adapted layers, counted from the output")]
@@ -180,7 +84,7 @@ class Configuration(_Base, frozen=True, kw_only=True):
             )
 
 
-class PredictedDevice(_Base, frozen=True, kw_only=True):
+class PredictedDevice(Base, frozen=True, kw_only=True):
     """What a round is predicted to cost a device."""
 
     time_s: Annotated[NonNegative, Meta(description="whole round: compute and network")]
@@ -204,7 +108,7 @@ class PredictedDevice(_Base, frozen=True, kw_only=True):
     ] = 0.0
 
 
-class PlannedDevice(_Base, frozen=True, kw_only=True):
+class PlannedDevice(Base, frozen=True, kw_only=True):
     """A device of the fleet and what it is asked to do."""
 
     name: Annotated[str, Meta(description="as in the fleet")]
@@ -227,7 +131,7 @@ class PlannedDevice(_Base, frozen=True, kw_only=True):
     ] = ""
 
 
-class PredictedLink(_Base, frozen=True, kw_only=True):
+class PredictedLink(Base, frozen=True, kw_only=True):
     """What a round is predicted to cost a link that devices share."""
 
     name: Annotated[str, Meta(description="as in the fleet")]
@@ -238,7 +142,7 @@ class PredictedLink(_Base, frozen=True, kw_only=True):
     download_bytes: Annotated[NonNegative, Meta(description="sum over the devices behind it")]
 
 
-class PredictedRound(_Base, frozen=True, kw_only=True):
+class PredictedRound(Base, frozen=True, kw_only=True):
     """What a round is predicted to cost everybody."""
 
     utility: Annotated[NonNegative, Meta(description="weighted mean gain of the devices")]
@@ -252,7 +156,7 @@ class PredictedRound(_Base, frozen=True, kw_only=True):
     ] = 0.0
 
 
-class Certificate(_Base, frozen=True, kw_only=True):
+class Certificate(Base, frozen=True, kw_only=True):
     """How good the plan is, provably.
 
     For the objectives `utility`, `legend` (value: the weighted mean depth, in layers) and
@@ -283,7 +187,7 @@ class Certificate(_Base, frozen=True, kw_only=True):
     ] = None
 
 
-class Plan(_Base, frozen=True, kw_only=True):
+class Plan(Base, frozen=True, kw_only=True):
     """A plan for a fleet: ``legend/plan/1``."""
 
     schema: Literal["legend/plan/1"] = "legend/plan/1"

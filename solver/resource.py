@@ -1,6 +1,6 @@
 """What a device costs, as a solver sees it: `Resource` and `Costs`; built by `solver.costs`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -78,17 +78,6 @@ class Resource:
             return cold
         return np.asarray(cold - self.saving * self.spare[c, k])
 
-    def grows(self, first: int) -> bool:
-        """Whether no device gets cheaper with depth, from a first depth on.
-
-        With a cache, one layer may take less time than none.
-        """
-        cached = () if self.spare is None else (self.by_depth - self.spare,)
-        return not any(
-            (table[:, first + 1 :] < table[:, first:-1] * (1 - ROUNDING)).any()
-            for table in (self.by_depth, *cached)
-        )
-
     def slopes(self, i: int, c: int, sizes: Ints) -> Floats:
         """Cost of a rank of each layer on device i of class c, shape (L,)."""
         flat = 0.0 if self.flat is None else float(self.flat[i])
@@ -152,3 +141,16 @@ class Costs:
                     resources=tuple(q[where] for q in self.resources),
                 ),
             )
+
+
+def grow(resources: Sequence[Resource], first: int) -> bool:
+    """Whether no device gets cheaper with depth, from a first depth on.
+
+    With a cache, one layer may take less time than none.
+    """
+    tables = [q.by_depth for q in resources]
+    tables += [q.by_depth - q.spare for q in resources if q.spare is not None]
+    if not tables:
+        return True
+    whole = np.concatenate(tables)
+    return not (whole[:, first + 1 :] < whole[:, first:-1] * (1 - ROUNDING)).any()

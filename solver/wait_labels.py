@@ -12,6 +12,7 @@ the bound says what the others might have been.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def best_ranks(
                 best, found = float(value[at]), (k, at)
         if k + 1 == len(table.flat):
             break
-        following, lost = _extend(relaxed, table, back[k + 1], here, k, price, needed_s, best)
+        following, lost = _extend(relaxed, table, back, here, k, price, needed_s, best)
         bound = max(bound, lost)
         if not len(following.at):
             break
@@ -112,6 +113,60 @@ def _ranks(relaxed: Relaxed, layers: list[_Layer], depth: int, at: int) -> Ints:
     return ranks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arcs:
+    """Steps to the next depth that a better path may take, grouped by where they begin.
+
+    Parameters
+    ----------
+    count, first : array of int
+        How many begin at each node that labels are at, and the number of the first.
+    head, rank : array of int
+        Node that each leads to, and index of the rank it takes.
+    gain, own_s : array
+        What it adds.
+    """
+
+    count: Ints
+    first: Ints
+    head: Ints
+    rank: Ints
+    gain: Floats
+    own_s: Floats
+
+    @classmethod
+    def of(
+        cls,
+        relaxed: Relaxed,
+        table: Tables,
+        back: Floats,
+        k: int,
+        tails: Ints,
+        price: float,
+        least: float,
+    ) -> Self:
+        """Steps from depth k whose best path is worth more than `least` with its price."""
+        heads = np.flatnonzero(table.flat[k + 1] + back[k + 1] > least)
+        apart, strides = heads - tails[:, None], table.strides[k]
+        rank = np.searchsorted(strides, apart).clip(max=len(strides) - 1)
+        tail, head = np.nonzero(strides[rank] == apart)
+        rank, head = rank[tail, head], heads[head]
+        prefix = head // table.axes.width - table.axes.room
+        gain = relaxed.capacity.reach[k + 1][prefix] * table.gains[k, rank]
+        own_s = relaxed.fixed_s[k][prefix] + table.choices[rank] * relaxed.per_rank_s[k][prefix]
+        most = table.flat[k][tails[tail]] + gain + price * own_s + back[k + 1][head]
+        kept = most > least
+        count = np.bincount(tail[kept], minlength=len(tails))
+        return cls(
+            count=count,
+            first=np.cumsum(count) - count,
+            head=head[kept],
+            rank=rank[kept],
+            gain=gain[kept],
+            own_s=own_s[kept],
+        )
+
+
 def _extend(
     relaxed: Relaxed,
     table: Tables,
@@ -123,32 +178,39 @@ def _extend(
     best: float,
 ) -> tuple[_Layer, float]:
     """Labels of the next depth, and the best that a label dropped for room may have led to."""
-    axes, choices = table.axes, table.choices
-    at = here.at[:, None] + table.strides[k]
-    inside = at < len(back)
-    at = np.where(inside, at, 0)
-    hope = back[at]
-    prefix = (at // axes.width - axes.room).clip(0)
-    gain = here.gain[:, None] + relaxed.capacity.reach[k + 1][prefix] * table.gains[k]
-    own_s = here.own_s[:, None] + relaxed.fixed_s[k][prefix]
-    own_s += choices * relaxed.per_rank_s[k][prefix]
-    hope = hope + gain + price * (own_s - needed_s)
-    parent, rank = np.nonzero(hope > best)
-    hope, gain, own_s, at = (v[parent, rank] for v in (hope, gain, own_s, at))
-    quantum = relaxed.rounding_s * QUANTUM
-    order = np.lexsort((-gain, at))
-    node = np.cumsum(np.diff(at[order], prepend=-1) != 0)
-    whole = np.rint(own_s[order] / quantum).astype(np.int64)
-    span = int(whole.max(initial=0)) + 2
-    key = node * span + whole
-    passed = np.maximum.accumulate(key)
-    kept = order[np.append(True, key[1:] > passed[:-1])[: len(key)]]
+    tails, at = np.unique(here.at, return_inverse=True)
+    arcs = _Arcs.of(relaxed, table, back, k, tails, price, best + price * needed_s)
+    # Every label takes every step from its node.
+    count = arcs.count[at]
+    parent = np.repeat(np.arange(len(at)), count)
+    arc = np.arange(len(parent)) + np.repeat(arcs.first[at] - np.cumsum(count) + count, count)
+    gain, own_s = here.gain[parent] + arcs.gain[arc], here.own_s[parent] + arcs.own_s[arc]
+    hope = gain + price * (own_s - needed_s) + back[k + 1][arcs.head[arc]]
+    better = np.flatnonzero(hope > best)
+    hope, gain, own_s = hope[better], gain[better], own_s[better]
+    parent, arc = parent[better], arc[better]
+    kept = _undominated(arcs.head[arc], gain, own_s, relaxed.rounding_s * QUANTUM)
     lost = -np.inf
     if len(kept) > MOST_LABELS:
         rising = np.argsort(hope[kept], kind="stable")
         lost = float(hope[kept[rising[-MOST_LABELS - 1]]])
         kept = kept[np.sort(rising[-MOST_LABELS:])]
     layer = _Layer(
-        at=at[kept], gain=gain[kept], own_s=own_s[kept], parent=parent[kept], rank=rank[kept]
+        at=arcs.head[arc[kept]],
+        gain=gain[kept],
+        own_s=own_s[kept],
+        parent=parent[kept],
+        rank=arcs.rank[arc[kept]],
     )
     return layer, lost
+
+
+def _undominated(at: Ints, gain: Floats, own_s: Floats, quantum_s: float) -> Ints:
+    """Labels that none at the same node has as much gain and own times as, by node."""
+    order = np.lexsort((-gain, at))
+    node = np.cumsum(np.diff(at[order], prepend=-1) != 0)
+    whole = np.rint(own_s[order] / quantum_s).astype(np.int64)
+    key = node * (int(whole.max(initial=0)) + 2) + whole
+    passed = np.maximum.accumulate(key)
+    first: Ints = order[np.append(True, key[1:] > passed[:-1])[: len(key)]]
+    return first

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from profiler.configs import Config
+from profiler.configs import Config, ConfigError
 from profiler.schema import InputError, Lora, Model, Target, Training
 
 __all__ = [
@@ -160,7 +160,7 @@ def read_architecture(config: Config) -> Architecture:
 
     Raises
     ------
-    InputError
+    ConfigError
         If the family is unknown or a field is missing or not a positive whole number.
     """
     from profiler.closed_form.families import READERS
@@ -168,18 +168,18 @@ def read_architecture(config: Config) -> Architecture:
     family = config.get("model_type")
     reader = READERS.get(family) if isinstance(family, str) else None
     if reader is None:
-        raise InputError(
+        raise ConfigError(
             f"config: model_type is {family!r}; closed forms know {', '.join(READERS)}"
         )
     architecture = reader(config)
     width = architecture.heads * architecture.head_size
     if architecture.heads % architecture.key_value_heads:
-        raise InputError(
+        raise ConfigError(
             f"config: {architecture.heads} attention heads do not divide among "
             f"{architecture.key_value_heads} key-value heads"
         )
     if architecture.attention != "rotary" and width != architecture.hidden_size:
-        raise InputError(
+        raise ConfigError(
             f"config: hidden size {architecture.hidden_size} is no multiple of "
             f"{architecture.heads} attention heads"
         )

@@ -13,112 +13,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from profiler.closed_form.graph import Cost, Edge, Meter, Node, Storage, Tensor, upstream
+
 __all__ = ["Cost", "Edge", "Storage", "Tape", "Tensor"]
 
 FP32_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Work of one kernel: arithmetic of products, bytes moved, and numbers that take longer.
-
-    ``functions`` counts exponentials and the like, ``random_numbers`` those drawn for dropout.
-    """
-
-    flops: float
-    traffic_bytes: float
-    functions: int = 0
-    random_numbers: int = 0
-
-
-class Storage:
-    """Bytes that live as long as this object does."""
-
-    __slots__ = ("nbytes", "tape", "viewed")
-
-    def __init__(self, tape: "Tape", nbytes: int, *, viewed: bool = False) -> None:
-        self.tape = tape
-        self.nbytes = nbytes
-        self.viewed = viewed
-        tape.live_bytes += nbytes
-        tape.peak_bytes = max(tape.peak_bytes, tape.live_bytes)
-
-    def __del__(self) -> None:
-        self.tape.live_bytes -= self.nbytes
-
-
-class Node:
-    """An operation that autograd remembers."""
-
-    __slots__ = (
-        "again",
-        "edges",
-        "gathers",
-        "order",
-        "saved",
-        "tied",
-        "weights_bytes",
-        "weights_cost",
-    )
-
-    def __init__(
-        self,
-        order: int,
-        edges: tuple["Edge", ...],
-        saved: tuple[Storage, ...],
-        weights_bytes: int = 0,
-        weights_cost: Cost | None = None,
-    ) -> None:
-        self.order = order
-        self.edges = edges
-        self.saved = saved
-        self.weights_bytes = weights_bytes
-        self.weights_cost = weights_cost
-        self.gathers = False
-        self.tied = False
-        self.again: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A shape: `elements` numbers of `itemsize` bytes, in a storage that views may share."""
-
-    storage: Storage
-    elements: int
-    itemsize: int
-    node: Node | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the numbers themselves."""
-        return self.elements * self.itemsize
-
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether something trained lies upstream."""
-        return self.node is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """How a gradient flows to an input of an operation.
-
-    ``alias`` passes the gradient on as it is (additions, views), so nothing is allocated.
-    ``scratch_bytes`` are needed while it is computed, as for a broadcast factor.
-    ``viewed`` gradients come as a view of another shape, as from linear layers: autograd
-    never adds to those in place.
-    """
-
-    node: Node
-    nbytes: int
-    cost: Cost
-    alias: bool = False
-    scratch_bytes: int = 0
-    viewed: bool = False
-
-
-@dataclass(slots=True)
-class Tape:
+@dataclass(slots=True, kw_only=True)
+class Tape(Meter):
     """Recorder of one pass.
 
     Attributes
@@ -127,16 +30,12 @@ class Tape:
         Bytes of a number in the compute type.
     fused : bool
         Whether kernels are those of a GPU (masks of one byte, attention fused with dropout).
-    live_bytes, peak_bytes : int
-        Bytes alive now, and the most since the peak was reset.
     forward, backward : list of Cost
         Kernels run, in order.
     """
 
     itemsize: int
     fused: bool
-    live_bytes: int = 0
-    peak_bytes: int = 0
     forward: list[Cost] = field(default_factory=list)
     backward: list[Cost] = field(default_factory=list)
     gradients: list[Storage] = field(default_factory=list)
@@ -229,7 +128,7 @@ class Tape:
         out = run(x)
         self.saving = True
         if out.node is not None:
-            nodes = _upstream(out.node, first)
+            nodes = upstream(out.node, first)
             nodes[-1].saved = (x.storage,)
             out.node.again = lambda: self._repeat(run, x, nodes)
         return out
@@ -240,7 +139,7 @@ class Tape:
         again = run(x).node
         self.backward, self.forward = self.forward, done
         if again is not None:
-            for node, twin in zip(nodes, _upstream(again, first), strict=True):
+            for node, twin in zip(nodes, upstream(again, first), strict=True):
                 node.saved = (*node.saved, *twin.saved)
 
     def run_backward(self, loss: Tensor) -> None:
@@ -305,15 +204,3 @@ class Tape:
         # Two references are the list's and the one that counts them.
         if held[0].viewed or sys.getrefcount(held[0]) > 2:
             held[0] = Storage(self, gradient.nbytes)
-
-
-def _upstream(node: Node, first: int) -> list[Node]:
-    """Operations from `node` back to those recorded after the `first`; newest first."""
-    found = {node.order: node}
-    pending = [node]
-    while pending:
-        for edge in pending.pop().edges:
-            if edge.node.order > first and edge.node.order not in found:
-                found[edge.node.order] = edge.node
-                pending.append(edge.node)
-    return [found[order] for order in sorted(found, reverse=True)]

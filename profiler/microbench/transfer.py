@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from profiler.closed_form.architectures import read_architecture
 from profiler.closed_form.simulate import Setting
-from profiler.configs import load_config
+from profiler.configs import load_config, naming
 from profiler.derive import assumed_config, preset_config, same_model
 from profiler.microbench.file import Backend, Benchmark, read_benchmark
 from profiler.microbench.rates import PARTS, Rates, part_times
@@ -162,7 +162,8 @@ def _both_have_torch(here: Benchmark, there: Benchmark) -> bool:
 def _setting(profile: Profile, model: str) -> tuple[Setting, str]:
     """What to record, and where its config came from."""
     config, origin = _config(profile.model, model)
-    architecture = read_architecture(config)
+    with naming(model):
+        architecture = read_architecture(config)
     known = {module.name for module in architecture.linears}
     names = tuple(t.name for t in profile.model.targets if t.name in known)
     training = profile.training

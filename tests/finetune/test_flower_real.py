@@ -11,9 +11,10 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flow
 from finetune.export.files import write_export
 from finetune.export.flower import render
 from finetune.flower.follow import follow
-from finetune.flower.launch import ENVIRONMENT, Federation, launch, wait_for_port
+from finetune.flower.launch import ENVIRONMENT, Federation, launch
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
+from finetune.flower.superlink import wait_for_port
 from finetune.metrics import RoundMetrics
 from finetune.options import RunOptions
 from finetune.progress import Progress

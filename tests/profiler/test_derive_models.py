@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from profiler.closed_form.architectures import (
     read_architecture,
 )
 from profiler.configs import load_config, preset_names
+from profiler.derive import derive_profile
+from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import InputError, Training
 
 LABELS = 3
@@ -182,6 +185,18 @@ def test_a_folder_is_as_good_as_a_preset(tmp_path: Path) -> None:
 def test_a_bad_config_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_architecture({**ENCODER, "model_type": "bert", **changes})
+
+
+def test_a_bad_config_in_a_file_names_the_file(tmp_path: Path) -> None:
+    content = {**ENCODER, "model_type": "bert", "hidden_size": -8}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    expected = rf"{re.escape(str(path))}: hidden_size is -8"
+    for given in (tmp_path, path):
+        with pytest.raises(InputError, match=expected):
+            derive_profile(str(given), "jetson-tx2", None, TRAINING)
+        with pytest.raises(InputError, match=expected):
+            preset_fleet(FleetRequest(model=str(given), options={}))
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "nul", "\x00"])

@@ -289,4 +289,4 @@ def test_the_checker_loads_no_line_of_a_solver() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     names = {name.removeprefix("solver.") for name in done.stdout.split()}
-    assert {n for n in names if not n.startswith("check")} == {"plan", "seal"}
+    assert {n for n in names if not n.startswith("check")} == {"plan", "question", "seal"}

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from solver import dp_tables
+from solver import dp_small, dp_tables
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import shared_ranks
@@ -48,10 +48,13 @@ def every_path(
     return found
 
 
-@pytest.mark.parametrize("cells", [1, 1 << 14])
-def test_ranks_are_optimal_and_unique(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cells", "small"), [(1, 0), (1 << 14, 0), (1, 1 << 14)])
+def test_ranks_are_optimal_and_unique(
+    cells: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With whole gains ties abound; the smaller depth and prefix sum win, the answer stays."""
     monkeypatch.setattr(dp_tables, "CELLS", cells)
+    monkeypatch.setattr(dp_small, "CELLS", small)
     for seed in range(150):
         rng = np.random.default_rng(seed)
         layers = int(rng.integers(1, 4))

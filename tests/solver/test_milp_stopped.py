@@ -15,6 +15,8 @@ from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.methods import Method, milp, plan_with
 from solver.milp import solve_milp
+from solver.milp_arcs import arcs
+from solver.milp_model import disaggregated, elastic
 from solver.milp_run import run as run_program
 from solver.outcome import Outcome
 from solver.plan import Plan
@@ -259,3 +261,12 @@ def test_no_solver_starts_when_writing_the_program_took_all_the_time(
     monkeypatch.setattr("solver.milp.run", None)
     with within(0.0), pytest.raises(Stopped, match="without a plan"):
         solve_milp(problem)
+
+
+@pytest.mark.parametrize("write_out", [arcs, disaggregated, elastic])
+def test_writing_a_program_ends_with_the_time(write_out: Any) -> None:
+    fleet, options = random_case(5)
+    problem = Problem.of(fleet, **options)
+    with within(0.0), pytest.raises(Stopped, match="writing it took all the time"):
+        write_out(problem)
+    assert write_out(problem).program.numVariables() > 0
