@@ -2,15 +2,18 @@
 
 A label is a path from the output to a node (depth, prefix sum): its utility G and own times
 H. One with less of both than another at the same node is dropped, and so is one that cannot
-beat the incumbent: with the priced program's completions B (`solver.dp_tables.completions`)
+beat the incumbent: with the priced program's completions B (`solver.dp_completions`)
 no path through it is worth more than
 
     G + price (H - needed) + B_k(S),    for its own times must reach `needed` in the end.
 
-At the best price hardly any label is left. Should there be too many, the best are kept, and
-the bound says what the others might have been.
+That holds at any price. A label with own times to spare is worth less at a lower one than the
+best price, a label short of them less at a higher one, so it is dropped by whichever says so.
+Steps that no better path takes at the best price are left out before there are labels. Should
+there still be too many, the best are kept, and the bound says what the others might have been.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,7 +23,7 @@ from solver.devices import Floats, Ints
 from solver.dp_tables import Tables
 from solver.wait_relax import Relaxed
 
-MOST_LABELS = 4000
+MOST_LABELS = 1000
 # Own times closer than this share of the rounding are the same.
 QUANTUM = 1e-2
 
@@ -54,23 +57,34 @@ class Best:
     bound: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What lies beyond each node at a price per second of own time.
+
+    Parameters
+    ----------
+    price : float
+    back : array
+        Completions, see `solver.dp_completions`.
+    """
+
+    price: float
+    back: Floats
+
+
 def best_ranks(
-    relaxed: Relaxed,
-    table: Tables,
-    back: Floats,
-    price: float,
-    needed_s: float,
-    incumbent: float,
+    relaxed: Relaxed, table: Tables, ahead: Sequence[Ahead], needed_s: float, incumbent: float
 ) -> Best:
     """Find the ranks of largest utility whose own times reach `needed_s`.
 
     Parameters
     ----------
     relaxed : Relaxed
-    table, back : Tables and array
-        Priced, and its completions.
-    price : float
-        Per second of own time.
+    table : Tables
+        Priced.
+    ahead : sequence of Ahead
+        At the table's price, and at others: a label is worth no more than the least of them
+        says, whether it has own times to spare or is short of them.
     needed_s : float
     incumbent : float
         Only better ones are looked for.
@@ -96,7 +110,7 @@ def best_ranks(
                 best, found = float(value[at]), (k, at)
         if k + 1 == len(table.flat):
             break
-        following, lost = _extend(relaxed, table, back, here, k, price, needed_s, best)
+        following, lost = _extend(relaxed, table, ahead, here, k, needed_s, best)
         bound = max(bound, lost)
         if not len(following.at):
             break
@@ -139,14 +153,15 @@ class _Arcs:
         cls,
         relaxed: Relaxed,
         table: Tables,
-        back: Floats,
+        ahead: Ahead,
         k: int,
         tails: Ints,
-        price: float,
-        least: float,
+        needed_s: float,
+        best: float,
     ) -> Self:
-        """Steps from depth k whose best path is worth more than `least` with its price."""
-        heads = np.flatnonzero(table.flat[k + 1] + back[k + 1] > least)
+        """Steps from depth k that a path may take which is worth more than `best`."""
+        back, price, least = ahead.back[k + 1], ahead.price, best + ahead.price * needed_s
+        heads = np.flatnonzero(table.flat[k + 1] + back > least)
         apart, strides = heads - tails[:, None], table.strides[k]
         rank = np.searchsorted(strides, apart).clip(max=len(strides) - 1)
         tail, head = np.nonzero(strides[rank] == apart)
@@ -154,7 +169,7 @@ class _Arcs:
         prefix = head // table.axes.width - table.axes.room
         gain = relaxed.capacity.reach[k + 1][prefix] * table.gains[k, rank]
         own_s = relaxed.fixed_s[k][prefix] + table.choices[rank] * relaxed.per_rank_s[k][prefix]
-        most = table.flat[k][tails[tail]] + gain + price * own_s + back[k + 1][head]
+        most = table.flat[k][tails[tail]] + gain + price * own_s + back[head]
         kept = most > least
         count = np.bincount(tail[kept], minlength=len(tails))
         return cls(
@@ -170,22 +185,24 @@ class _Arcs:
 def _extend(
     relaxed: Relaxed,
     table: Tables,
-    back: Floats,
+    ahead: Sequence[Ahead],
     here: _Layer,
     k: int,
-    price: float,
     needed_s: float,
     best: float,
 ) -> tuple[_Layer, float]:
     """Labels of the next depth, and the best that a label dropped for room may have led to."""
     tails, at = np.unique(here.at, return_inverse=True)
-    arcs = _Arcs.of(relaxed, table, back, k, tails, price, best + price * needed_s)
+    arcs = _Arcs.of(relaxed, table, ahead[0], k, tails, needed_s, best)
     # Every label takes every step from its node.
     count = arcs.count[at]
     parent = np.repeat(np.arange(len(at)), count)
     arc = np.arange(len(parent)) + np.repeat(arcs.first[at] - np.cumsum(count) + count, count)
     gain, own_s = here.gain[parent] + arcs.gain[arc], here.own_s[parent] + arcs.own_s[arc]
-    hope = gain + price * (own_s - needed_s) + back[k + 1][arcs.head[arc]]
+    hope = np.full(len(arc), np.inf)
+    for each in ahead:
+        beyond = each.back[k + 1][arcs.head]
+        np.minimum(hope, gain + each.price * (own_s - needed_s) + beyond[arc], out=hope)
     better = np.flatnonzero(hope > best)
     hope, gain, own_s = hope[better], gain[better], own_s[better]
     parent, arc = parent[better], arc[better]

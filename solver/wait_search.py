@@ -24,12 +24,12 @@ import numpy.typing as npt
 from solver.allocation import Allocation, round_time_s, shared, utility
 from solver.capacity import exact
 from solver.deadline import expired
-from solver.devices import Ints
+from solver.devices import Floats, Ints
 from solver.dp_completions import completions
-from solver.dp_tables import Band
+from solver.dp_tables import Band, Tables
 from solver.explain import least_round_time_s
 from solver.problem import Problem
-from solver.wait_labels import best_ranks
+from solver.wait_labels import Ahead, best_ranks
 from solver.wait_price import Lines, Priced, best_price
 from solver.wait_relax import Relaxed, under_deadline
 from solver.wait_shaped import shaped_bound
@@ -45,6 +45,8 @@ FEWEST, MOST_GENERAL, MOST = 24, 120, 4000
 NEAR, SAME = 2e-4, 1e-12
 # Nodes alive at which labels are set.
 FEW_NODES = 600
+# Prices at which labels are bounded beside the best one, as shares of it.
+FACTORS = (0.25, 0.5, 2.0, 4.0)
 # Deadlines whose tables are kept: the parts of an interval share one.
 DEADLINES = 16
 
@@ -217,13 +219,14 @@ def _branch(state: _Search, part: _Part) -> tuple[float, list[_Part]]:
     alive = table.flat + back - priced.price * needed_s > state.floor
     bound, cut = priced.bound, None
     if np.count_nonzero(alive) < FEW_NODES:
-        found = best_ranks(relaxed, table, back, priced.price, needed_s, state.floor)
+        ahead = _ahead(relaxed, priced, back, alive)
+        found = best_ranks(relaxed, table, ahead, needed_s, state.floor)
         bound, cut = min(bound, found.bound), found.ranks
         if cut is not None:
             state.offer(cut)
     if bound <= state.floor:
         return bound, []
-    within = replace(part, band=_band(table.by_prefix(alive), state.problem.layers))
+    within = replace(part, band=_band(table, alive))
     return bound, _cut(state, relaxed, within, priced, cut)
 
 
@@ -242,8 +245,23 @@ def _branch_shaped(
     return bound, [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
 
 
-def _band(alive: npt.NDArray[np.bool_], layers: int) -> Band:
-    """First and last prefix sum that is alive by depth, from (K + 1, S + 1) flags."""
+def _ahead(
+    relaxed: Relaxed, priced: Priced, back: Floats, alive: npt.NDArray[np.bool_]
+) -> list[Ahead]:
+    """What lies beyond the nodes that are alive, at the best price and at others."""
+    ahead, band = [Ahead(price=priced.price, back=back)], _band(priced.table, alive)
+    for factor in FACTORS if priced.price > 0 else ():
+        table = relaxed.priced(factor * priced.price, band)
+        # Nothing is alive at a depth that the narrow table does not get to.
+        beyond = np.full_like(back, -np.inf)
+        beyond[: len(table.flat)] = completions(table, relaxed.problem.question.min_depth)
+        ahead.append(Ahead(price=factor * priced.price, back=beyond))
+    return ahead
+
+
+def _band(table: Tables, nodes: npt.NDArray[np.bool_]) -> Band:
+    """First and last prefix sum that is alive by depth, from flags in the flat layout."""
+    alive, layers = table.by_prefix(nodes), len(table.strides)
     depths, some = len(alive), alive.any(axis=1)
     low, high = np.ones(layers + 1, dtype=np.int64), np.zeros(layers + 1, dtype=np.int64)
     low[:depths] = np.where(some, alive.argmax(axis=1), 1)
