@@ -8,7 +8,8 @@ import numpy as np
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp_small import is_small, small_ranks
-from solver.dp_tables import Prices, tables
+from solver.dp_tables import tables
+from solver.dp_values import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

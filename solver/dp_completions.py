@@ -7,7 +7,8 @@ better plan passes can be left out.
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.dp_tables import Tables, earnings, ranks_between, spread
+from solver.dp_tables import earnings, ranks_between, spread
+from solver.dp_values import Tables
 
 
 def completions(table: Tables, min_depth: int) -> Floats:

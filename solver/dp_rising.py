@@ -18,7 +18,7 @@ from profiler.schema import InputError
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks
-from solver.dp_tables import Prices
+from solver.dp_values import Prices
 
 # Cells (layer, rank, prefix sum, rank sum) of the table of choices: half a GB.
 MOST_CELLS = 1 << 28

@@ -18,7 +18,8 @@ import numpy as np
 from solver.allocation import LEFT_OUT, Allocation
 from solver.capacity import Capacity, grid, units_by_depth
 from solver.devices import Floats, Ints
-from solver.dp_tables import Tables, tables
+from solver.dp_tables import tables
+from solver.dp_values import Tables
 from solver.links import Links
 from solver.links_pool import Prices, Window
 from solver.problem import Problem

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks
-from solver.dp_tables import Prices
+from solver.dp_values import Prices
 from solver.plan import RankShape
 
 

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.dp_tables import Tables
+from solver.dp_values import Tables
 from solver.wait_relax import Relaxed
 
 MOST_LABELS = 1000

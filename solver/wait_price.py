@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.dp_tables import Band, Tables
+from solver.dp_values import Band, Tables
 from solver.wait_relax import Relaxed
 
 # Prices of one interval, and rank vectors kept for the next.

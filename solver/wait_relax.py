@@ -17,7 +17,8 @@ import numpy as np
 
 from solver.capacity import TOLERANCE, Capacity, capacity, units_by_depth
 from solver.devices import Floats, Ints
-from solver.dp_tables import Band, Prices, Tables, tables
+from solver.dp_tables import tables
+from solver.dp_values import Band, Prices, Tables
 from solver.problem import Problem
 from solver.resource import Costs
 

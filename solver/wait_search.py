@@ -26,7 +26,7 @@ from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
-from solver.dp_tables import Band, Tables
+from solver.dp_values import Band, Tables
 from solver.explain import least_round_time_s
 from solver.problem import Problem
 from solver.wait_labels import Ahead, best_ranks

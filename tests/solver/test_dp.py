@@ -10,7 +10,8 @@ from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import shared_ranks
 from solver.dp_completions import completions
-from solver.dp_tables import Band, Prices, tables
+from solver.dp_tables import tables
+from solver.dp_values import Band, Prices
 
 
 def random_capacity(rng: np.random.Generator, steps: Ints, most: int) -> Capacity:
