@@ -22,6 +22,7 @@ from solver.explain import infeasible, least_allocation, least_round_time_s, wit
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
+from solver.links_branch import branch
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
@@ -34,6 +35,7 @@ from solver.waits import keeps_wait
 
 # Windows of round times that are looked at, at most.
 WINDOWS, QUICK_WINDOWS = 48, 12
+WORK, QUICK_WORK = 800, 150
 # With capped ranks each takes a second or more, and the first ones tell most.
 CAPPED_WINDOWS = 12
 # Single round times that are tried first, by bisection.
@@ -100,7 +102,10 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     else:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
-        bound = _branch(problem, links, whole, best, thorough=thorough)
+        if problem.question.structure == "shared" and problem.question.rank_shape == "free":
+            bound = branch(problem, links, whole, best, work=WORK if thorough else QUICK_WORK)
+        else:
+            bound = _branch(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
         bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
