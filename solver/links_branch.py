@@ -18,7 +18,9 @@ from solver.devices import Ints
 from solver.links import Links
 from solver.links_best import Best
 from solver.links_node import Bounded, Deadline, Effort, Part, bounded, floor
-from solver.links_pool import Window
+from solver.links_pool import Window, best_mix
+from solver.links_search import GAP
+from solver.links_settle import settled
 from solver.problem import Problem
 
 # Looks at a part's bound, at the first one and at the others.
@@ -101,10 +103,28 @@ def _plans(search: _Search, found: Bounded) -> float:
             continue
         if key in search.tried:
             continue
-        mix = found.search.try_ranks(ranks)
+        search.tried[key] = _plan(search, found, ranks)
         spent += 3
-        search.tried[key] = mix.value if mix is not None and mix.keeps else -np.inf
     return spent
+
+
+def _plan(search: _Search, found: Bounded, ranks: Ints) -> float:
+    """Make plans of ranks within a part; what mixes of them are worth."""
+    here, best = found.search, search.best
+    pool = here.depths(ranks)
+    if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
+        return -np.inf
+    mix = best_mix(pool, search.links, here.window)
+    if not mix.keeps or mix.value <= best.value:
+        return mix.value if mix.keeps else -np.inf
+    here.round(pool, mix)
+    v0 = best.value
+    if mix.value > best.value * (1 + GAP):
+        chosen = settled(pool, search.links, here.window, mix, mix.round_s)
+        if chosen is not None:
+            best.offer(pool.allocation(chosen))
+    if DEBUG: print('   plan LP', mix.value, 'round', v0, 'settled', best.value)
+    return mix.value
 
 
 def _middle(problem: Problem, found: Bounded) -> Ints | None:

@@ -26,7 +26,7 @@ from solver.links_search import GAP, ROUNDING, Search
 from solver.problem import Problem
 
 # Rank vectors that are handed down to the parts of a part.
-POOL = 16
+POOL = 100
 # Share of the way to the best plan that a look at other prices must promise.
 CLOSE = 0.2
 # Steps of credits: the first, as a share of Polyak's, and what counts as a success.
@@ -84,6 +84,31 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Ranks as a function of the prices: what they gain, and take of every limit.
+
+    Parameters
+    ----------
+    ranks : array of int, shape (L,)
+    gain : float
+        What is left of their worth at no prices.
+    busy_s : array, shape (E,)
+    own_s : float
+        Mean of the devices' own times.
+    """
+
+    ranks: Ints
+    gain: float
+    busy_s: Floats
+    own_s: float
+
+    def slope(self, window: Window, round_s: float) -> Floats:
+        """What is left of the limits, as `Search.vector` has their prices."""
+        spare_s = self.own_s - round_s + (window.epsilon_s or 0.0)
+        return np.append(round_s - self.busy_s[window.kept], spare_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Round times, a band of prefix sums, and what is known from the part around it.
 
@@ -98,8 +123,8 @@ class Part:
         To start from.
     ahead : array, shape (N, L + 1), or None
         Credits to start from, see `solver.links_band`.
-    pool : list of arrays of int, shape (L,)
-        Ranks that made up the bound.
+    pool : list of Line
+        Ranks that were the best at some prices around.
     """
 
     low_s: float
@@ -108,7 +133,7 @@ class Part:
     least: int
     prices: Prices | None = None
     ahead: Floats | None = None
-    pool: list[Ints] = field(default_factory=list)
+    pool: list[Line] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,21 +170,12 @@ def bounded(deadline: Deadline, part: Part, best: Best, effort: Effort) -> Bound
     looking.search.prices = looking.search.prices_at(looking.centre)
     return Bounded(
         bound=looking.bound,
-        part=looking.left([ranks for ranks, _ in mixed]),
+        part=looking.left(),
         search=looking.search,
         mixed=mixed,
         ahead=looking.ahead,
         looks=looking.looks,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plane:
-    """Ranks as a plane over the prices."""
-
-    ranks: Ints
-    slope: Floats
-    height: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,7 +184,7 @@ class _Looking:
 
     Parameters
     ----------
-    planes : list of _Plane
+    lines : list of Line
         Those of the part's pool that lie in it, then the best of every look.
     ahead : array, shape (N, L + 1)
         Credits, see `solver.links_band`.
@@ -187,7 +203,7 @@ class _Looking:
     best: Best
     ahead: Floats
     centre: Floats
-    planes: list[_Plane] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     looks: int = 0
     ends: Floats | None = None
     lowest: float = np.inf
@@ -225,7 +241,7 @@ class _Looking:
         if self.ends is None:
             return np.inf
         most = float(self.ends.max())
-        return most + ROUNDING * abs(most)
+        return most + ROUNDING * abs(most) if np.isfinite(most) else most
 
     @property
     def floor(self) -> float:
@@ -264,26 +280,37 @@ class _Looking:
                 return
             ahead = np.maximum(ahead - length * (value - self.floor) / norm * scale * slope, 0)
 
-    def price(self, steps: int) -> list[tuple[Ints, float]]:
+    def price(self, steps_: int) -> list[tuple[Ints, float]]:
         """Find prices at which the bound is low; the ranks whose mix it is, and their shares.
 
         They are where the highest of the planes that looks leave is lowest, as in
         `solver.bundle`.
         """
-        for ranks in self.part.pool:
-            if inside(ranks, self.deadline.ranks.steps, self.band, self.part.least):
-                self._add(ranks)
+        steps, window = self.deadline.ranks.steps, self.search.window
+        self.lines = [
+            line
+            for line in self.part.pool
+            if inside(line.ranks, steps, self.band, self.part.least)
+        ]
         at, radius, failed = self.centre, self.search.radius(), 0
         mixed: list[tuple[Ints, float]] = []
         least = np.inf
-        for number in range(steps):
+        for number in range(steps_):
             if self.bound <= self.floor or expired():
                 break
-            found = self._filled(self.search.prices_at(at), self.ahead)
+            prices = self.search.prices_at(at)
+            found = self._filled(prices, self.ahead)
             if found is None:
                 break
             plane, value = found
-            self._plane(plane, at)
+            round_s = prices.round_s(self.search.links, self.search.window)
+            # What comes from around may be more than is possible here.
+            self.lines = [
+                line
+                for line in self.lines
+                if line.gain + float(line.slope(window, round_s) @ at) <= value
+            ]
+            self.lines.append(self._line(plane, prices, round_s))
             if value < least:
                 least, self.centre = value, at
                 radius, failed = radius * (GROWS if number else 1.0), 0
@@ -291,28 +318,30 @@ class _Looking:
                 failed += 1
                 if failed == PATIENCE:
                     radius, failed = radius * SHRINKS, 0
-            at, model, weights = below(
-                [(p.slope, p.height, 0) for p in self.planes], self.centre, radius
-            )
+            # With any ranks goes any round time.
+            planes = [
+                (line.slope(window, end_s), line.gain, 0)
+                for end_s in (window.low_s, window.high_s)
+                for line in self.lines
+            ]
+            at, model, weights = below(planes, self.centre, radius)
+            weights = weights.reshape(2, -1).sum(axis=0)
             heavy = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
-            mixed = [(self.planes[i].ranks, float(weights[i])) for i in heavy]
+            mixed = [(self.lines[i].ranks, float(weights[i])) for i in heavy]
             inner = (np.abs(at - self.centre) < radius * (1 - 1e-6)).all()
             if inner and least - model < CLOSE * (least - self.floor):
                 break
         return mixed
 
-    def _add(self, ranks: Ints) -> None:
-        """Add the plane of given ranks at the best prices."""
-        prices = self.search.prices_at(self.centre)
-        plane = self.deadline.ranks.plane(ranks, prices, self.search.window, self.ahead)
-        if plane is not None:
-            self._plane(plane, self.centre)
-
-    def _plane(self, plane: Plane, at: Floats) -> None:
-        kept, count = self.search.window.kept, float(self.search.links.count.sum())
-        slope = np.append(plane.left_s[kept], plane.spare_s / count)
-        height = plane.value - float(slope @ at)
-        self.planes.append(_Plane(ranks=plane.ranks, slope=slope, height=height))
+    def _line(self, plane: Plane, prices: Prices, round_s: float) -> Line:
+        window, count = self.search.window, float(self.search.links.count.sum())
+        tolls = float(prices.links @ plane.left_s) + prices.wait * plane.spare_s
+        return Line(
+            ranks=plane.ranks,
+            gain=plane.value - tolls,
+            busy_s=round_s - plane.left_s,
+            own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
+        )
 
     def _filled(self, prices: Prices, ahead: Floats) -> tuple[Plane, float] | None:
         """Fill the program; its answer and the bound, None if the part is empty."""
@@ -334,15 +363,13 @@ class _Looking:
         assert plane is not None
         return plane, value
 
-    def left(self, mixed: list[Ints]) -> Part:
+    def left(self) -> Part:
         """What may hold a plan that is better than the best."""
         part, search, table = self.part, self.search, self.table
         if table is None or self.lowest == -np.inf:
             return part
         alive = table.flat + completions(table, part.least) + self.constant > self.floor
         band = _hull(table.by_prefix(alive), self.band)
-        others = [p.ranks for p in self.planes[::-1]]
-        others = [r for r in others if not any(r is m for m in mixed)]
         low_s, high_s = _round_times(search, part, self.lowest - self.floor)
         return replace(
             part,
@@ -351,7 +378,7 @@ class _Looking:
             band=band,
             prices=search.prices,
             ahead=self.ahead,
-            pool=[*mixed, *others][:POOL],
+            pool=self.lines[-POOL:],
         )
 
 

@@ -22,9 +22,9 @@ from solver.links import Links
 from solver.links_pool import Mix, Pool, Window
 
 # What a second too much costs, in prices, at first and at most, and how it grows.
-STRICT, STRICTEST, STRICTER = 1.5, 1e4, 2.0
+STRICT, STRICTEST, STRICTER = 1.5, 200.0, 3.0
 # Options that are paired, and changes in all.
-PAIRED, MORE, CHANGES = 96, 400, 1500
+PAIRED, MORE, CHANGES = 64, 200, 1000
 SMALLEST = 1e-9
 
 
@@ -41,7 +41,7 @@ def settled(pool: Pool, links: Links, window: Window, mix: Mix, round_s: float) 
     round_s : float
     """
     work = _Settling.of(pool, links, window, mix, round_s)
-    return work.run()
+    return None if work is None else work.run()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class _Settling:
                 continue
             if (self.left >= 0).all():
                 return self.chosen
-            if self.strict > STRICT * 8 and self._pair(MORE):
+            if self.strict > STRICT and self._pair(MORE):
                 continue
             self.strict *= STRICTER
             if self.strict > STRICTEST:
