@@ -133,9 +133,7 @@ class BandedRanks:
         earned[rows, low : high + 1] = total.take(carried[low : high + 1] - fewest, axis=0).T
         return earned
 
-    def plane(
-        self, ranks: Ints, prices: Prices, window: Window, ahead: Floats
-    ) -> Plane | None:
+    def plane(self, ranks: Ints, prices: Prices, window: Window, ahead: Floats) -> Plane | None:
         """What ranks are worth at prices; None where not everybody reaches the least depth."""
         program = self.program
         problem, links = program.problem, program.links

@@ -1,31 +1,28 @@
-"""One part of the plans with shared ranks, links and a mean wait: its bound, and what is left.
+"""The bound of one part of the plans with shared ranks, links and a mean wait.
 
-A part has round times from `low_s` to `high_s` and a band of prefix sums. At prices of links
-and wait the program of `solver.links_band` bounds it. A path ends at one node, so each end may
-take the prices that are worst for it; and of the nodes and round times those are dropped that
-lead to nothing better than the best plan known.
+At prices of links and wait, and with credits for layers, the program of `solver.links_band`
+bounds a part. Every look at other prices or credits is a bound, and a path ends at one node,
+so each end may take the look that is worst for it; and of the nodes and round times those are
+dropped that lead to nothing better than the best plan known.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from solver.bundle import GROWS, PATIENCE, SHRINKS, below
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
 from solver.dp_tables import Band, Tables
-from solver.links import Links
-from solver.links_band import BandedRanks, Plane
+from solver.links_band import Plane
 from solver.links_best import Best
-from solver.links_own import OwnRanks
-from solver.links_pool import Prices, Window
-from solver.links_search import GAP, ROUNDING, Search
-from solver.problem import Problem
+from solver.links_part import Deadline, Line, Part, floor, hull, inside
+from solver.links_pool import Prices
+from solver.links_search import ROUNDING, Search
 
-# Rank vectors that are handed down to the parts of a part.
+# Lines that are handed down to the parts of a part.
 POOL = 100
 # Share of the way to the best plan that a look at other prices must promise.
 CLOSE = 0.2
@@ -39,101 +36,6 @@ class Effort:
 
     steps: int
     charges: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadline:
-    """What all parts with one longest round time share.
-
-    Parameters
-    ----------
-    problem : Problem
-        With it as its budget.
-    ranks : BandedRanks
-    own : OwnRanks
-    busy_s : array, shape (E,)
-        Busy time of every link if every device takes its largest plan.
-    """
-
-    problem: Problem
-    ranks: BandedRanks
-    own: OwnRanks
-    busy_s: Floats
-
-    @classmethod
-    def of(cls, problem: Problem, links: Links, high_s: float) -> Self:
-        """Sort the devices of a problem for a longest round time."""
-        within = problem.under(round_time_s=high_s)
-        own = OwnRanks.of(within, links, optimistic=True)
-        most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
-        return cls(
-            problem=within,
-            ranks=BandedRanks.of(within, links),
-            own=own,
-            busy_s=links.busy_s(most.astype(np.float64), np.ones(len(most), dtype=np.bool_)),
-        )
-
-    def window(self, low_s: float, high_s: float) -> Window:
-        """Round times, and the links that may outlast the shortest of them."""
-        return Window(
-            low_s=low_s,
-            high_s=high_s,
-            epsilon_s=self.problem.question.budgets.mean_wait_s,
-            kept=np.flatnonzero(self.busy_s > low_s),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """Ranks as a function of the prices: what they gain, and take of every limit.
-
-    Parameters
-    ----------
-    ranks : array of int, shape (L,)
-    gain : float
-        What is left of their worth at no prices.
-    busy_s : array, shape (E,)
-    own_s : float
-        Mean of the devices' own times.
-    """
-
-    ranks: Ints
-    gain: float
-    busy_s: Floats
-    own_s: float
-
-    def slope(self, window: Window, round_s: float) -> Floats:
-        """What is left of the limits, as `Search.vector` has their prices."""
-        spare_s = self.own_s - round_s + (window.epsilon_s or 0.0)
-        return np.append(round_s - self.busy_s[window.kept], spare_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Round times, a band of prefix sums, and what is known from the part around it.
-
-    Parameters
-    ----------
-    low_s, high_s : float
-    band : Band or None
-        None: no prefix sum is left out.
-    least : int
-        Layers that somebody adapts at least.
-    prices : Prices or None
-        To start from.
-    ahead : array, shape (N, L + 1), or None
-        Credits to start from, see `solver.links_band`.
-    pool : list of Line
-        Ranks that were the best at some prices around.
-    """
-
-    low_s: float
-    high_s: float
-    band: Band | None
-    least: int
-    prices: Prices | None = None
-    ahead: Floats | None = None
-    pool: list[Line] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -280,37 +182,28 @@ class _Looking:
                 return
             ahead = np.maximum(ahead - length * (value - self.floor) / norm * scale * slope, 0)
 
-    def price(self, steps_: int) -> list[tuple[Ints, float]]:
+    def price(self, steps: int) -> list[tuple[Ints, float]]:
         """Find prices at which the bound is low; the ranks whose mix it is, and their shares.
 
         They are where the highest of the planes that looks leave is lowest, as in
         `solver.bundle`.
         """
-        steps, window = self.deadline.ranks.steps, self.search.window
         self.lines = [
             line
             for line in self.part.pool
-            if inside(line.ranks, steps, self.band, self.part.least)
+            if inside(line.ranks, self.deadline.ranks.steps, self.band, self.part.least)
         ]
         at, radius, failed = self.centre, self.search.radius(), 0
         mixed: list[tuple[Ints, float]] = []
         least = np.inf
-        for number in range(steps_):
-            if self.bound <= self.floor or expired():
+        for number in range(steps):
+            if self.looks and (self.bound <= self.floor or expired()):
                 break
-            prices = self.search.prices_at(at)
-            found = self._filled(prices, self.ahead)
+            found = self._filled(self.search.prices_at(at), self.ahead)
             if found is None:
                 break
             plane, value = found
-            round_s = prices.round_s(self.search.links, self.search.window)
-            # What comes from around may be more than is possible here.
-            self.lines = [
-                line
-                for line in self.lines
-                if line.gain + float(line.slope(window, round_s) @ at) <= value
-            ]
-            self.lines.append(self._line(plane, prices, round_s))
+            self._add(plane, value, at)
             if value < least:
                 least, self.centre = value, at
                 radius, failed = radius * (GROWS if number else 1.0), 0
@@ -318,29 +211,45 @@ class _Looking:
                 failed += 1
                 if failed == PATIENCE:
                     radius, failed = radius * SHRINKS, 0
-            # With any ranks goes any round time.
-            planes = [
-                (line.slope(window, end_s), line.gain, 0)
-                for end_s in (window.low_s, window.high_s)
-                for line in self.lines
-            ]
-            at, model, weights = below(planes, self.centre, radius)
-            weights = weights.reshape(2, -1).sum(axis=0)
-            heavy = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
-            mixed = [(self.lines[i].ranks, float(weights[i])) for i in heavy]
+            at, model, mixed = self._lowest(radius)
             inner = (np.abs(at - self.centre) < radius * (1 - 1e-6)).all()
             if inner and least - model < CLOSE * (least - self.floor):
                 break
         return mixed
 
-    def _line(self, plane: Plane, prices: Prices, round_s: float) -> Line:
-        window, count = self.search.window, float(self.search.links.count.sum())
-        tolls = float(prices.links @ plane.left_s) + prices.wait * plane.spare_s
-        return Line(
-            ranks=plane.ranks,
-            gain=plane.value - tolls,
-            busy_s=round_s - plane.left_s,
-            own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
+    def _lowest(self, radius: Floats) -> tuple[Floats, float, list[tuple[Ints, float]]]:
+        """Where the planes are lowest near the best prices, how low, and what they mix."""
+        window = self.search.window
+        # With any ranks goes any round time.
+        planes = [
+            (line.slope(window, end_s), line.gain, 0)
+            for end_s in (window.low_s, window.high_s)
+            for line in self.lines
+        ]
+        at, height, weights = below(planes, self.centre, radius)
+        weights = weights.reshape(2, -1).sum(axis=0)
+        heavy = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
+        return at, height, [(self.lines[i].ranks, float(weights[i])) for i in heavy]
+
+    def _add(self, plane: Plane, value: float, at: Floats) -> None:
+        """Add the line of a look's answer; drop those that promise more than is there."""
+        search, window = self.search, self.search.window
+        prices, count = search.prices_at(at), float(search.links.count.sum())
+        round_s = prices.round_s(search.links, window)
+        # What comes from around may be more than is possible here.
+        self.lines = [
+            line
+            for line in self.lines
+            if line.gain + float(line.slope(window, round_s) @ at) <= value
+        ]
+        worth = float(prices.links @ plane.left_s) + prices.wait * plane.spare_s
+        self.lines.append(
+            Line(
+                ranks=plane.ranks,
+                gain=plane.value - worth,
+                busy_s=round_s - plane.left_s,
+                own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
+            )
         )
 
     def _filled(self, prices: Prices, ahead: Floats) -> tuple[Plane, float] | None:
@@ -369,7 +278,7 @@ class _Looking:
         if table is None or self.lowest == -np.inf:
             return part
         alive = table.flat + completions(table, part.least) + self.constant > self.floor
-        band = _hull(table.by_prefix(alive), self.band)
+        band = hull(table.by_prefix(alive), self.band)
         low_s, high_s = _round_times(search, part, self.lowest - self.floor)
         return replace(
             part,
@@ -382,13 +291,6 @@ class _Looking:
         )
 
 
-def floor(problem: Problem, best: Best) -> float:
-    """What promises no more is left out: hardly better than the best plan, or none at all."""
-    if best.allocation is not None:
-        return best.value * (1 + GAP)
-    return -1e-9 * float(problem.weights.sum() * problem.gains[:, -1].sum())
-
-
 def _round_times(search: Search, part: Part, above: float) -> tuple[float, float]:
     """Round times that lose no more than is left to the best plan, at the search's prices."""
     count = float(search.links.count.sum())
@@ -399,21 +301,3 @@ def _round_times(search: Search, part: Part, above: float) -> tuple[float, float
     if slope > 0:
         return max(part.low_s, part.high_s - width_s), part.high_s
     return part.low_s, min(part.high_s, part.low_s + width_s)
-
-
-def _hull(alive: npt.NDArray[np.bool_], band: Band) -> Band:
-    """First and last prefix sum that is alive by depth, from (K + 1, S + 1) flags."""
-    depths, some = len(alive), alive.any(axis=1)
-    low, high = np.ones_like(band.low), np.zeros_like(band.high)
-    low[:depths] = np.where(some, alive.argmax(axis=1), 1)
-    last = alive.shape[1] - 1 - alive[:, ::-1].argmax(axis=1)
-    high[:depths] = np.where(some, last, 0)
-    return Band(low=low, high=high)
-
-
-def inside(ranks: Ints, steps: Ints, band: Band, least: int) -> bool:
-    """Whether ranks keep to a band and reach a depth."""
-    depth = int((ranks > 0).sum())
-    prefix = np.cumsum(ranks * steps)[:depth]
-    low, high = band.low[1 : depth + 1], band.high[1 : depth + 1]
-    return depth >= least and bool(((prefix >= low) & (prefix <= high)).all())

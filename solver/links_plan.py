@@ -35,7 +35,6 @@ from solver.waits import keeps_wait
 
 # Windows of round times that are looked at, at most.
 WINDOWS, QUICK_WINDOWS = 48, 12
-WORK, QUICK_WORK = 800, 150
 # With capped ranks each takes a second or more, and the first ones tell most.
 CAPPED_WINDOWS = 12
 # Single round times that are tried first, by bisection.
@@ -103,7 +102,8 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
         if problem.question.structure == "shared" and problem.question.rank_shape == "free":
-            bound = branch(problem, links, whole, best, work=WORK if thorough else QUICK_WORK)
+            few = FEW if thorough else QUICK_FEW
+            bound = branch(problem, links, whole, best, few, thorough=thorough)
         else:
             bound = _branch(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):

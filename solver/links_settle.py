@@ -118,7 +118,7 @@ class _Settling:
         over = self.strict * self.dear[limit]
         with np.errstate(invalid="ignore"):
             cost = np.where(left >= 0, self.price[limit] * left, -over * left)
-        return np.nan_to_num(cost, nan=0.0, posinf=0.0)
+        return np.asarray(np.nan_to_num(cost, nan=0.0, posinf=0.0))
 
     def _changes(self) -> Floats:
         """How every option changes the sum, shape (N, O)."""
@@ -148,6 +148,8 @@ class _Settling:
             [np.argsort(t, axis=None, kind="stable")[:number] for t in (lost, change)]
         )
         order = np.unique(order[np.isfinite(lost.flat[order])])
+        if not len(order):
+            return False
         who, option = order // options, order % options
         more = np.zeros((len(order), len(self.left)))
         added = self.uses[who, option] - self.uses[who, self.chosen[who]]

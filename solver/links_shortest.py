@@ -80,9 +80,7 @@ def _within(patient: Problem, ranks: Ints, longer: float) -> Allocation | None:
     whole = shared(problem, ranks)
     for k in range(problem.question.min_depth, int(whole.depth.max()) + 1):
         able = fits(problem.costs, whole.rows, whole.row, k)
-        pool.add(
-            Allocation(rows=whole.rows, row=whole.row, depth=np.where(able, k, LEFT_OUT))
-        )
+        pool.add(Allocation(rows=whole.rows, row=whole.row, depth=np.where(able, k, LEFT_OUT)))
     window = Window(
         low_s=round_s, high_s=round_s, epsilon_s=0.0, kept=np.arange(len(links.names))
     )
