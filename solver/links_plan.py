@@ -28,6 +28,7 @@ from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
 from solver.links_search import GAP, Effort, Search
+from solver.links_shortest import shortest
 from solver.links_window import QUICK, THOROUGH, polish, run
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -111,6 +112,8 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
     if best.allocation is None:
         best.offer(least_allocation(problem))
+    if best.allocation is None and bound >= 0:
+        best.offer(shortest(problem))
     if best.allocation is None:
         raise _none(problem, bound)
     return Outcome(

@@ -56,7 +56,8 @@ class _Settling:
         Seconds of the links on a device's way that an option takes, then minus its own time.
     limit : array of int, shape (N, W)
         Which limits these are: links, then the wait, then one that never binds.
-    price, strict : array, shape (E + 2,), float
+    price, dear : array, shape (E + 2,)
+        What a second left of a limit costs, and what one too much does, before `strict`.
     chosen : array of int, shape (N,)
     left : array, shape (E + 2,)
         What is left of every limit.
@@ -86,12 +87,9 @@ class _Settling:
         chosen = np.where(allowed, mix.share, -1.0).argmax(axis=1)
         limit, uses = _uses(pool, links, kept)
         price = np.concatenate([mix.prices.links[kept], [mix.prices.wait * count, 0.0]])
-        spare = count * (round_s - (window.epsilon_s or 0.0)) / count
-        left = np.concatenate(
-            [round_s * (1 + TOLERANCE) - links.bare_s[kept], [-spare], [np.inf]]
-        )
-        every = np.arange(len(chosen))[:, None]
-        used = uses[every[:, 0], chosen]
+        room_s = round_s * (1 + TOLERANCE) - links.bare_s[kept]
+        left = np.concatenate([room_s, [(window.epsilon_s or 0.0) - round_s, np.inf]])
+        used = uses[np.arange(len(chosen)), chosen]
         left = left - np.bincount(limit.ravel(), used.ravel(), minlength=len(left))
         # A limit with a small price is a limit too.
         dear = np.maximum(price, price.sum() / max(np.count_nonzero(price), 1))
@@ -118,7 +116,8 @@ class _Settling:
         over = self.strict * self.dear[limit]
         with np.errstate(invalid="ignore"):
             cost = np.where(left >= 0, self.price[limit] * left, -over * left)
-        return np.asarray(np.nan_to_num(cost, nan=0.0, posinf=0.0))
+        known: Floats = np.nan_to_num(cost, nan=0.0, posinf=0.0)
+        return known
 
     def _changes(self) -> Floats:
         """How every option changes the sum, shape (N, O)."""

@@ -16,13 +16,14 @@ from solver.explain import least_allocation
 from solver.links_pool import Pool, Window, best_mix
 from solver.links_round import longest
 from solver.problem import Problem
+from solver.shapes import keeps_shape
 
 # Choices of ranks that are tried, and rounds longer than the shortest at these.
-RANKS, LONGER = 7, (1.0, 1.02, 1.1)
+RANKS, LONGER = 5, (1.0, 1.05)
 
 
 def shortest(problem: Problem) -> Allocation:
-    """A plan that keeps every limit but that on the mean wait, and hardly waits.
+    """Find a plan that keeps every limit but that on the mean wait, and waits little.
 
     Parameters
     ----------
@@ -52,7 +53,9 @@ def _ranks(problem: Problem) -> list[Ints]:
         found.append(beyond)
         if rank > choices[0]:
             found.append(np.full(problem.layers, rank, dtype=np.int64))
-    return [_within_budget(problem, ranks) for ranks in found]
+    shape = problem.question.rank_shape
+    kept = [_within_budget(problem, ranks) for ranks in found]
+    return [ranks for ranks in kept if keeps_shape(shape, ranks)]
 
 
 def _within_budget(problem: Problem, ranks: Ints) -> Ints:
