@@ -29,9 +29,11 @@ from solver.problem import Problem
 # At the first part, whose prices are not known, and at the others.
 FIRST, EACH = Effort(steps=40, charges=0), Effort(steps=6, charges=10)
 # Looks in all; for a quick answer, and where devices are few.
-WORK, QUICK, SMALL = 1200, 200, 48
+WORK, QUICK, SMALL = 3000, 300, 48
 # Ranks of a mix that become plans, and the looks that a plan counts for.
-PLANS, PLAN = 2, 3
+PLANS, PLAN = 2, 30
+# Relative width of round times from which on a mix is near no plan.
+WIDE = 0.02
 # Deadlines whose tables are kept: the parts of a round time share one.
 DEADLINES = 16
 # Relative width from which on round times are told apart no more.
@@ -52,14 +54,16 @@ class _Search:
     deadlines : dict of float to Deadline
     tried : set of tuple of int
         Ranks that were made plans.
-    work : int
-        Looks that are left.
+    work, looks, plans : int
+        Looks that are left, those that were taken, and those that plans counted for.
     """
 
     problem: Problem
     links: Links
     best: Best
     work: int
+    looks: int = 0
+    plans: int = 0
     deadlines: dict[float, Deadline] = field(default_factory=dict)
     tried: set[tuple[int, ...]] = field(default_factory=set)
 
@@ -116,6 +120,7 @@ def branch(
             search.deadline(part.high_s), part, best, EACH if part.prices else FIRST
         )
         search.work -= found.looks
+        search.looks += found.looks
         bound = min(-above, found.bound)
         # What was left out of it, and what is settled.
         known = max(known, min(bound, search.floor))
@@ -134,31 +139,35 @@ def branch(
 def _plans(search: _Search, found: Bounded) -> None:
     """Make plans of ranks in the mix and in its middle, if they may be better."""
     here = found.search
+    if here.window.high_s - here.window.low_s > WIDE * here.window.high_s:
+        return
     program = search.deadline(here.window.high_s).ranks
     proposed = [ranks for ranks, _ in found.mixed[:PLANS]]
     proposed += _middle(search.problem, found)
     for ranks in proposed:
         key = tuple(ranks.tolist())
-        if key in search.tried or expired():
+        # No more work on plans than on bounds.
+        if key in search.tried or search.plans > search.looks or expired():
             continue
         plane = program.plane(ranks, here.prices, here.window, found.ahead)
         if plane is not None and plane.most > search.best.value:
             search.tried.add(key)
             search.work -= PLAN
+            search.plans += PLAN
             _plan(search, here, ranks)
 
 
 def _plan(search: _Search, here: Search, ranks: Ints) -> None:
     """Make a plan of ranks within a part."""
-    best, pool = search.best, here.depths(ranks)
+    pool = here.depths(ranks)
     if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
         return
     mix = best_mix(pool, search.links, here.window)
     here.round(pool, mix)
-    if mix.keeps and mix.value > best.value * (1 + GAP):
+    if mix.keeps and mix.value > search.best.value * (1 + GAP):
         chosen = settled(pool, search.links, here.window, mix, mix.round_s)
         if chosen is not None:
-            best.offer(pool.allocation(chosen))
+            search.best.offer(pool.allocation(chosen))
 
 
 def _middle(problem: Problem, found: Bounded) -> list[Ints]:

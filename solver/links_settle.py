@@ -116,8 +116,9 @@ class _Settling:
         over = self.strict * self.dear[limit]
         with np.errstate(invalid="ignore"):
             cost = np.where(left >= 0, self.price[limit] * left, -over * left)
-        known: Floats = np.nan_to_num(cost, nan=0.0, posinf=0.0)
-        return known
+        # Nothing is left over of what never binds.
+        cost[~np.isfinite(cost)] = 0.0
+        return np.asarray(cost)
 
     def _changes(self) -> Floats:
         """How every option changes the sum, shape (N, O)."""
