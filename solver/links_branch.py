@@ -30,8 +30,8 @@ from solver.problem import Problem
 FIRST, EACH = Effort(steps=40, charges=0), Effort(steps=6, charges=10)
 # Looks in all; for a quick answer, and where devices are few.
 WORK, QUICK, SMALL = 3000, 300, 48
-# Ranks of a mix that become plans, and the looks that a plan counts for.
-PLANS, PLAN = 2, 30
+# Ranks of a mix that become plans; the looks that a plan counts for, and one more by devices.
+PLANS, PLAN, MANY = 2, 3, 40
 # Relative width of round times from which on a mix is near no plan.
 WIDE = 0.02
 # Deadlines whose tables are kept: the parts of a round time share one.
@@ -152,8 +152,9 @@ def _plans(search: _Search, found: Bounded) -> None:
         plane = program.plane(ranks, here.prices, here.window, found.ahead)
         if plane is not None and plane.most > search.best.value:
             search.tried.add(key)
-            search.work -= PLAN
-            search.plans += PLAN
+            cost = PLAN + len(search.problem.weights) // MANY
+            search.work -= cost
+            search.plans += cost
             _plan(search, here, ranks)
 
 

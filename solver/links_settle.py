@@ -115,10 +115,10 @@ class _Settling:
         """What limits with so much left cost."""
         over = self.strict * self.dear[limit]
         with np.errstate(invalid="ignore"):
-            cost = np.where(left >= 0, self.price[limit] * left, -over * left)
+            cost: Floats = np.where(left >= 0, self.price[limit] * left, -over * left)
         # Nothing is left over of what never binds.
         cost[~np.isfinite(cost)] = 0.0
-        return np.asarray(cost)
+        return cost
 
     def _changes(self) -> Floats:
         """How every option changes the sum, shape (N, O)."""
