@@ -16,6 +16,7 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
 from solver.dp_tables import Band, Tables
+from solver.links import Links
 from solver.links_band import Plane
 from solver.links_best import Best
 from solver.links_part import Deadline, Line, Part, floor, hull, inside
@@ -94,7 +95,7 @@ class _Looking:
         The best prices, as `Search.vector` has them.
     ends : array or None
         Bound on the plans that end at each node, the lowest over all looks.
-    lowest, table, constant : float, Tables, float
+    lowest, table, constant, there : float, Tables, float, Prices
         Of the look with the lowest bound.
     """
 
@@ -111,6 +112,7 @@ class _Looking:
     lowest: float = np.inf
     table: Tables | None = None
     constant: float = 0.0
+    there: Prices | None = None
 
     @classmethod
     def of(cls, deadline: Deadline, part: Part, best: Best) -> Self:
@@ -268,6 +270,7 @@ class _Looking:
         self.ends = ends if self.ends is None else np.minimum(self.ends, ends)
         if value < self.lowest:
             self.lowest, self.table, self.constant = value, table, constant
+            self.there = prices
         plane = program.plane(table.path(least + depth, place), prices, search.window, ahead)
         assert plane is not None
         return plane, value
@@ -275,11 +278,12 @@ class _Looking:
     def left(self) -> Part:
         """What may hold a plan that is better than the best."""
         part, search, table = self.part, self.search, self.table
-        if table is None or self.lowest == -np.inf:
+        if table is None or self.there is None or self.lowest == -np.inf:
             return part
         alive = table.flat + completions(table, part.least) + self.constant > self.floor
         band = hull(table.by_prefix(alive), self.band)
-        low_s, high_s = _round_times(search, part, self.lowest - self.floor)
+        # The slope over the round time is that of the same look.
+        low_s, high_s = _round_times(search.links, self.there, part, self.lowest - self.floor)
         return replace(
             part,
             low_s=low_s,
@@ -291,10 +295,9 @@ class _Looking:
         )
 
 
-def _round_times(search: Search, part: Part, above: float) -> tuple[float, float]:
-    """Round times that lose no more than is left to the best plan, at the search's prices."""
-    count = float(search.links.count.sum())
-    slope = float(search.prices.links.sum()) - search.prices.wait * count
+def _round_times(links: Links, prices: Prices, part: Part, above: float) -> tuple[float, float]:
+    """Round times that lose no more at prices than is left to the best plan."""
+    slope = float(prices.links.sum()) - prices.wait * float(links.count.sum())
     if slope == 0 or part.low_s == part.high_s:
         return part.low_s, part.high_s
     width_s = max(above, 0.0) / abs(slope) * (1 + 1e-9)

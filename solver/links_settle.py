@@ -128,7 +128,7 @@ class _Settling:
         before = self._cost(now, self.limit).sum(axis=1)
         after = self._cost(now[:, None] - more, self.limit[:, None].repeat(more.shape[1], 1))
         lost = self.loss - self.loss[every, self.chosen][:, None]
-        return lost + after.sum(axis=2) - before[:, None]
+        return np.asarray(lost + after.sum(axis=2) - before[:, None])
 
     def _single(self) -> bool:
         change = self._changes()
