@@ -16,10 +16,9 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
 from solver.dp_tables import Band, Tables
-from solver.links import Links
 from solver.links_band import Plane
 from solver.links_best import Best
-from solver.links_part import Deadline, Line, Part, floor, hull, inside
+from solver.links_part import Deadline, Line, Part, floor, hull, inside, round_times
 from solver.links_pool import Prices
 from solver.links_search import ROUNDING, Search
 
@@ -283,7 +282,7 @@ class _Looking:
         alive = table.flat + completions(table, part.least) + self.constant > self.floor
         band = hull(table.by_prefix(alive), self.band)
         # The slope over the round time is that of the same look.
-        low_s, high_s = _round_times(search.links, self.there, part, self.lowest - self.floor)
+        low_s, high_s = round_times(search.links, self.there, part, self.lowest - self.floor)
         return replace(
             part,
             low_s=low_s,
@@ -293,14 +292,3 @@ class _Looking:
             ahead=self.ahead,
             pool=self.lines[-POOL:],
         )
-
-
-def _round_times(links: Links, prices: Prices, part: Part, above: float) -> tuple[float, float]:
-    """Round times that lose no more at prices than is left to the best plan."""
-    slope = float(prices.links.sum()) - prices.wait * float(links.count.sum())
-    if slope == 0 or part.low_s == part.high_s:
-        return part.low_s, part.high_s
-    width_s = max(above, 0.0) / abs(slope) * (1 + 1e-9)
-    if slope > 0:
-        return max(part.low_s, part.high_s - width_s), part.high_s
-    return part.low_s, min(part.high_s, part.low_s + width_s)

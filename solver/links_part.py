@@ -142,3 +142,14 @@ def hull(alive: npt.NDArray[np.bool_], band: Band) -> Band:
     last = alive.shape[1] - 1 - alive[:, ::-1].argmax(axis=1)
     high[:depths] = np.where(some, last, 0)
     return Band(low=low, high=high)
+
+
+def round_times(links: Links, prices: Prices, part: Part, above: float) -> tuple[float, float]:
+    """Round times that lose no more at prices than is left to the best plan."""
+    slope = float(prices.links.sum()) - prices.wait * float(links.count.sum())
+    if slope == 0 or part.low_s == part.high_s:
+        return part.low_s, part.high_s
+    width_s = max(above, 0.0) / abs(slope) * (1 + 1e-9)
+    if slope > 0:
+        return max(part.low_s, part.high_s - width_s), part.high_s
+    return part.low_s, min(part.high_s, part.low_s + width_s)
