@@ -80,7 +80,7 @@ def lowest(
                 radius, failed = radius * SHRINKS, 0
         if enough(best.value) or expired():
             break
-        at, model, weights = _below(planes, best.at, radius)
+        at, model, weights = below(planes, best.at, radius)
         heaviest = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
         best.looks = [planes[i][2] for i in heaviest]
         if best.value - model < CLOSE * abs(best.value):
@@ -90,7 +90,7 @@ def lowest(
     return best
 
 
-def _below(
+def below(
     planes: list[tuple[Floats, float, int]], centre: Floats, radius: Floats
 ) -> tuple[Floats, float, Floats]:
     """Lowest point of the highest plane in a box, its height, and the planes' weights."""

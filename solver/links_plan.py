@@ -22,11 +22,13 @@ from solver.explain import infeasible, least_allocation, least_round_time_s, wit
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
+from solver.links_branch import branch
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
 from solver.links_search import GAP, Effort, Search
+from solver.links_shortest import shortest
 from solver.links_window import QUICK, THOROUGH, polish, run
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -100,12 +102,18 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     else:
         _start(problem, links, best)
         _polish(problem, links, best, end_s)
-        bound = _branch(problem, links, whole, best, thorough=thorough)
+        if problem.question.structure == "shared" and problem.question.rank_shape == "free":
+            few = FEW if thorough else QUICK_FEW
+            bound = branch(problem, links, whole, best, few, thorough=thorough)
+        else:
+            bound = _branch(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
         bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
     if best.allocation is None:
         best.offer(least_allocation(problem))
+    if best.allocation is None and bound >= 0:
+        best.offer(shortest(problem))
     if best.allocation is None:
         raise _none(problem, bound)
     return Outcome(

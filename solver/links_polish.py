@@ -73,6 +73,8 @@ class Neighbours:
                     deep = (total[:, -1] + gained)[:, None]
                     fits = units[:, layer + 1 : layer + 2] >= prefix[-1] + longer
                 fits &= np.arange(layer + 1, layer + 1 + fits.shape[1]) >= least
+                if window.epsilon_s is not None and _passes(program, prefix, layer, longer):
+                    continue
                 best = np.where(fits, deep, -np.inf).max(axis=1)
                 value[layer, r] = float(np.maximum(before[:, layer], best).sum())
         constant = prices.constant(links, window)
@@ -92,3 +94,10 @@ class Neighbours:
             if kept and keeps_shape(question.rank_shape, other):
                 found.append(other)
         return found
+
+
+def _passes(program: PricedRanks, prefix: Ints, layer: int, longer: int) -> bool:
+    """Whether everybody sends too much if a layer that all adapt gets longer."""
+    beyond = slice(layer + 1, program.problem.question.min_depth + 1)
+    forced = prefix[beyond]
+    return bool((forced + longer > program.table.least[beyond][: len(forced)]).any())

@@ -42,6 +42,18 @@ def rounded(pool: Pool, links: Links, window: Window, mix: Mix) -> Ints | None:
     return work.chosen
 
 
+def longest(pool: Pool, links: Links, window: Window, mix: Mix) -> Ints | None:
+    """Choose options that keep the links and take the devices as long as can be.
+
+    See `rounded` for the parameters; whether the wait is kept does not matter.
+    """
+    work = _Rounding.of(pool, links, window, mix)
+    if not work.lower():
+        return None
+    work.lengthen()
+    return work.chosen
+
+
 @dataclass(slots=True, kw_only=True)
 class _Rounding:
     """A choice under way.

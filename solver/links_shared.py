@@ -94,33 +94,37 @@ class PricedRanks:
 
     def by_device(self, prices: Prices) -> Floats:
         """What every device earns by a layer at a rank, shape (N, L, R)."""
+        every, all_ranks = np.arange(len(self.problem.weights)), slice(None)
         return np.stack(
-            [self._layer(prices, k) for k in range(1, self.problem.layers + 1)], axis=1
+            [
+                self.layer(prices, k, every, all_ranks)
+                for k in range(1, self.problem.layers + 1)
+            ],
+            axis=1,
         )
 
-    def _layer(self, prices: Prices, k: int) -> Floats:
-        """What every device earns by layer k, shape (N, R)."""
+    def layer(self, prices: Prices, k: int, devices: Ints, rows: slice) -> Floats:
+        """What n devices earn by layer k at some of the ranks, shape (n, R)."""
         problem, costs = self.problem, self.problem.costs
-        c, ranks = costs.devices.class_index, problem.ranks
-        slope = -self.links.toll(prices.links) * int(costs.sizes[k - 1])
-        fixed = np.zeros(len(c))
-        if prices.wait:
-            q, worth = costs.seconds, prices.wait * self.links.count
-            fixed = worth * (q.fixed(c, k) - q.fixed(c, k - 1))
-            slope = slope + worth * (
-                q.scale * q.per_rank[c, k - 1] + q.wire * int(costs.sizes[k - 1])
-            )
-        each = problem.weights[:, None] * problem.gains[k - 1]
+        c, ranks = costs.devices.class_index[devices], problem.ranks[rows]
+        step = int(costs.sizes[k - 1])
+        slope = -self.links.toll(prices.links)[devices] * step
+        each = problem.weights[devices, None] * problem.gains[k - 1, rows]
+        if not prices.wait:
+            each += slope[:, None] * ranks
+            return np.asarray(each)
+        q, worth = costs.seconds[devices], prices.wait * self.links.count[devices]
+        fixed = worth * (q.fixed(c, k) - q.fixed(c, k - 1))
+        slope = slope + worth * (q.scale * q.per_rank[c, k - 1] + q.wire * step)
         each += slope[:, None] * ranks + fixed[:, None]
         return np.asarray(each)
 
     def _earned(self, prices: Prices, k: int) -> Floats:
         """What layer k earns by rank and prefix sum, shape (R, S + 1)."""
-        problem, ranks = self.problem, self.problem.ranks
-        each = self._layer(prices, k)[self.order[k - 1]]
-        if k > problem.question.min_depth:
+        each = self.layer(prices, k, self.order[k - 1], slice(None))
+        if k > self.problem.question.min_depth:
             np.maximum(each, 0.0, out=each)
-        total = np.concatenate([np.zeros((1, len(ranks))), np.cumsum(each, axis=0)])
+        total = np.concatenate([np.zeros((1, each.shape[1])), np.cumsum(each, axis=0)])
         return total[self.carried[k - 1]].T
 
     def slack(self, found: SharedRanks, prices: Prices, window: Window) -> tuple[Floats, float]:

@@ -139,12 +139,16 @@ def _mean_wait(problem: Problem) -> Iterator[Repair]:
     if need_s > limit_s:
         text = rounded(need_s, up=True)
         mended = problem.under(mean_wait_s=float(text))
-        yield from _kept(mended, f"a mean wait of {text} s instead of {limit_s:.6g} s",
-                         need_s, limit_s)  # fmt: skip
+        # Behind shared links others may wait less.
+        most = "" if problem.costs.links is None else "at most "
+        said = f"a mean wait of {most}{text} s instead of {limit_s:.6g} s"
+        yield from _kept(mended, said, need_s, limit_s, waits=True)
 
 
 def short_wait_s(problem: Problem) -> float:
     """A mean wait that some plan keeps: the shortest at the least ranks and at the best.
+
+    Behind shared links also at ranks that are tried for it; see `solver.links_shortest`.
 
     Parameters
     ----------
@@ -155,6 +159,11 @@ def short_wait_s(problem: Problem) -> float:
     found = [least_allocation(patient)]
     if problem.question.objective == "utility":
         found.append(maximise_utility(patient, branching=False).allocation)
+    if problem.costs.links is not None:
+        # Here, not above: a fleet without links starts without it.
+        from solver.links_shortest import shortest
+
+        found.append(shortest(patient))
     return min(_shortest_s(problem, each) for each in found)
 
 
@@ -203,12 +212,17 @@ def _leaving_out(problem: Problem) -> Iterator[Repair]:
             yield Repair(text=text, share=share, problem=mended)
 
 
-def _kept(mended: Problem, text: str, need: float, limit: float) -> Iterator[Repair]:
-    """The change, if the problem so changed has a plan."""
+def _kept(
+    mended: Problem, text: str, need: float, limit: float, *, waits: bool = False
+) -> Iterator[Repair]:
+    """The change, if the problem so changed has a plan.
+
+    With `waits` one is known that keeps the mean wait.
+    """
     if without_plan(mended) is not None or overloaded(mended, least_allocation(mended)):
         return
     budgets = mended.question.budgets
-    if budgets.mean_wait_s is not None:
+    if budgets.mean_wait_s is not None and not waits:
         least = least_allocation(mended)
         if limit_wait(mended, least, budgets.mean_wait_s) is None and (
             short_wait_s(mended) > budgets.mean_wait_s
