@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.devices import Floats, Ints
-from solver.dp_tables import Band, Tables, ranks_between, tables
+from solver.dp_tables import ranks_between, tables
+from solver.dp_values import Band, Tables
 from solver.links import Links
 from solver.links_pool import Prices, Window
 from solver.links_shared import PricedRanks

@@ -15,7 +15,7 @@ import numpy as np
 
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.dp_tables import Band
+from solver.dp_values import Band
 from solver.links import Links
 from solver.links_best import Best
 from solver.links_few import Few, try_all

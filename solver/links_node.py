@@ -15,7 +15,7 @@ from solver.bundle import GROWS, PATIENCE, SHRINKS, below
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
-from solver.dp_tables import Band, Tables
+from solver.dp_values import Band, Tables
 from solver.links_band import Plane
 from solver.links_best import Best
 from solver.links_part import Deadline, Line, Part, floor, hull, inside, round_times

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.devices import Floats, Ints
-from solver.dp_tables import Band
+from solver.dp_values import Band
 from solver.links import Links
 from solver.links_band import BandedRanks
 from solver.links_best import Best
