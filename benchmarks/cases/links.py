@@ -32,8 +32,9 @@ the server's link (12 layers, ranks 1 to 64), one fleet a seed; the short form h
 {QUICK_DEVICES} devices behind {QUICK_ACCESS_POINTS} and {QUICK_SITES}. Most utility at {ROOM}
 times the least feasible round time; at {TIGHT} times, where the links leave next to nothing;
 and at {ROOM} times with a budget on the mean wait of {WAITS[0]} and of {WAITS[1]} of what the
-plan without one waits. Each for shared, capped and own ranks in turn, in one process after one small plan that
-loads the modules. The gap is the plan's own certificate. CPU seconds are the process's own.
+plan without one waits. Each for shared, capped and own ranks in turn, in one process after one
+small plan that loads the modules. The gap is the plan's own certificate. CPU seconds are the
+process's own.
 """
 
 
