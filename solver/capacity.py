@@ -129,6 +129,12 @@ def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> li
     return list(np.concatenate([units for _, units in _pieces(costs, lines, top)], axis=1))
 
 
+def units_in_time(costs: Costs, unit: int) -> Floats:
+    """How many units fit into the round time alone, in fractions, or more; (L + 1, N)."""
+    line = _Line.of(costs.seconds, costs.sizes, unit, optimistic=True)
+    return line.room(slice(None), costs.devices.class_index)
+
+
 def _pieces(costs: Costs, lines: list["_Line"], top: int) -> Iterator[tuple[slice, Ints]]:
     """Capacities by depth and device, shape (L + 1, n), of n devices at a time."""
     devices, depths = len(costs.devices), len(costs.sizes) + 1

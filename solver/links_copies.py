@@ -21,7 +21,7 @@ import numpy as np
 from solver.devices import Floats, Ints
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
-from solver.links_sums import Sums, Terms
+from solver.links_sums import Sums, Taken, Terms
 
 GROUPS = 192
 LAST_PRICES = 64
@@ -35,13 +35,17 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What each device takes: total value, depth, index of the cap, price, units, all (N,)."""
+    """What each device takes: total value, depth, index of the cap, price, units, all (N,).
+
+    Where round times differ, at the end of them that is worth more, by its index.
+    """
 
     total: float
     depth: Ints
     cap: Ints
     price: Floats
     size: Floats
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Copies:
         Price of a unit that each device settles at with the incumbent ranks.
     ranks, gains, steps, budget
         As in `solver.capped_bound`: rank 0 comes first where ranks are budgeted.
+    low : array, shape (N, L + 1), or None
+        As `solver.links_sums.Terms.low`.
     """
 
     weights: Floats
@@ -78,6 +84,7 @@ class Copies:
     gains: Floats
     steps: Floats
     budget: int | None
+    low: Floats | None = None
 
     @classmethod
     def of(cls, own: OwnRanks, prices: Prices, incumbent: Ints) -> Self:
@@ -113,9 +120,6 @@ class Copies:
         ).at(own, prices)
         depth, cap, price = alone.rest(incumbent)
         order = np.lexsort((price, cap, depth))
-        passed = np.cumsum(w[order]) / w.sum()
-        place = np.minimum((passed * GROUPS).astype(np.int64), GROUPS - 1)
-        group = np.unique(place, return_inverse=True)[1].reshape(-1)
         return replace(
             alone,
             weights=w[order],
@@ -123,17 +127,42 @@ class Copies:
             toll=alone.toll[order],
             bonus=alone.bonus[order],
             order=order,
-            group=group,
-            shares=np.bincount(group, w[order]).astype(np.float64),
             price=price[order],
-        )
+        ).grouped(GROUPS)
 
-    def at(self, own: OwnRanks, prices: Prices) -> Self:
-        """The same devices and groups with other room, tolls and time."""
+    def grouped(self, number: int) -> Self:
+        """The same devices in at most so many groups of about the same weight."""
+        passed = np.cumsum(self.weights) / self.weights.sum()
+        place = np.minimum((passed * number).astype(np.int64), number - 1)
+        group = np.unique(place, return_inverse=True)[1].reshape(-1)
+        shares = np.bincount(group, self.weights).astype(np.float64)
+        return replace(self, group=group, shares=shares)
+
+    def spread(self, multipliers: Floats, finer: Self) -> Floats:
+        """Multipliers of the same devices in finer groups, that sum to zero as these do."""
+        first = np.searchsorted(finer.group, np.arange(len(finer.shares)))
+        own = multipliers[: len(self.shares)] / self.shares[:, None, None]
+        own = own[self.group[first]] * finer.shares[:, None, None]
+        server = multipliers[len(self.shares) :]
+        # A group may lie across two coarser ones.
+        total = own.sum(axis=0) + server.sum(axis=0)
+        own -= total * (finer.shares / finer.shares.sum())[:, None, None]
+        return np.concatenate([own, server])
+
+    def at(
+        self, own: OwnRanks, prices: Prices, ends: tuple[Floats, Floats] | None = None
+    ) -> Self:
+        """The same devices and groups with other room, tolls and time.
+
+        `ends` are the devices' room at the shortest and the longest round time, (L + 1, N)
+        each; without them the room is that of `own` whatever the round time.
+        """
         w = own.problem.weights
+        room = own.units.astype(np.float64) if ends is None else ends[1]
         return replace(
             self,
-            room=own.units.T.astype(np.float64)[self.order],
+            room=room.T[self.order],
+            low=None if ends is None else ends[0].T[self.order],
             toll=(own.per_unit(prices) / w).T[self.order],
             bonus=(prices.wait * own.links.count * own.fixed_s() / w).T[self.order],
         )
@@ -173,7 +202,13 @@ class Copies:
             return np.asarray(multipliers)
         return np.concatenate([multipliers, np.zeros((1, *multipliers.shape[1:]))])
 
-    def answers(self, multipliers: Floats, around: Floats, number: int = 0) -> Answers:
+    def answers(
+        self,
+        multipliers: Floats,
+        around: Floats,
+        number: int = 0,
+        constants: tuple[float, ...] = (0.0,),
+    ) -> Answers:
         """Best depth and cap of every device.
 
         Parameters
@@ -183,12 +218,14 @@ class Copies:
             Price that each device last settled at.
         number : int
             Prices to try everywhere; 0: only near the last ones. Both bound.
+        constants : tuple of float
+            What is added to the total, by end of the round times.
         """
         groups = len(self.shares)
         own = multipliers[:groups] / self.shares[:, None, None]
         grid = self._everywhere(number) if number else self._near(around)
         each = grid.shape[1] * self.gains.size
-        found = []
+        found: list[list[Taken]] = []
         for block in np.array_split(np.arange(groups), 1 + groups * each // CELLS):
             sums = Sums.of(
                 own[block], grid[block], self.gains, self.steps[:, None] * self.ranks
@@ -200,17 +237,31 @@ class Copies:
                 toll=self.toll[here],
                 bonus=self.bonus[here],
                 around=around[here],
+                low=None if self.low is None else self.low[here],
             )
             found.append(sums.best(terms))
-        worth, depth, cap, price, size = (
-            np.concatenate(part) for part in zip(*found, strict=True)
-        )
-        total = float(np.dot(self.weights, worth))
+        ends = [
+            Taken(*(np.concatenate(part) for part in zip(*end, strict=True)))
+            for end in zip(*found, strict=True)
+        ]
+        totals = [
+            float(np.dot(self.weights, end.worth)) + constant
+            for end, constant in zip(ends, constants, strict=True)
+        ]
+        end = int(np.argmax(totals))
+        total, taken = totals[end], ends[end]
         if self.budget is not None:
             total += within_budget(multipliers[-1], self.ranks, self.budget)[0]
         rounding = ROUNDING * (float(np.abs(multipliers).max(axis=2).sum()) + abs(total))
         total += rounding - float(multipliers.sum(axis=0).min(axis=1).sum())
-        return Answers(total=total, depth=depth, cap=cap, price=price, size=size)
+        return Answers(
+            total=total,
+            depth=taken.depth,
+            cap=taken.cap,
+            price=taken.price,
+            size=taken.size,
+            end=end,
+        )
 
     def _near(self, last: Floats) -> Floats:
         """Prices of a unit per weight to try for each group near the last, (G, P)."""

@@ -22,10 +22,13 @@ from solver.explain import infeasible, least_allocation, least_round_time_s, wit
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
+from solver.links_capped_rounds import Bounds
+from solver.links_capped_wait import over_rounds
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_said import overloaded
+from solver.links_search import FEW as FEW_DEVICES
 from solver.links_search import GAP, Effort, Search
 from solver.links_window import QUICK, THOROUGH, polish, run
 from solver.outcome import Outcome
@@ -98,9 +101,10 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         search = Search.of(problem, links, whole, best, None)
         bound = run(search, THOROUGH if thorough else QUICK)
     else:
-        _start(problem, links, best)
-        _polish(problem, links, best, end_s)
-        bound = _branch(problem, links, whole, best, thorough=thorough)
+        capped = problem.question.structure == "capped"
+        many = len(problem.costs.devices) > FEW_DEVICES
+        by = _with_caps if capped and many else _by_windows
+        bound = by(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
         bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
@@ -201,6 +205,44 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
             return
     if best.caps.ranks is not None and best.allocation is not None:
         _lengthen(problem, links, best, low_s, best.caps.ranks)
+
+
+def _by_windows(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Offer plans at single round times, then branch on these; a bound on every plan."""
+    _start(problem, links, best)
+    _polish(problem, links, best, whole.high_s)
+    return _branch(problem, links, whole, best, thorough=thorough)
+
+
+def _with_caps(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Offer plans with caps at good round times; a bound on every plan."""
+    ranks, caps = _without_wait(problem, links, whole.high_s, best), best.caps
+    if ranks is not None and best.allocation is None:
+        changes = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
+        over_rounds(
+            lambda at_s: _at(problem, links, best, at_s, None),
+            ranks, whole.low_s, whole.high_s, changes,
+        )  # fmt: skip
+    if best.allocation is None or caps.ranks is None or caps.prices is None:
+        return _by_windows(problem, links, whole, best, thorough=thorough)
+    bounds = Bounds(
+        at=lambda low_s, high_s: Search.of(
+            problem.under(round_time_s=high_s),
+            links,
+            _window(problem, links, low_s, high_s),
+            best,
+            None,
+        ),
+        target=best.value * (1 + GAP),
+        ranks=caps.ranks,
+        prices=caps.prices,
+    )
+    around_s = round_time_s(problem, best.allocation)
+    return bounds.over(whole.low_s, whole.high_s, around_s, thorough=thorough)
 
 
 def _at(
