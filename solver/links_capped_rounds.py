@@ -22,18 +22,24 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_copies import GROUPS, Copies
 from solver.links_descent import State, descend_together
+from solver.links_capped_wait import improved
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices
 from solver.links_search import Search
 from solver.links_window import own_ranks
 
 # Groups of devices and steps at the first window; then steps per window.
-LEVELS, STEPS = ((16, 80), (48, 80), (GROUPS, 80)), 25
-# First share of Polyak's step there, and how far prices are moved to begin with.
-HANDED_LENGTH, MOVED = 0.5, (0.0, 0.5, 1.0, 2.0)
+LEVELS, STEPS = ((16, 40), (48, 40), (GROUPS, 60)), 25
+# The same for windows beside it, and the first share of Polyak's step in what is handed down.
+SIDE, HANDED_LENGTH = ((16, 20), (48, 20), (GROUPS, 25)), 0.5
 # Ends of the first windows, as shares of the best plan's round time beyond it.
-APART = (-0.04, -0.012, -0.003, 0.003, 0.012, 0.04)
-WINDOWS, QUICK_WINDOWS = 20, 6
+APART = (-0.006, 0.006)
+WINDOWS, QUICK_WINDOWS = 10, 3
+# Relative descent from one window to its halves below which no more is expected.
+GAINED = 1e-4
+# Share of a window beside the best plan's round time that is cut off, and of what the first
+# window leaves above the target that others may leave too.
+NEAR, WORTH = 0.25, 0.75
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,96 +56,85 @@ class Bounds:
         Of the best plan.
     prices : Prices
         Of the program at these ranks.
-    centre : State or None
-        Where the first window's descent ended.
-    own : Prices or None
-        Those of own ranks in the first window.
+    around_s : float
+        Its round time.
+    changes : int
+        Of single layers of these ranks, for windows beside.
     """
 
     at: Callable[[float, float], Search]
     target: float
     ranks: Ints
     prices: Prices
-    centre: State | None = None
-    own: Prices | None = None
+    around_s: float
+    changes: int
 
-    def over(self, low_s: float, high_s: float, around_s: float, *, thorough: bool) -> float:
+    def over(self, low_s: float, high_s: float, *, thorough: bool) -> float:
         """Bound every plan with a round time between two."""
-        number = count()
+        number, settled, goal = count(), -np.inf, self.target
         queue: list[tuple[float, int, float, float, State | None]] = [
-            (-np.inf, next(number), *first, None) for first in _windows(low_s, high_s, around_s)
+            (-np.inf, next(number), *first, None)
+            for first in _windows(low_s, high_s, self.around_s)
         ]
-        for _ in range(WINDOWS if thorough else QUICK_WINDOWS):
-            before, _, low_s, high_s, state = queue[0]
-            if -before <= self.target or expired():
+        for tried in range(WINDOWS if thorough else QUICK_WINDOWS):
+            if not queue or -queue[0][0] <= max(settled, self.target) or expired():
                 break
-            heapq.heappop(queue)
-            state, bound = self.window(low_s, high_s, state)
-            self.centre = self.centre or state
-            bound = min(bound, -before)
-            middle_s = (low_s + high_s) / 2
-            if before == -np.inf:
-                heapq.heappush(queue, (-bound, next(number), low_s, high_s, state))
+            before, _, low_s, high_s, known = heapq.heappop(queue)
+            state, found = self.window(low_s, high_s, known, max(settled, goal))
+            bound = min(found, -before)
+            # Much lower than around the best plan helps nobody.
+            if not tried:
+                goal += WORTH * max(bound - goal, 0.0)
+            if found > -before * (1 - GAINED):
+                settled = max(settled, bound)
                 continue
-            heapq.heappush(queue, (-bound, next(number), low_s, middle_s, state))
-            heapq.heappush(queue, (-bound, next(number), middle_s, high_s, state))
-        return -queue[0][0]
+            cut_s = self._cut(low_s, high_s)
+            for ends in ((low_s, cut_s), (cut_s, high_s)):
+                heapq.heappush(queue, (-bound, next(number), *ends, state))
+        return max(settled, -queue[0][0] if queue else -np.inf)
 
-    def window(self, low_s: float, high_s: float, known: State | None) -> tuple[State, float]:
-        """Bound a window, from what a wider one handed down, if any."""
+    def _cut(self, low_s: float, high_s: float) -> float:
+        """Where to cut a window: its end near the best plan's round time says most."""
+        near_s = min(max(self.around_s, low_s), high_s)
+        share = {low_s: NEAR, high_s: 1 - NEAR}.get(near_s, 0.5)
+        return low_s + share * (high_s - low_s)
+
+    def window(
+        self, low_s: float, high_s: float, known: State | None, goal: float
+    ) -> tuple[State, float]:
+        """Bound a window, from what a wider one handed down, if any, down to a goal."""
         search = self.at(low_s, high_s)
         ends = ends_of(search.own, low_s)
         if known is not None:
-            return descend_together(
-                search, known, ends, self.ranks, self.target, STEPS, HANDED_LENGTH
-            )
+            return descend_together(search, known, ends, goal, STEPS, HANDED_LENGTH)
         bound = own_ranks(search)
-        if self.centre is None:
-            state, found = self._first(search, ends)
-        elif bound <= self.target:
-            return self.centre, bound
-        else:
-            state = self._moved(search, ends, self.centre)
-            state, found = descend_together(
-                search, state, ends, self.ranks, self.target, STEPS, HANDED_LENGTH
-            )
-        return state, min(bound, found)
-
-    def _first(self, search: Search, ends: tuple[Floats, Floats]) -> tuple[State, float]:
-        """Descend from prices between those of own ranks and those of the best plan's ranks."""
-        self.own = search.prices
-        prices = between(self.own, self.prices, 0.5)
-        copies = Copies.of(search.own, prices, self.ranks).grouped(LEVELS[0][0])
-        state = State(
-            copies=copies,
-            multipliers=copies.at_rest(self.ranks),
-            prices=prices,
-            around=copies.price,
-        )
-        for groups, steps in LEVELS:
+        state, levels = self._fresh(search), LEVELS if low_s <= self.around_s <= high_s else SIDE
+        for groups, steps in levels:
             finer = state.copies.grouped(groups)
             spread = state.copies.spread(state.multipliers, finer)
             state = replace(state, copies=finer, multipliers=spread)
-            state, bound = descend_together(search, state, ends, self.ranks, self.target, steps)
-            if bound <= self.target:
+            state, found = descend_together(search, state, ends, goal, steps)
+            bound = min(bound, found)
+            if bound <= goal:
                 break
         return state, bound
 
-    def _moved(self, search: Search, ends: tuple[Floats, Floats], centre: State) -> State:
-        """The first window's multipliers, at prices that moved as those of own ranks did."""
-        assert self.own is not None
-        before = centre.copies.at(search.own, centre.prices)
-        best, least = centre, np.inf
-        for share in MOVED:
-            prices = moved(centre.prices, self.own, search.prices, share)
-            copies = centre.copies.at(search.own, prices)
-            # Who was content with the best plan's ranks stays so.
-            rest = copies.at_rest(self.ranks) - before.at_rest(self.ranks)
-            state = replace(centre, prices=prices, multipliers=centre.multipliers + rest)
-            state, bound = descend_together(search, state, ends, self.ranks, self.target, 1)
-            if bound < least:
-                best, least = state, bound
-        return best
+    def _fresh(self, search: Search) -> State:
+        """Content with good ranks at prices between theirs and those of own ranks."""
+        window = search.window
+        near_s = min(max(self.around_s, window.low_s), window.high_s)
+        here = self.at(near_s, near_s)
+        found = improved(here, self.ranks, self.prices, self.changes)
+        here.offer(found.ranks, found.pool, found.mix)
+        prices = between(search.prices, found.mix.prices, 0.5)
+        copies = Copies.of(search.own, prices, found.ranks)
+        return State(
+            copies=copies.grouped(LEVELS[0][0]),
+            ranks=found.ranks,
+            multipliers=copies.grouped(LEVELS[0][0]).at_rest(found.ranks),
+            prices=prices,
+            around=copies.price,
+        )
 
 
 def between(one: Prices, other: Prices, share: float) -> Prices:
@@ -147,14 +142,6 @@ def between(one: Prices, other: Prices, share: float) -> Prices:
     return Prices(
         links=one.links + share * (other.links - one.links),
         wait=one.wait + share * (other.wait - one.wait),
-    )
-
-
-def moved(prices: Prices, here: Prices, there: Prices, share: float) -> Prices:
-    """Prices that move by a share of the way between two others, none below 0."""
-    return Prices(
-        links=np.maximum(prices.links + share * (there.links - here.links), 0.0),
-        wait=max(prices.wait + share * (there.wait - here.wait), 0.0),
     )
 
 

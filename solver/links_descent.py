@@ -26,11 +26,14 @@ class State:
 
     Parameters
     ----------
+    ranks : array of int, shape (L,)
+        Those that groups take among equals.
     around : array, shape (N,)
         As for `solver.links_copies.Copies.answers`.
     """
 
     copies: Copies
+    ranks: Ints
     multipliers: Floats
     prices: Prices
     around: Floats
@@ -40,7 +43,6 @@ def descend_together(
     search: Search,
     state: State,
     ends: tuple[Floats, Floats],
-    incumbent: Ints,
     value: float,
     steps: int,
     length: float = 1.0,
@@ -54,7 +56,7 @@ def descend_together(
         Where to start.
     ends : tuple of arrays
         As for `solver.links_copies.Copies.at`.
-    incumbent, value, steps
+    value, steps
         As for `descend`.
     length : float
         First share of Polyak's step.
@@ -63,7 +65,7 @@ def descend_together(
     points = [
         replace(window, low_s=end_s, high_s=end_s) for end_s in (window.low_s, window.high_s)
     ]
-    at = np.searchsorted(state.copies.ranks, incumbent)
+    at = np.searchsorted(state.copies.ranks, state.ranks)
     now, best, least = state, state, np.inf
     stalled, direction, toll = 0, None, np.zeros(0)
     weight = np.append(np.full(len(window.kept), LINK_WEIGHT), WAIT_WEIGHT)

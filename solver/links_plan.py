@@ -221,8 +221,8 @@ def _with_caps(
 ) -> float:
     """Offer plans with caps at good round times; a bound on every plan."""
     ranks, caps = _without_wait(problem, links, whole.high_s, best), best.caps
+    changes = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
     if ranks is not None and best.allocation is None:
-        changes = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
         over_rounds(
             lambda at_s: _at(problem, links, best, at_s, None),
             ranks, whole.low_s, whole.high_s, changes,
@@ -240,9 +240,10 @@ def _with_caps(
         target=best.value * (1 + GAP),
         ranks=caps.ranks,
         prices=caps.prices,
+        around_s=round_time_s(problem, best.allocation),
+        changes=changes // 4,
     )
-    around_s = round_time_s(problem, best.allocation)
-    return bounds.over(whole.low_s, whole.high_s, around_s, thorough=thorough)
+    return bounds.over(whole.low_s, whole.high_s, thorough=thorough)
 
 
 def _at(

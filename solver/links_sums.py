@@ -115,18 +115,14 @@ class Sums:
         bare = np.where(
             terms.room[:, 0] >= 0, self.bare[terms.group] + terms.bonus[:, 0], -np.inf
         )
-        bounds = []
-        for room in terms.ends:
-            bound = offer + (over * room + terms.bonus)[:, 1:, None]
-            bound[terms.room[:, 1:] < 0] = -np.inf
-            bounds.append(bound.reshape(count, -1))
-        first = [bound.argmax(axis=1) for bound in bounds]
-        known = [self._least(terms, every, *np.divmod(at, caps))[0] for at in first]
-        live = np.zeros(bounds[0].shape, dtype=np.bool_)
-        for end, bound in enumerate(bounds):
-            floor = np.maximum.reduce([*(values[end] for values in known), bare])
-            live |= (bound >= floor[:, None]) & np.isfinite(bound)
-            live[every, first[end]] = True
+        # No less than at a shorter round time.
+        bound = offer + (over * terms.room + terms.bonus)[:, 1:, None]
+        bound[terms.room[:, 1:] < 0] = -np.inf
+        bound = bound.reshape(count, -1)
+        first = bound.argmax(axis=1)
+        floor = np.minimum.reduce(self._least(terms, every, *np.divmod(first, caps))[0])
+        live = (bound >= np.maximum(floor, bare)[:, None]) & np.isfinite(bound)
+        live[every, first] = True
         device, flat = np.nonzero(live)
         values, price, sizes = self._least(terms, device, *np.divmod(flat, caps))
         starts = np.searchsorted(device, every)
