@@ -30,6 +30,8 @@ BEGIN = (0.5, 0.8, 1.0, 1.25, 2.0)
 SOLVED, CLOSE = 2e-5, 1e-5
 # Changes of a layer that are tried for one step.
 TRIES = 8
+# Changes of single layers at a round time, times devices, and how many at most.
+CHANGES, MOST_CHANGES = 16_000, 32
 # Round times by bisection, then by steps, and the first of these, as a share.
 HALVINGS, MOVES, FIRST_STEP = 9, 6, 0.01
 
@@ -96,20 +98,18 @@ def _changed_while_better(search: Search, now: Tried, penalty: float, number: in
 
 
 def over_rounds(
-    at: Callable[[float], Search], ranks: Ints, low_s: float, end_s: float, number: int
+    at: Callable[[float, float], Search], ranks: Ints, low_s: float, end_s: float
 ) -> None:
     """Look for the best round time and ranks; plans and ranks go to the search's best.
 
     Parameters
     ----------
     at : callable
-        The search at one round time.
+        The search over a window of round times.
     ranks : array of int, shape (L,)
         Where to start, such as the best ranks if nobody minds the wait.
     low_s, end_s : float
         Round times in question.
-    number : int
-        Changes of single layers at most, at each round time and penalty.
     """
     round_s, now = _longest(at, ranks, low_s, end_s)
     if now is None:
@@ -117,9 +117,10 @@ def over_rounds(
     step, best = FIRST_STEP, -np.inf
     for move in range(MOVES):
         other_s = min(round_s * (1 + step), end_s) if move else round_s
-        search = at(other_s)
-        changes = number // 2 if move else number
-        found = improved(search, now.ranks, now.mix.prices, changes)
+        search = at(other_s, other_s)
+        number = min(CHANGES // len(search.problem.costs.devices), MOST_CHANGES)
+        number = number // 2 if move else number
+        found = improved(search, now.ranks, now.mix.prices, number)
         search.offer(found.ranks, found.pool, found.mix)
         if found.mix.keeps and found.mix.value > best:
             round_s, now, best = other_s, found, found.mix.value
@@ -130,12 +131,12 @@ def over_rounds(
 
 
 def _longest(
-    at: Callable[[float], Search], ranks: Ints, low_s: float, end_s: float
+    at: Callable[[float, float], Search], ranks: Ints, low_s: float, end_s: float
 ) -> tuple[float, Tried | None]:
-    """Where given ranks are worth most: bisect the longest round in which they keep the wait."""
+    """Where given ranks are worth most, by bisection of the longest round they keep."""
     most_s, most, at_s, prices = low_s, None, end_s, None
     for _ in range(HALVINGS):
-        search = at(at_s)
+        search = at(at_s, at_s)
         found = program(search, ranks, prices or search.prices)
         prices = found.mix.prices
         if found.mix.keeps:

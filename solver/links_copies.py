@@ -19,15 +19,13 @@ from typing import Self
 import numpy as np
 
 from solver.devices import Floats, Ints
+from solver.links_groups import Groups
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_sums import Sums, Taken, Terms
 
 GROUPS = 192
 LAST_PRICES = 64
-# Around the mean price of the last answers, as a share of it; and quantiles of these.
-NEAR = np.array([0.6, 0.8, 0.92, 1.0, 1.08, 1.25, 1.6])
-QUANTILES = np.array([0.0, 0.15, 0.5, 0.85, 1.0])
 # Cells of the offers (group, price, depth, cap) at once.
 CELLS = 1 << 21
 ROUNDING = 1e-12
@@ -49,40 +47,27 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copies:
-    """Devices, their groups, and everything they are offered.
+class Copies(Groups):
+    """Devices in groups, and everything they are offered; see `solver.links_groups` too.
 
     Parameters
     ----------
-    weights : array, shape (N,)
-    room, toll, bonus : array, shape (N, L + 1)
-        In units, price of a unit per weight, worth of the time per weight.
-        Devices lie in the order of their groups.
+    room, bonus : array, shape (N, L + 1)
+        In units, and worth of the time per weight.
     order : array of int, shape (N,)
         Which device of the problem each is.
-    group : array of int, shape (N,)
-        Ascending.
-    shares : array, shape (G,)
-        Weight of each group.
     price : array, shape (N,)
         Price of a unit that each device settles at with the incumbent ranks.
-    ranks, gains, steps, budget
-        As in `solver.capped_bound`: rank 0 comes first where ranks are budgeted.
+    budget : int or None
+        On the sum of the ranks.
     low : array, shape (N, L + 1), or None
         As `solver.links_sums.Terms.low`.
     """
 
-    weights: Floats
     room: Floats
-    toll: Floats
     bonus: Floats
     order: Ints
-    group: Ints
-    shares: Floats
     price: Floats
-    ranks: Floats
-    gains: Floats
-    steps: Floats
     budget: int | None
     low: Floats | None = None
 
@@ -129,25 +114,6 @@ class Copies:
             order=order,
             price=price[order],
         ).grouped(GROUPS)
-
-    def grouped(self, number: int) -> Self:
-        """The same devices in at most so many groups of about the same weight."""
-        passed = np.cumsum(self.weights) / self.weights.sum()
-        place = np.minimum((passed * number).astype(np.int64), number - 1)
-        group = np.unique(place, return_inverse=True)[1].reshape(-1)
-        shares = np.bincount(group, self.weights).astype(np.float64)
-        return replace(self, group=group, shares=shares)
-
-    def spread(self, multipliers: Floats, finer: Self) -> Floats:
-        """Multipliers of the same devices in finer groups, that sum to zero as these do."""
-        first = np.searchsorted(finer.group, np.arange(len(finer.shares)))
-        own = multipliers[: len(self.shares)] / self.shares[:, None, None]
-        own = own[self.group[first]] * finer.shares[:, None, None]
-        server = multipliers[len(self.shares) :]
-        # A group may lie across two coarser ones.
-        total = own.sum(axis=0) + server.sum(axis=0)
-        own -= total * (finer.shares / finer.shares.sum())[:, None, None]
-        return np.concatenate([own, server])
 
     def at(
         self, own: OwnRanks, prices: Prices, ends: tuple[Floats, Floats] | None = None
@@ -223,7 +189,7 @@ class Copies:
         """
         groups = len(self.shares)
         own = multipliers[:groups] / self.shares[:, None, None]
-        grid = self._everywhere(number) if number else self._near(around)
+        grid = self.everywhere(number) if number else self.near(around)
         each = grid.shape[1] * self.gains.size
         found: list[list[Taken]] = []
         for block in np.array_split(np.arange(groups), 1 + groups * each // CELLS):
@@ -263,40 +229,6 @@ class Copies:
             end=end,
         )
 
-    def _near(self, last: Floats) -> Floats:
-        """Prices of a unit per weight to try for each group near the last, (G, P)."""
-        mean = np.bincount(self.group, self.weights * last) / self.shares
-        place = self._spread(last, QUANTILES)
-        return self._between_tolls(np.concatenate([mean[:, None] * NEAR, place], axis=1))
-
-    def _everywhere(self, number: int) -> Floats:
-        """Prices of a unit per weight to try for each group wherever they may be, (G, P)."""
-        known = np.isfinite(self.gains[0])
-        slopes = np.diff(self.gains[:, known], axis=1, prepend=0.0)
-        slopes /= np.diff(self.ranks[known], prepend=0.0) * self.steps[:, None]
-        greatest = float(slopes.max()) or 1.0
-        least = slopes[slopes > greatest * 1e-5].min(initial=greatest)
-        prices = np.append(0.0, np.geomspace(least / 2, greatest, number))
-        tolls = self._spread(self.toll.mean(axis=1), np.linspace(0, 1, 7))
-        every = np.broadcast_to(prices, (len(tolls), len(prices)))
-        return self._between_tolls(np.concatenate([every, tolls], axis=1))
-
-    def _between_tolls(self, prices: Floats) -> Floats:
-        """Add the least and the greatest toll of each group; nothing lies below the least."""
-        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
-        least = np.minimum.reduceat(self.toll.min(axis=1), starts)[:, None]
-        most = np.maximum.reduceat(self.toll.max(axis=1), starts)[:, None]
-        return np.sort(np.maximum(np.concatenate([prices, most], axis=1), least), axis=1)
-
-    def _spread(self, values: Floats, quantiles: Floats) -> Floats:
-        """Quantiles of a figure of the devices in each group, (G, Q)."""
-        ordered = values[np.lexsort((values, self.group))]
-        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
-        sizes = np.bincount(self.group)[:, None]
-        return np.asarray(
-            ordered[starts[:, None] + np.rint(quantiles * (sizes - 1)).astype(np.int64)]
-        )
-
     def own_value(self, depth: Ints, cap: Ints, price: Floats) -> Floats:
         """Gain less priced size of every rank per weight, cut off at the cap, (N, L, R)."""
         index = np.minimum(np.arange(len(self.ranks)), cap[:, None])
@@ -322,7 +254,7 @@ class Copies:
         free = np.where(room < 0, -np.inf, gain - toll * size + bonus).reshape(n, -1)
         least = free.max(axis=1)
         price = toll[np.arange(n), free.argmax(axis=1) // len(self.ranks), 0]
-        for p in self._everywhere(LAST_PRICES)[0].tolist():
+        for p in self.everywhere(LAST_PRICES)[0].tolist():
             worth = np.where(p >= toll, (p - toll) * room, np.inf) + bonus
             offer = np.where(np.isneginf(gain), -np.inf, gain - p * size)
             nothing = (room < 0) | np.isneginf(offer)

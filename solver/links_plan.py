@@ -17,17 +17,16 @@ from solver.allocation import Allocation, round_time_s
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
+from solver.explain import least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
-from solver.links_capped_rounds import Bounds
+from solver.links_capped_rounds import bound_over_rounds
 from solver.links_capped_wait import over_rounds
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
-from solver.links_said import overloaded
+from solver.links_said import method_name, none_found, overloaded
 from solver.links_search import FEW as FEW_DEVICES
 from solver.links_search import GAP, Effort, Search
 from solver.links_window import QUICK, THOROUGH, polish, run
@@ -111,33 +110,13 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     if best.allocation is None:
         best.offer(least_allocation(problem))
     if best.allocation is None:
-        raise _none(problem, bound)
+        raise none_found(problem, bound)
     return Outcome(
         allocation=best.allocation,
         value=best.value,
         bound=max(bound, best.value),
-        method=_method(problem),
+        method=method_name(problem),
         target_gap=GAP,
-    )
-
-
-def _method(problem: Problem) -> str:
-    names = {
-        "shared": "dynamic program, priced links",
-        "own": "ranks of their own, priced links",
-        "capped": "search over ranks with caps, priced links",
-    }
-    wait = ", priced wait" if problem.question.budgets.mean_wait_s is not None else ""
-    return names[problem.question.structure] + wait
-
-
-def _none(problem: Problem, bound: float) -> Infeasible | Stopped:
-    """Nothing keeps the wait, as far as is known."""
-    if bound < 0:
-        return infeasible(problem)
-    return Stopped(
-        "found no plan that keeps the mean wait and the shared links; loosen --mean-wait, or "
-        "try --method milp"
     )
 
 
@@ -220,30 +199,17 @@ def _with_caps(
     problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
 ) -> float:
     """Offer plans with caps at good round times; a bound on every plan."""
-    ranks, caps = _without_wait(problem, links, whole.high_s, best), best.caps
-    changes = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
+
+    def at(low_s: float, high_s: float) -> Search:
+        window = _window(problem, links, low_s, high_s)
+        return Search.of(problem.under(round_time_s=high_s), links, window, best, None)
+
+    ranks = _without_wait(problem, links, whole.high_s, best)
     if ranks is not None and best.allocation is None:
-        over_rounds(
-            lambda at_s: _at(problem, links, best, at_s, None),
-            ranks, whole.low_s, whole.high_s, changes,
-        )  # fmt: skip
-    if best.allocation is None or caps.ranks is None or caps.prices is None:
+        over_rounds(at, ranks, whole.low_s, whole.high_s)
+    if best.allocation is None or best.caps.ranks is None:
         return _by_windows(problem, links, whole, best, thorough=thorough)
-    bounds = Bounds(
-        at=lambda low_s, high_s: Search.of(
-            problem.under(round_time_s=high_s),
-            links,
-            _window(problem, links, low_s, high_s),
-            best,
-            None,
-        ),
-        target=best.value * (1 + GAP),
-        ranks=caps.ranks,
-        prices=caps.prices,
-        around_s=round_time_s(problem, best.allocation),
-        changes=changes // 4,
-    )
-    return bounds.over(whole.low_s, whole.high_s, thorough=thorough)
+    return bound_over_rounds(at, best, whole.low_s, whole.high_s, thorough=thorough)
 
 
 def _at(
