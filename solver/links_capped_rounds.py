@@ -35,7 +35,7 @@ LEVELS, STEPS = ((16, 40), (48, 40), (GROUPS, 60)), 25
 # The same for windows beside it, and the first share of Polyak's step in what is handed down.
 SIDE, HANDED_LENGTH = ((16, 20), (48, 20), (GROUPS, 25)), 0.5
 # Ends of the first windows, as shares of the best plan's round time beyond it.
-APART = (-0.006, 0.006)
+APART = (-0.03, -0.006, 0.006, 0.03)
 WINDOWS, QUICK_WINDOWS = 12, 3
 # Relative descent from one window to its halves below which no more is expected.
 GAINED = 1e-4
@@ -46,7 +46,7 @@ HALF = 0.5
 NEAR, WORTH = 0.25, 0.75
 # Changes of single layers for a window that begins afresh; and devices up to which these and
 # steps are several times as many, and how many times at most.
-FRESH_CHANGES, FEW, MOST_TIMES = 4, 600, 3
+FRESH_CHANGES, FEW, MOST_TIMES = 4, 600, 2
 # Share of the round time from which on a window is wide.
 WIDE = 0.02
 
