@@ -114,7 +114,7 @@ def test_links_and_a_mean_wait() -> None:
 def test_capped_ranks_and_a_wait_the_way_many_devices_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No plan is above the bound over windows of round times, nor a better one than there is."""
+    """No plan is above the bound over windows of round times, nor found better than any."""
     monkeypatch.setattr(links_plan, "FEW_DEVICES", -1)
     monkeypatch.setattr(links_plan, "try_all", lambda *_: math.inf)
     solved = 0
