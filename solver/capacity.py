@@ -13,7 +13,7 @@ that gets the same value from both has solved the problem exactly.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -142,6 +142,12 @@ def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> li
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
     lines = _lines(costs, unit, optimistic=optimistic)
     return list(np.concatenate([units for _, units in _pieces(costs, lines, top)], axis=1))
+
+
+def units_in_time(costs: Costs, unit: int) -> Floats:
+    """How many units fit into the round time alone, in fractions, or more; (L + 1, N)."""
+    (line,) = _lines(replace(costs, resources=(costs.seconds,)), unit, optimistic=True)
+    return line.room(slice(None), costs.devices.class_index)
 
 
 def _pieces(costs: Costs, lines: list["_Line"], top: int) -> Iterator[tuple[slice, Ints]]:

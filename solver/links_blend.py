@@ -51,7 +51,7 @@ def improve(search: Search, number: int) -> None:
     while ranks is not None and mix is not None and mix.keeps and number > 0:
         # What a change is worth at the program's prices says which to try first.
         climb = Climb.of(search.own, mix.prices)
-        others = sorted(_changed(search.problem, ranks), key=climb.value, reverse=True)
+        others = sorted(changed(search.problem, ranks), key=climb.value, reverse=True)
         for other in others[: min(TRIES, number)]:
             found = search.try_ranks(other)
             number -= 1
@@ -64,7 +64,7 @@ def improve(search: Search, number: int) -> None:
             return
 
 
-def _changed(problem: Problem, ranks: Ints) -> list[Ints]:
+def changed(problem: Problem, ranks: Ints) -> list[Ints]:
     """Ranks that differ in one adapted layer, within the budget."""
     choices, budget = problem.ranks, problem.question.budgets.rank_budget
     found = []

@@ -19,15 +19,13 @@ from typing import Self
 import numpy as np
 
 from solver.devices import Floats, Ints
+from solver.links_groups import Groups
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
-from solver.links_sums import Sums, Terms
+from solver.links_sums import Sums, Taken, Terms
 
 GROUPS = 192
 LAST_PRICES = 64
-# Around the mean price of the last answers, as a share of it; and quantiles of these.
-NEAR = np.array([0.6, 0.8, 0.92, 1.0, 1.08, 1.25, 1.6])
-QUANTILES = np.array([0.0, 0.15, 0.5, 0.85, 1.0])
 # Cells of the offers (group, price, depth, cap) at once.
 CELLS = 1 << 21
 ROUNDING = 1e-12
@@ -35,49 +33,43 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What each device takes: total value, depth, index of the cap, price, units, all (N,)."""
+    """What each device takes: total value, depth, index of the cap, price, units, all (N,).
+
+    Where round times differ, at the end of them that is worth more, by its index.
+    """
 
     total: float
     depth: Ints
     cap: Ints
     price: Floats
     size: Floats
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copies:
-    """Devices, their groups, and everything they are offered.
+class Copies(Groups):
+    """Devices in groups, and everything they are offered; see `solver.links_groups` too.
 
     Parameters
     ----------
-    weights : array, shape (N,)
-    room, toll, bonus : array, shape (N, L + 1)
-        In units, price of a unit per weight, worth of the time per weight.
-        Devices lie in the order of their groups.
+    room, bonus : array, shape (N, L + 1)
+        In units, and worth of the time per weight.
     order : array of int, shape (N,)
         Which device of the problem each is.
-    group : array of int, shape (N,)
-        Ascending.
-    shares : array, shape (G,)
-        Weight of each group.
     price : array, shape (N,)
         Price of a unit that each device settles at with the incumbent ranks.
-    ranks, gains, steps, budget
-        As in `solver.capped_bound`: rank 0 comes first where ranks are budgeted.
+    budget : int or None
+        On the sum of the ranks.
+    low : array, shape (N, L + 1), or None
+        As `solver.links_sums.Terms.low`.
     """
 
-    weights: Floats
     room: Floats
-    toll: Floats
     bonus: Floats
     order: Ints
-    group: Ints
-    shares: Floats
     price: Floats
-    ranks: Floats
-    gains: Floats
-    steps: Floats
     budget: int | None
+    low: Floats | None = None
 
     @classmethod
     def of(cls, own: OwnRanks, prices: Prices, incumbent: Ints) -> Self:
@@ -113,9 +105,6 @@ class Copies:
         ).at(own, prices)
         depth, cap, price = alone.rest(incumbent)
         order = np.lexsort((price, cap, depth))
-        passed = np.cumsum(w[order]) / w.sum()
-        place = np.minimum((passed * GROUPS).astype(np.int64), GROUPS - 1)
-        group = np.unique(place, return_inverse=True)[1].reshape(-1)
         return replace(
             alone,
             weights=w[order],
@@ -123,17 +112,23 @@ class Copies:
             toll=alone.toll[order],
             bonus=alone.bonus[order],
             order=order,
-            group=group,
-            shares=np.bincount(group, w[order]).astype(np.float64),
             price=price[order],
-        )
+        ).grouped(GROUPS)
 
-    def at(self, own: OwnRanks, prices: Prices) -> Self:
-        """The same devices and groups with other room, tolls and time."""
+    def at(
+        self, own: OwnRanks, prices: Prices, ends: tuple[Floats, Floats] | None = None
+    ) -> Self:
+        """The same devices and groups with other room, tolls and time.
+
+        `ends` are the devices' room at the shortest and the longest round time, (L + 1, N)
+        each; without them the room is that of `own` whatever the round time.
+        """
         w = own.problem.weights
+        room = own.units.astype(np.float64) if ends is None else ends[1]
         return replace(
             self,
-            room=own.units.T.astype(np.float64)[self.order],
+            room=room.T[self.order],
+            low=None if ends is None else ends[0].T[self.order],
             toll=(own.per_unit(prices) / w).T[self.order],
             bonus=(prices.wait * own.links.count * own.fixed_s() / w).T[self.order],
         )
@@ -173,7 +168,13 @@ class Copies:
             return np.asarray(multipliers)
         return np.concatenate([multipliers, np.zeros((1, *multipliers.shape[1:]))])
 
-    def answers(self, multipliers: Floats, around: Floats, number: int = 0) -> Answers:
+    def answers(
+        self,
+        multipliers: Floats,
+        around: Floats,
+        number: int = 0,
+        constants: tuple[float, ...] = (0.0,),
+    ) -> Answers:
         """Best depth and cap of every device.
 
         Parameters
@@ -183,12 +184,14 @@ class Copies:
             Price that each device last settled at.
         number : int
             Prices to try everywhere; 0: only near the last ones. Both bound.
+        constants : tuple of float
+            What is added to the total, by end of the round times.
         """
         groups = len(self.shares)
         own = multipliers[:groups] / self.shares[:, None, None]
-        grid = self._everywhere(number) if number else self._near(around)
+        grid = self.everywhere(number) if number else self.near(around)
         each = grid.shape[1] * self.gains.size
-        found = []
+        found: list[list[Taken]] = []
         for block in np.array_split(np.arange(groups), 1 + groups * each // CELLS):
             sums = Sums.of(
                 own[block], grid[block], self.gains, self.steps[:, None] * self.ranks
@@ -200,50 +203,30 @@ class Copies:
                 toll=self.toll[here],
                 bonus=self.bonus[here],
                 around=around[here],
+                low=None if self.low is None else self.low[here],
             )
             found.append(sums.best(terms))
-        worth, depth, cap, price, size = (
-            np.concatenate(part) for part in zip(*found, strict=True)
-        )
-        total = float(np.dot(self.weights, worth))
+        ends = [
+            Taken(*(np.concatenate(part) for part in zip(*end, strict=True)))
+            for end in zip(*found, strict=True)
+        ]
+        totals = [
+            float(np.dot(self.weights, end.worth)) + constant
+            for end, constant in zip(ends, constants, strict=True)
+        ]
+        end = int(np.argmax(totals))
+        total, taken = totals[end], ends[end]
         if self.budget is not None:
             total += within_budget(multipliers[-1], self.ranks, self.budget)[0]
         rounding = ROUNDING * (float(np.abs(multipliers).max(axis=2).sum()) + abs(total))
         total += rounding - float(multipliers.sum(axis=0).min(axis=1).sum())
-        return Answers(total=total, depth=depth, cap=cap, price=price, size=size)
-
-    def _near(self, last: Floats) -> Floats:
-        """Prices of a unit per weight to try for each group near the last, (G, P)."""
-        mean = np.bincount(self.group, self.weights * last) / self.shares
-        place = self._spread(last, QUANTILES)
-        return self._between_tolls(np.concatenate([mean[:, None] * NEAR, place], axis=1))
-
-    def _everywhere(self, number: int) -> Floats:
-        """Prices of a unit per weight to try for each group wherever they may be, (G, P)."""
-        known = np.isfinite(self.gains[0])
-        slopes = np.diff(self.gains[:, known], axis=1, prepend=0.0)
-        slopes /= np.diff(self.ranks[known], prepend=0.0) * self.steps[:, None]
-        greatest = float(slopes.max()) or 1.0
-        least = slopes[slopes > greatest * 1e-5].min(initial=greatest)
-        prices = np.append(0.0, np.geomspace(least / 2, greatest, number))
-        tolls = self._spread(self.toll.mean(axis=1), np.linspace(0, 1, 7))
-        every = np.broadcast_to(prices, (len(tolls), len(prices)))
-        return self._between_tolls(np.concatenate([every, tolls], axis=1))
-
-    def _between_tolls(self, prices: Floats) -> Floats:
-        """Add the least and the greatest toll of each group; nothing lies below the least."""
-        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
-        least = np.minimum.reduceat(self.toll.min(axis=1), starts)[:, None]
-        most = np.maximum.reduceat(self.toll.max(axis=1), starts)[:, None]
-        return np.sort(np.maximum(np.concatenate([prices, most], axis=1), least), axis=1)
-
-    def _spread(self, values: Floats, quantiles: Floats) -> Floats:
-        """Quantiles of a figure of the devices in each group, (G, Q)."""
-        ordered = values[np.lexsort((values, self.group))]
-        starts = np.searchsorted(self.group, np.arange(len(self.shares)))
-        sizes = np.bincount(self.group)[:, None]
-        return np.asarray(
-            ordered[starts[:, None] + np.rint(quantiles * (sizes - 1)).astype(np.int64)]
+        return Answers(
+            total=total,
+            depth=taken.depth,
+            cap=taken.cap,
+            price=taken.price,
+            size=taken.size,
+            end=end,
         )
 
     def own_value(self, depth: Ints, cap: Ints, price: Floats) -> Floats:
@@ -271,7 +254,7 @@ class Copies:
         free = np.where(room < 0, -np.inf, gain - toll * size + bonus).reshape(n, -1)
         least = free.max(axis=1)
         price = toll[np.arange(n), free.argmax(axis=1) // len(self.ranks), 0]
-        for p in self._everywhere(LAST_PRICES)[0].tolist():
+        for p in self.everywhere(LAST_PRICES)[0].tolist():
             worth = np.where(p >= toll, (p - toll) * room, np.inf) + bonus
             offer = np.where(np.isneginf(gain), -np.inf, gain - p * size)
             nothing = (room < 0) | np.isneginf(offer)

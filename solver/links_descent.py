@@ -4,13 +4,106 @@ Deflected subgradients with a share of Polyak's step towards the incumbent's val
 `solver.capped_bound`, in prices of thresholds.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_copies import Answers, Copies, within_budget
+from solver.links_pool import Prices
+from solver.links_search import Search
 
 PATIENCE, DEFLECTION, SHORTEST_STEP = 8, 0.7, 1e-3
+# What a link or the wait that is passed by the whole round time weighs, next to a group that
+# disagrees about one rank.
+LINK_WEIGHT, WAIT_WEIGHT = 1e3, 2e4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Copies, their multipliers, and prices, where a bound was lowest.
+
+    Parameters
+    ----------
+    ranks : array of int, shape (L,)
+        Those that groups take among equals.
+    around : array, shape (N,)
+        As for `solver.links_copies.Copies.answers`.
+    """
+
+    copies: Copies
+    ranks: Ints
+    multipliers: Floats
+    prices: Prices
+    around: Floats
+
+
+def descend_together(
+    search: Search,
+    state: State,
+    ends: tuple[Floats, Floats],
+    value: float,
+    steps: int,
+    length: float = 1.0,
+) -> tuple[State, float]:
+    """Follow subgradients in multipliers and prices over a window of round times.
+
+    Parameters
+    ----------
+    search : Search
+    state : State
+        Where to start.
+    ends : tuple of arrays
+        As for `solver.links_copies.Copies.at`.
+    value, steps
+        As for `descend`.
+    length : float
+        First share of Polyak's step.
+    """
+    window, links = search.window, search.links
+    points = [
+        replace(window, low_s=end_s, high_s=end_s) for end_s in (window.low_s, window.high_s)
+    ]
+    at = np.searchsorted(state.copies.ranks, state.ranks)
+    now, best, least = state, state, np.inf
+    stalled, direction, toll = 0, None, np.zeros(0)
+    weight = np.append(np.full(len(window.kept), LINK_WEIGHT), WAIT_WEIGHT)
+    for _ in range(steps):
+        prices = now.prices
+        copies = now.copies.at(search.own, prices, ends)
+        constants = tuple(prices.constant(links, point) for point in points)
+        answers = copies.answers(now.multipliers, now.around, 0, constants)
+        if answers.total < least:
+            best, least, stalled = now, answers.total, 0
+        else:
+            stalled += 1
+        if least <= value or length < SHORTEST_STEP or expired():
+            break
+        if stalled == PATIENCE:
+            now, direction, length, stalled = best, None, length / 2, 0
+            continue
+        now = replace(now, around=answers.price)
+        taken = _taken(copies, now.multipliers, answers, at)
+        left_s, kept_s = copies.slack(search.own, answers, prices, points[answers.end])
+        slope = np.append(left_s[window.kept], kept_s / links.count.sum()) / window.high_s
+        if direction is None:
+            direction, toll = taken, slope
+        else:
+            direction = DEFLECTION * direction + (1 - DEFLECTION) * taken
+            toll = DEFLECTION * toll + (1 - DEFLECTION) * slope
+        square = max(
+            _square(direction) + float(weight @ toll**2),
+            (_square(taken) + float(weight @ slope**2)) / 10,
+        )
+        step = length * (answers.total - value) / square
+        vector = search.vector(prices) - step * weight * toll / window.high_s
+        now = replace(
+            now,
+            multipliers=now.multipliers - step * _by_thresholds(direction),
+            prices=search.prices_at(np.maximum(vector, 0.0)),
+        )
+    return best, least
 
 
 def descend(

@@ -17,16 +17,18 @@ from solver.allocation import Allocation, round_time_s
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
+from solver.explain import least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
 from solver.links_branch import branch
+from solver.links_capped_rounds import bound_over_rounds
+from solver.links_capped_wait import over_rounds
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
-from solver.links_said import overloaded
+from solver.links_said import method_name, none_found, overloaded
+from solver.links_search import FEW as FEW_DEVICES
 from solver.links_search import GAP, Effort, Search
 from solver.links_shortest import shortest
 from solver.links_window import QUICK, THOROUGH, polish, run
@@ -100,13 +102,10 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         search = Search.of(problem, links, whole, best, None)
         bound = run(search, THOROUGH if thorough else QUICK)
     else:
-        _start(problem, links, best)
-        _polish(problem, links, best, end_s)
-        if problem.question.structure == "shared" and problem.question.rank_shape == "free":
-            few = FEW if thorough else QUICK_FEW
-            bound = branch(problem, links, whole, best, few, thorough=thorough)
-        else:
-            bound = _branch(problem, links, whole, best, thorough=thorough)
+        capped = problem.question.structure == "capped"
+        many = len(problem.costs.devices) > FEW_DEVICES
+        by = _with_caps if capped and many else _by_windows
+        bound = by(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
         bound = min(bound, try_all(again, FEW if thorough else QUICK_FEW))
@@ -115,33 +114,13 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     if best.allocation is None and bound >= 0:
         best.offer(shortest(problem))
     if best.allocation is None:
-        raise _none(problem, bound)
+        raise none_found(problem, bound)
     return Outcome(
         allocation=best.allocation,
         value=best.value,
         bound=max(bound, best.value),
-        method=_method(problem),
+        method=method_name(problem),
         target_gap=GAP,
-    )
-
-
-def _method(problem: Problem) -> str:
-    names = {
-        "shared": "dynamic program, priced links",
-        "own": "ranks of their own, priced links",
-        "capped": "search over ranks with caps, priced links",
-    }
-    wait = ", priced wait" if problem.question.budgets.mean_wait_s is not None else ""
-    return names[problem.question.structure] + wait
-
-
-def _none(problem: Problem, bound: float) -> Infeasible | Stopped:
-    """Nothing keeps the wait, as far as is known."""
-    if bound < 0:
-        return infeasible(problem)
-    return Stopped(
-        "found no plan that keeps the mean wait and the shared links; loosen --mean-wait, or "
-        "try --method milp"
     )
 
 
@@ -209,6 +188,35 @@ def _start(problem: Problem, links: Links, best: Best) -> None:
             return
     if best.caps.ranks is not None and best.allocation is not None:
         _lengthen(problem, links, best, low_s, best.caps.ranks)
+
+
+def _by_windows(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Offer plans at single round times, then branch on these; a bound on every plan."""
+    _start(problem, links, best)
+    _polish(problem, links, best, whole.high_s)
+    if problem.question.structure == "shared" and problem.question.rank_shape == "free":
+        few = FEW if thorough else QUICK_FEW
+        return branch(problem, links, whole, best, few, thorough=thorough)
+    return _branch(problem, links, whole, best, thorough=thorough)
+
+
+def _with_caps(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Offer plans with caps at good round times; a bound on every plan."""
+
+    def at(low_s: float, high_s: float) -> Search:
+        window = _window(problem, links, low_s, high_s)
+        return Search.of(problem.under(round_time_s=high_s), links, window, best, None)
+
+    ranks = _without_wait(problem, links, whole.high_s, best)
+    if ranks is not None and best.allocation is None:
+        over_rounds(at, ranks, whole.low_s, whole.high_s)
+    if best.allocation is None or best.caps.ranks is None:
+        return _by_windows(problem, links, whole, best, thorough=thorough)
+    return bound_over_rounds(at, best, whole.low_s, whole.high_s, thorough=thorough)
 
 
 def _at(

@@ -164,15 +164,24 @@ class Mix:
     round_s: float
 
 
-def best_mix(pool: Pool, links: Links, window: Window) -> Mix:
-    """Solve the linear program; the least options of the pool must keep the links."""
+def best_mix(pool: Pool, links: Links, window: Window, penalty: float = PENALTY) -> Mix:
+    """Solve the linear program; the least options of the pool must keep the links.
+
+    Parameters
+    ----------
+    pool : Pool
+    links : Links
+    window : Window
+    penalty : float
+        What passing the limits by a whole round time costs, in largest utilities.
+    """
     from scipy.optimize import linprog
     from scipy.sparse import coo_array, csr_array, vstack
 
     device, option = np.nonzero(np.isfinite(pool.value))
     value = pool.value[device, option]
     unit = float(value.max(initial=0.0)) or 1.0
-    penalty = PENALTY * float(pool.value.max(axis=1).sum()) / unit
+    penalty *= float(pool.value.max(axis=1).sum()) / unit
     n, columns = len(pool.value), len(value)
     rows: list[Any] = [_link_rows(pool, links, window, device, option)]
     limits = [-links.bare_s[window.kept]]

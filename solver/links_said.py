@@ -5,8 +5,8 @@ import numpy as np
 from solver.allocation import Allocation, busy_s, parameters
 from solver.capacity import TOLERANCE
 from solver.costs import Costs
-from solver.errors import Infeasible, Shortfall
-from solver.explain import friendly, rounded
+from solver.errors import Infeasible, Shortfall, Stopped
+from solver.explain import friendly, infeasible, rounded
 from solver.links import NO_LINK
 from solver.plan import PredictedLink
 from solver.problem import Problem
@@ -117,3 +117,24 @@ def at_limit(busy_by_link: dict[str, float], limit_s: float | None) -> list[str]
         return []
     full = [(busy, name) for name, busy in busy_by_link.items() if busy >= NEARLY * limit_s]
     return [name for _, name in sorted(full, key=lambda pair: (-pair[0], pair[1]))]
+
+
+def method_name(problem: Problem) -> str:
+    """What certificates call the method."""
+    names = {
+        "shared": "dynamic program, priced links",
+        "own": "ranks of their own, priced links",
+        "capped": "search over ranks with caps, priced links",
+    }
+    wait = ", priced wait" if problem.question.budgets.mean_wait_s is not None else ""
+    return names[problem.question.structure] + wait
+
+
+def none_found(problem: Problem, bound: float) -> Infeasible | Stopped:
+    """Nothing keeps the wait, as far as is known."""
+    if bound < 0:
+        return infeasible(problem)
+    return Stopped(
+        "found no plan that keeps the mean wait and the shared links; loosen --mean-wait, or "
+        "try --method milp"
+    )

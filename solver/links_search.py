@@ -179,16 +179,21 @@ class Search:
         if self.problem.question.structure == "capped":
             answers = CappedAnswer.of(self.problem, self.links, ranks)
             pool, mix = self.generated(lambda p: [answers.best(p)])
-            caps = self.best.caps
-            if mix.keeps and mix.value > caps.value:
-                caps.ranks, caps.value, caps.prices = ranks, mix.value, mix.prices
-        else:
-            pool = self.depths(ranks)
-            if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
-                return None
-            mix = best_mix(pool, self.links, self.window)
+            self.offer(ranks, pool, mix)
+            return mix
+        pool = self.depths(ranks)
+        if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
+            return None
+        mix = best_mix(pool, self.links, self.window)
         self.round(pool, mix)
         return mix
+
+    def offer(self, ranks: Ints, pool: Pool, mix: Mix) -> None:
+        """Offer what devices make of ranks with caps, and note these if they are better."""
+        caps = self.best.caps
+        if mix.keeps and mix.value > caps.value:
+            caps.ranks, caps.value, caps.prices = ranks, mix.value, mix.prices
+        self.round(pool, mix)
 
     def bounded(self, ranks: Ints) -> float:
         """Try shared ranks that were not tried, and bound every plan with them."""

@@ -6,7 +6,7 @@ takes the least over the prices, and of these the greatest over depths and caps.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Terms:
         As in `solver.links_copies.Copies`.
     around : array, shape (n,)
         A price near the one each will settle at.
+    low : array, shape (n, L + 1), or None
+        Where round times differ: a line over them from here to `room` bounds the room.
     """
 
     group: Ints
@@ -32,6 +34,22 @@ class Terms:
     toll: Floats
     bonus: Floats
     around: Floats
+    low: Floats | None = None
+
+    @property
+    def ends(self) -> tuple[Floats, ...]:
+        """Room at the shortest round time, if there are several, and at the longest."""
+        return (self.room,) if self.low is None else (self.low, self.room)
+
+
+class Taken(NamedTuple):
+    """Value per weight, depth, cap, price and units sent of every device, each (n,)."""
+
+    worth: Floats
+    depth: Ints
+    cap: Ints
+    price: Floats
+    size: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +94,13 @@ class Sums:
         value += rest[:, None, 1:, None]
         return cls(grid=grid, value=value, bare=rest[:, 0])
 
-    def best(self, terms: Terms) -> tuple[Floats, Ints, Ints, Floats, Floats]:
-        """Value per weight, depth, cap, price and units sent of every device, each (n,)."""
+    def best(self, terms: Terms) -> list[Taken]:
+        """What every device takes at each end of the round times, the last one the longest.
+
+        A pair of depth and cap is offered the same price at both ends, the best half-way. What
+        a device takes is then convex in the round time, so the larger of both ends bounds
+        all between.
+        """
         count, caps = len(terms.group), self.value.shape[3]
         every = np.arange(count)
         # One price bounds every depth and cap; the few that are not below the least price of
@@ -85,40 +108,51 @@ class Sums:
         need = np.maximum(terms.around, terms.toll.max(axis=1))
         at = (self.grid[terms.group] < need[:, None]).sum(axis=1)
         at = np.minimum(at, self.grid.shape[1] - 1)
-        spare = (self.grid[terms.group, at][:, None] - terms.toll) * terms.room + terms.bonus
-        bound = self.value[terms.group, at] + spare[:, 1:, None]
-        bound[terms.room[:, 1:] < 0] = -np.inf
-        bound = bound.reshape(count, -1)
-        first = bound.argmax(axis=1)
-        floor = self._least(terms, every, *np.divmod(first, caps))[0]
+        over, offer = (
+            self.grid[terms.group, at][:, None] - terms.toll,
+            self.value[terms.group, at],
+        )
         bare = np.where(
             terms.room[:, 0] >= 0, self.bare[terms.group] + terms.bonus[:, 0], -np.inf
         )
+        # No less than at a shorter round time.
+        bound = offer + (over * terms.room + terms.bonus)[:, 1:, None]
+        bound[terms.room[:, 1:] < 0] = -np.inf
+        bound = bound.reshape(count, -1)
+        first = bound.argmax(axis=1)
+        floor = np.minimum.reduce(self._least(terms, every, *np.divmod(first, caps))[0])
         live = (bound >= np.maximum(floor, bare)[:, None]) & np.isfinite(bound)
         live[every, first] = True
         device, flat = np.nonzero(live)
-        value, price, size = self._least(terms, device, *np.divmod(flat, caps))
+        values, price, sizes = self._least(terms, device, *np.divmod(flat, caps))
         starts = np.searchsorted(device, every)
-        most = np.maximum.reduceat(value, starts)
-        # The first of the greatest of each device.
-        taken = np.flatnonzero(value == most[device])
-        taken = taken[np.searchsorted(device[taken], every)]
-        depth, cap = np.divmod(flat[taken], caps)
-        idle = bare >= most
-        return (
-            np.where(idle, bare, most),
-            np.where(idle, 0, depth + 1),
-            cap,
-            price[taken],
-            np.where(idle, 0.0, size[taken]),
-        )
+        found = []
+        for value, size in zip(values, sizes, strict=True):
+            most = np.maximum.reduceat(value, starts)
+            # The first of the greatest of each device.
+            taken = np.flatnonzero(value == most[device])
+            taken = taken[np.searchsorted(device[taken], every)]
+            depth, cap = np.divmod(flat[taken], caps)
+            idle = bare >= most
+            found.append(
+                Taken(
+                    worth=np.where(idle, bare, most),
+                    depth=np.where(idle, 0, depth + 1),
+                    cap=cap,
+                    price=price[taken],
+                    size=np.where(idle, 0.0, size[taken]),
+                )
+            )
+        return found
 
     def _least(
         self, terms: Terms, device: Ints, depth: Ints, cap: Ints
-    ) -> tuple[Floats, Floats, Floats]:
-        """Least over the prices of what is offered to devices, that price, and the units."""
+    ) -> tuple[list[Floats], Floats, list[Floats]]:
+        """Values by end at the price that is least half-way, that price, and units by end."""
         group = terms.group[device]
-        toll, room = terms.toll[device, depth + 1], terms.room[device, depth + 1]
+        toll = terms.toll[device, depth + 1]
+        rooms = [room[device, depth + 1] for room in terms.ends]
+        middle = sum(rooms[1:], rooms[0]) / len(rooms)
         # At its own toll a device pays for no room; between two prices the sums are convex.
         grid = self.grid[group]
         high = (grid <= toll[:, None]).sum(axis=1).clip(1, grid.shape[1] - 1)
@@ -130,14 +164,15 @@ class Sums:
         below = self.value[group, high - 1, depth, cap]
         above = self.value[group, high, depth, cap]
         rise = np.subtract(above, below, out=np.zeros_like(below), where=np.isfinite(below))
-        least, price, size = below + share * rise, toll.copy(), -rise / known
+        least, price = below + share * rise, toll.copy()
         for p in range(grid.shape[1]):
             over = grid[:, p] - toll
-            offer = self.value[group, p, depth, cap] + over * room
+            offer = self.value[group, p, depth, cap] + over * middle
             lower = (over >= 0) & (offer < least)
             least[lower], price[lower] = offer[lower], grid[lower, p]
-            # Beyond its toll all its room is paid for.
-            size[lower & (over > 0)] = room[lower & (over > 0)]
+        # Beyond its toll all its room is paid for.
+        paid, free = price > toll, -rise / known
         least += terms.bonus[device, depth + 1]
-        least[room < 0] = -np.inf
-        return least, price, size
+        least[terms.room[device, depth + 1] < 0] = -np.inf
+        values = [least + (price - toll) * (room - middle) for room in rooms]
+        return values, price, [np.where(paid, room, free) for room in rooms]

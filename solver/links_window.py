@@ -44,7 +44,7 @@ def run(search: Search, effort: Effort) -> float:
     if structure == "shared":
         return _shared_ranks(search, effort)
     handed = search.prices if search.handed_down else None
-    bound = _own_ranks(search)
+    bound = own_ranks(search)
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
     climb(search, effort.programs, handed)
@@ -68,7 +68,7 @@ def _climb_from_shared(search: Search, bound: float, effort: Effort) -> None:
         climb(search, effort.programs, None)
 
 
-def _own_ranks(search: Search) -> float:
+def own_ranks(search: Search) -> float:
     """The program over ranks of their own: its prices, a bound, and, if asked, plans."""
     same = exact(
         search.problem.costs,

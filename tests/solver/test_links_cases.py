@@ -1,5 +1,6 @@
 """Problems with shared links that a search once got wrong, tight ones, and small ones."""
 
+import math
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from msgspec.structs import replace
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_links import draw_links
 from profiler.schema import Fleet
+from solver import links_plan
 from solver.allocation import mean_wait_s
 from solver.check import check
+from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import least_round_time_s
 from solver.plan import Plan, Structure
@@ -106,6 +109,30 @@ def less_wait(problem: Problem, share: float) -> Problem:
 def test_links_and_a_mean_wait() -> None:
     plan = verified(less_wait(within(Problem.of(preset(100, 9, 1)), 1.5), 0.9))
     assert gap(plan) <= 0.01
+
+
+def test_capped_ranks_and_a_wait_the_way_many_devices_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No plan is above the bound over windows of round times, nor found better than any."""
+    monkeypatch.setattr(links_plan, "FEW_DEVICES", -1)
+    monkeypatch.setattr(links_plan, "try_all", lambda *_: math.inf)
+    solved = 0
+    for seed in range(7):
+        fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=3, max_rank=3)
+        problem = Problem.of(fleet, ranks=[1, 2, 3], structure="capped", min_depth=0)
+        problem = less_wait(within(problem, 1.5), 0.95)
+        best = best_linked(fleet, problem.question, "capped")
+        try:
+            certificate = verified(problem).certificate
+        except (Infeasible, Stopped):
+            continue
+        solved += 1
+        assert best is not None
+        assert certificate.bound is not None
+        assert certificate.value <= best * (1 + 1e-9)
+        assert certificate.bound >= best * (1 - 1e-9)
+    assert solved >= 3
 
 
 @pytest.mark.parametrize("structure", ["shared", "capped", "own"])

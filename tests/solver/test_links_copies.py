@@ -38,7 +38,7 @@ class Offers:
         free = rng.uniform(low, high + 1, int(rng.integers(0, 6)))
         self.grid = np.sort(np.concatenate([[low], free, [high]]))
 
-    def best(self) -> tuple[Floats, Floats]:
+    def best(self, low: Floats | None = None) -> list[Floats]:
         devices = len(self.toll)
         sums = Sums.of(self.own[None], self.grid[None], self.gains, self.size)
         terms = Terms(
@@ -47,14 +47,15 @@ class Offers:
             toll=self.toll,
             bonus=self.bonus,
             around=self.around,
+            low=low,
         )
-        value, _, _, price, _ = sums.best(terms)
-        return value, price
+        return [taken.worth for taken in sums.best(terms)]
 
-    def direct(self, device: int) -> float:
+    def direct(self, device: int, rooms: Floats | None = None) -> float:
         """Greatest over depths and caps of the least over the prices, its own toll included."""
         layers, ranks = self.gains.shape
-        room, toll, bonus = self.room[device], self.toll[device], self.bonus[device]
+        room = (self.room if rooms is None else rooms)[device]
+        toll, bonus = self.toll[device], self.bonus[device]
         free = [max(row) for row in self.own]
         best = sum(free) + bonus[0] if room[0] >= 0 else -np.inf
         for k in range(1, layers + 1):
@@ -80,11 +81,24 @@ def test_sums_agree_with_the_formula(one_toll: bool) -> None:
     """Where the toll is on the grid; between its prices sums are interpolated, from above."""
     for seed in range(60):
         offers = Offers(seed, 4, one_toll=one_toll)
-        value, _ = offers.best()
+        (value,) = offers.best()
         direct = np.array([offers.direct(i) for i in range(len(value))])
         assert (value >= direct - 1e-9).all()
         if one_toll:
             assert value == pytest.approx(direct, abs=1e-9)
+
+
+def test_both_ends_bound_what_is_taken_in_between() -> None:
+    """Room grows along a line from one round time to another, and what is taken is convex."""
+    for seed in range(60):
+        offers = Offers(seed, 4, one_toll=False)
+        shorter = offers.room - np.random.default_rng(seed).integers(0, 3, offers.room.shape)
+        low, high = offers.best(shorter)
+        for share in (0.0, 0.3, 0.5, 0.8, 1.0):
+            rooms = shorter + share * (offers.room - shorter)
+            direct = [offers.direct(i, rooms) for i in range(len(high))]
+            bound = low + share * (high - low) if np.isfinite(low).all() else high
+            assert (bound >= np.array(direct) - 1e-9).all()
 
 
 def capped_case(seed: int) -> tuple[Problem, float] | None:
