@@ -19,7 +19,7 @@ from benchmarks.learning.setting import (
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
-FULL = Length(rounds=30, sample=6, eval_every=3, max_test=1000)
+FULL = Length(rounds=30, sample=6, eval_every=3, max_test=1000, least_s=60.0)
 QUICK = Length(rounds=15, sample=4, eval_every=3, max_test=300)
 ALPHA = 10.0
 TARGETS, QUICK_TARGETS = (0.74, 0.77, 0.80), (0.55,)
@@ -38,8 +38,9 @@ Fleet paper-80 with modes and bandwidths that change every round (`legend fleet 
 all-MiniLM-L6-v2 by closed form, batch {BATCH_SIZE}, {SEQUENCE_LENGTH} tokens, {LOCAL_STEPS}
 local steps. Real LoRA fine-tuning on movie reviews; {TEST_SHARE:.0%} of the texts are test,
 {VALID_SHARE:.0%} validation, both fixed and never trained on. {FULL.sample} devices a round,
-{FULL.rounds} rounds (quick: {QUICK.sample}, {QUICK.rounds}, {len(QUICK_ARMS)} arms), labels by
-Dirichlet (here alpha {ALPHA:g}), the same data, partition, samples and virtual clock for all.
+{FULL.rounds} rounds, or more until {FULL.least_s:g} virtual seconds have passed (quick:
+{QUICK.sample}, {QUICK.rounds} rounds, {len(QUICK_ARMS)} arms), labels by Dirichlet (here alpha
+{ALPHA:g}), the same data, partition, samples and virtual clock for all.
 Runs compute in {COMPUTES}, adapters in float32; clock and bytes are those of float32.
 Every policy has the round time at which it plans the most utility a second with utility
 {FLOOR} or more, from a grid; ours finds that by its objective. Learning rates are those that

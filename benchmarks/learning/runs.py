@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from benchmarks.learning.arms import Arm, write_plan
 from benchmarks.learning.command import legend
 from benchmarks.learning.curves import Curve, read_curve
@@ -19,6 +21,7 @@ __all__ = ["COMPUTES", "Length", "Trial", "plan_of", "play_all"]
 REPLAN_EVERY = 10
 # 1.7 times as fast as float32 on a processor that has it.
 COMPUTES = "bfloat16"
+MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +34,15 @@ class Length:
         Rounds, and devices asked in each.
     eval_every, max_test : int
         Rounds between evaluations, and most test texts.
+    least_s : float
+        Virtual seconds that a run lasts at least, in more rounds than `rounds` if need be.
     """
 
     rounds: int
     sample: int
     eval_every: int
     max_test: int
+    least_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +109,21 @@ def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
     digest = hashlib.sha256(plan.read_bytes() + setting.trace.read_bytes())
     digest.update(" ".join(map(str, words)).encode())
     out = setting.folder / "runs" / f"{arm.name}-{digest.hexdigest()[:12]}"
+    played = ("run", plan, *words, "-o", out, "--resume")
     if not (out / "summary.json").exists():
         say(trial.label)
         out.mkdir(parents=True, exist_ok=True)
-        legend("run", plan, *words, "-o", out, "--resume")
+        legend(*played)
+    if _lasted_s(out) < length.least_s:
+        say(f"{trial.label}, longer")
+        # The later of an option said twice counts.
+        legend(*played, "--rounds", MOST_ROUNDS, "--time-limit-s", length.least_s)
     return read_curve(out)
+
+
+def _lasted_s(run: Path) -> float:
+    """Virtual seconds that a finished run lasted."""
+    return float(msgspec.json.decode((run / "summary.json").read_bytes())["virtual_time_s"])
 
 
 @functools.cache
