@@ -5,7 +5,7 @@ from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
 
 ALPHA = 1.0
-ARMS_HERE = (OURS, "legend", "fedlora", "hetlora")
+ARMS_HERE = (OURS, "exact-int8", "legend", "fedlora", "hetlora")
 
 
 def measure(job: Job) -> list[Figure]:
