@@ -1,5 +1,6 @@
 """Measuring a link: both ends on the loopback interface, and peers that misbehave."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -72,7 +73,9 @@ def test_strangers_do_not_end_the_server() -> None:
     for greeting in (b"GET / HTTP/1.1\r\n\r\n", HELLO + b"nonsense!", b""):
         with server.connect() as stranger:
             stranger.sendall(greeting)
-            stranger.shutdown(socket.SHUT_WR)
+            # On a busy machine the server may have hung up already.
+            with contextlib.suppress(OSError):
+                stranger.shutdown(socket.SHUT_WR)
             assert receive_exactly(stranger, len(HELLO)) == HELLO
             assert closed(stranger)
     measure_network(server.address, BRIEF)
