@@ -204,6 +204,17 @@ def round_time_s(problem: Problem, allocation: Allocation) -> float:
     return max(float(own_s.max(initial=0.0)), float(links_s.max(initial=0.0)))
 
 
+def longest_round_s(problem: Problem) -> float:
+    """Round time if everybody adapts all layers at the largest rank: no plan passes it."""
+    n, layers = len(problem.costs.devices), problem.layers
+    everything = Allocation(
+        rows=np.full((1, layers), problem.ranks[-1]),
+        row=np.zeros(n, dtype=np.int64),
+        depth=np.full(n, layers),
+    )
+    return round_time_s(problem, everything)
+
+
 def busy_s(costs: Costs, allocation: Allocation) -> Floats:
     """How long every shared link is busy, shape (E,); E is 0 without links."""
     if costs.links is None:

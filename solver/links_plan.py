@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 
 from profiler.schema import InputError
-from solver.allocation import Allocation, round_time_s
+from solver.allocation import longest_round_s, round_time_s
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
@@ -149,13 +149,7 @@ def _longest_s(problem: Problem) -> float:
     budget_s = problem.question.budgets.round_time_s
     if budget_s is not None:
         return budget_s
-    n, layers = len(problem.costs.devices), problem.layers
-    everything = Allocation(
-        rows=np.full((1, layers), problem.ranks[-1]),
-        row=np.zeros(n, dtype=np.int64),
-        depth=np.full(n, layers),
-    )
-    return round_time_s(problem, everything)
+    return longest_round_s(problem)
 
 
 def _start(problem: Problem, links: Links, best: Best) -> None:

@@ -21,7 +21,7 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import Allocation, round_time_s, shared, utility
+from solver.allocation import Allocation, longest_round_s, round_time_s, shared, utility
 from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
@@ -179,14 +179,8 @@ def _try_even_ranks(state: _Search) -> None:
 
 def _longest_s(problem: Problem) -> float:
     """A round time that no plan passes: `unlimited` may well be shorter than the best one."""
-    n, layers = len(problem.costs.devices), problem.layers
-    everything = Allocation(
-        rows=np.full((1, layers), problem.ranks[-1]),
-        row=np.zeros(n, dtype=np.int64),
-        depth=np.full(n, layers),
-    )
     budget_s = problem.question.budgets.round_time_s
-    longest_s = round_time_s(problem, everything)
+    longest_s = longest_round_s(problem)
     return longest_s if budget_s is None else min(longest_s, budget_s)
 
 
