@@ -50,7 +50,7 @@ DEFAULT = RunOptions()
 @click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True)
 @click.option(
     "--schedule",
-    type=click.Choice(["constant", "linear", "cosine"]),
+    type=click.Choice(["constant", "inverse-sqrt", "linear", "cosine"]),
     default=DEFAULT.schedule,
     show_default=True,
     help="Learning rate over the rounds.",

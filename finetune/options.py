@@ -30,8 +30,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Concentration of the Dirichlet partition: the smaller, the less alike the devices.
     learning_rate : float
         Of the first round.
-    schedule : {"constant", "linear", "cosine"}
-        All but the first fall to 0 over the rounds; `finetune.schedule`.
+    schedule : {"constant", "inverse-sqrt", "linear", "cosine"}
+        The last two fall to 0 where the run ends; `finetune.schedule`.
     warmup_rounds : int
         Rounds over which the learning rate rises to its full height.
     clip_norm : float
@@ -93,7 +93,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     partition: str = "dirichlet"
     alpha: float = 10.0
     learning_rate: float = 2e-3
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "inverse-sqrt", "linear", "cosine"] = "constant"
     warmup_rounds: int = 0
     clip_norm: float = 0.0
     batch_size: int | None = None
@@ -185,10 +185,10 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
-        free = {"target_accuracy", "time_limit_s", "eval_every", "tensorboard"}
+        free = {"target_accuracy", "eval_every", "tensorboard"}
         free |= {"cache_memory_mb", "cache_disk_mb"}
-        if self.schedule == "constant":
-            free.add("rounds")
+        if self.schedule in ("constant", "inverse-sqrt"):
+            free |= {"rounds", "time_limit_s"}
         return {k: v for k, v in structs.asdict(self).items() if k not in free}
 
     def _check(

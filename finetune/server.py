@@ -129,7 +129,7 @@ class Server:
         present = [device for device in asked if device.name not in bill.late]
         before = _visible(state)
         starts = self._starts(before, present)
-        tasks = self._tasks(state, present, starts, round_index)
+        tasks = self._tasks(state, present, starts, when)
         intake = Intake(tasks, starts, self._sent, self._codecs, self._dtype, self._examples)
         bill = self.clock.settle(bill, self._train(tasks, intake))
         accepted = intake.close(bill.late)
@@ -172,10 +172,10 @@ class Server:
         state: State,
         asked: Sequence[Participant],
         starts: Mapping[int, State],
-        round_index: int,
+        when: Moment,
     ) -> dict[str, Task]:
         """One task a device asked; those of one configuration share what they receive."""
-        rate = learning_rate(self._options, round_index)
+        rate = learning_rate(self._options, *when)
         codec = self._codecs.download
         handed: dict[int, Download] = {
             index: download(start, codec, self._dtype) for index, start in starts.items()
@@ -183,12 +183,12 @@ class Server:
         return {
             device.name: Task(
                 device=device,
-                round_index=round_index,
+                round_index=when.round_index,
                 learning_rate=rate,
                 state=handed[device.configuration].state,
                 base=deltas_of(state, lora_modules(self._shape(device))),
                 kept=_kept(state, device.position),
-                name=f"{self._options.seed}/{round_index}/{device.position}",
+                name=f"{self._options.seed}/{when.round_index}/{device.position}",
                 data=handed[device.configuration].data,
             )
             for device in asked

@@ -3,9 +3,23 @@
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.cases.learning_rates import RATE, chosen_rates
+from benchmarks.cases.learning_rates import (
+    ALPHA,
+    EVAL_EVERY_S,
+    RATE,
+    SCHEDULE,
+    chosen_rates,
+)
 from benchmarks.curves_file import curve_series
-from benchmarks.learning.arms import ARMS, FLOOR, SHORT_ARMS
+from benchmarks.learning.arms import (
+    ARMS,
+    CORE_ARMS,
+    FLOOR,
+    LEGEND,
+    OURS,
+    QUICK_ARMS,
+    SHORT_ARMS,
+)
 from benchmarks.learning.curves import FINAL, WINDOW, Curve
 from benchmarks.learning.runs import COMPUTES, REPLAN_EVERY, Length, Trial, play_all
 from benchmarks.learning.setting import (
@@ -19,17 +33,9 @@ from benchmarks.learning.setting import (
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
-FULL = Length(rounds=30, sample=6, eval_every=3, max_test=1000, least_s=60.0)
+FULL = Length(rounds=30, sample=6, max_test=1000, eval_every_s=EVAL_EVERY_S, least_s=60.0)
 QUICK = Length(rounds=15, sample=4, eval_every=3, max_test=300)
-ALPHA = 10.0
 TARGETS, QUICK_TARGETS = (0.74, 0.77, 0.80), (0.55,)
-OURS, LEGEND = "exact-both-fill", "legend"
-QUICK_ARMS = (OURS, LEGEND, "fedlora")
-# The other arms have a case of their own, time-to-accuracy-more: a run takes minutes.
-CORE_ARMS = (
-    OURS, "exact-int8-fill", "exact-int8", "exact", LEGEND, "legend-fill",
-    "legend-depth-only", "fedlora", "fedlora-fill", "hetlora", "fedadapter",
-)  # fmt: skip
 FASTER_THAN_PEERS, FASTER_THAN_LEGEND, FEWER_BYTES, WITHIN = 2.8, 1.5, 42.3, 0.5
 
 PROTOCOL = f"""
@@ -40,15 +46,17 @@ local steps. Real LoRA fine-tuning on movie reviews; {TEST_SHARE:.0%} of the tex
 {VALID_SHARE:.0%} validation, both fixed and never trained on. {FULL.sample} devices a round,
 {FULL.rounds} rounds, or more until {FULL.least_s:g} virtual seconds have passed (quick:
 {QUICK.sample}, {QUICK.rounds} rounds, {len(QUICK_ARMS)} arms), labels by Dirichlet (here alpha
-{ALPHA:g}), the same data, partition, samples and virtual clock for all.
+{ALPHA:g}), the same data, partition, samples and virtual clock for all. Learning rates fall
+with the square root of the rounds (`--schedule {SCHEDULE}`).
 Runs compute in {COMPUTES}, adapters in float32; clock and bytes are those of float32.
 Every policy has the round time at which it plans the most utility a second with utility
 {FLOOR} or more, from a grid; ours finds that by its objective. Learning rates are those that
 the case learning-rates chose on the validation texts, or {RATE:g} for all where it has not
 been run; the notes say which. Accuracy is the mean of {WINDOW} evaluations of
-{FULL.max_test} test texts, {FULL.eval_every} rounds apart; final accuracy the mean of the last
-{FINAL}. Where a run does not reach a target its whole time and bytes count, so ratios of it are
-lower bounds; how many reach it is a figure of its own. Traffic is bytes both ways.
+{FULL.max_test} test texts, some {EVAL_EVERY_S:g} virtual seconds apart for every policy; final
+accuracy the mean of the last {FINAL}. Where a run does not reach a target its whole time and
+bytes count, so ratios of it are lower bounds; how many reach it is a figure of its own. Traffic
+is bytes both ways.
 'exact-int8-replan' plans anew every {REPLAN_EVERY} rounds.
 """
 
@@ -62,7 +70,7 @@ def compare(job: Job, names: Sequence[str], alpha: float, ours: str = OURS) -> l
     """Run arms at every seed, with labels spread by a Dirichlet of `alpha`."""
     length = QUICK if job.quick else FULL
     arms = [arm for arm in (*ARMS, *SHORT_ARMS) if arm.name in names]
-    settings = [prepare(seed, length.rounds) for seed in range(job.seeds)]
+    settings = [prepare(seed) for seed in range(job.seeds)]
     rates = chosen_rates()
     trials = [
         Trial(
@@ -71,6 +79,7 @@ def compare(job: Job, names: Sequence[str], alpha: float, ours: str = OURS) -> l
             length=length,
             alpha=alpha,
             learning_rate=rates.get(arm.name, RATE),
+            schedule=SCHEDULE,
         )
         for setting in settings
         for arm in arms

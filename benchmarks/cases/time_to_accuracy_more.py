@@ -1,7 +1,8 @@
 """Virtual time and bytes to accuracy of the arms that time-to-accuracy leaves out."""
 
-from benchmarks.cases.time_to_accuracy import ALPHA, CORE_ARMS, OURS, PROTOCOL, compare
-from benchmarks.learning.arms import ARMS
+from benchmarks.cases.learning_rates import ALPHA
+from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
+from benchmarks.learning.arms import ARMS, CORE_ARMS, OURS
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
 

@@ -1,6 +1,7 @@
 """Virtual time and bytes to accuracy if every policy plays its most efficient rounds."""
 
-from benchmarks.cases.time_to_accuracy import ALPHA, PROTOCOL, compare
+from benchmarks.cases.learning_rates import ALPHA
+from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
 from benchmarks.learning.arms import SHORT_ARMS
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure

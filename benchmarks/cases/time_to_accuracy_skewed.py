@@ -1,6 +1,7 @@
 """Virtual time and bytes to accuracy where devices see very different labels."""
 
-from benchmarks.cases.time_to_accuracy import OURS, PROTOCOL, QUICK_ARMS, compare
+from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
+from benchmarks.learning.arms import OURS, QUICK_ARMS
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
 

@@ -43,7 +43,7 @@ def measure(job: Job) -> list[Figure]:
     found: dict[str, list[float]] = {}
     reached = []
     for seed in range(job.seeds):
-        setting = prepare(seed, length.rounds)
+        setting = prepare(seed)
         trials = [
             Trial(
                 arm=arm,

@@ -21,7 +21,17 @@ from profiler.schema import InputError, read_fleet, write
 from solver import Infeasible, Plan, Problem, solve
 from solver.explain import least_round_time_s
 
-__all__ = ["ARMS", "FLOOR", "SHORT_ARMS", "Arm", "write_plan"]
+__all__ = [
+    "ARMS",
+    "CORE_ARMS",
+    "FLOOR",
+    "LEGEND",
+    "OURS",
+    "QUICK_ARMS",
+    "SHORT_ARMS",
+    "Arm",
+    "write_plan",
+]
 
 FLOOR, NO_FLOOR = 0.9, 0.3
 GRID, LONGEST = 24, 20.0
@@ -90,6 +100,13 @@ ARMS = (
     _peer("fedhello", "fedhello"),
     _peer("hralora", "hralora"),
 )
+OURS, LEGEND = "exact-both-fill", "legend"
+QUICK_ARMS = (OURS, LEGEND, "fedlora")
+# The other arms have a case of their own, time-to-accuracy-more: a run takes minutes.
+CORE_ARMS = (
+    OURS, "exact-int8", "exact", LEGEND, "legend-fill", "fedlora", "fedlora-fill", "hetlora",
+    "fedadapter",
+)  # fmt: skip
 SHORT_ARMS = (
     _exact("exact-short", floor=NO_FLOOR),
     _exact("exact-int8-short", floor=NO_FLOOR, upload_codec="int8"),

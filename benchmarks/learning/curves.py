@@ -14,6 +14,8 @@ __all__ = ["Curve", "Spent", "read_curve"]
 WINDOW = 3
 # Evaluations whose mean is the final accuracy.
 FINAL = 3
+# Points in time of a mean over a curve.
+TIMES = 601
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,6 +67,14 @@ class Curve:
         index = int(reached[0]) if len(reached) else -1
         columns = (self.time_s, self.upload_bytes, self.download_bytes)
         return Spent(*(float(column[index]) for column in columns))
+
+    def mean_accuracy(self, until_s: float) -> float:
+        """Mean of the accuracy over virtual time: high where it rises early and ends high.
+
+        Before the first evaluation it counts as the first, after the last as the last.
+        """
+        times = np.linspace(0.0, until_s, TIMES)
+        return float(np.interp(times, self.time_s, self.accuracy).mean())
 
 
 def read_curve(run: Path) -> Curve:

@@ -15,6 +15,7 @@ from benchmarks.learning.command import legend
 from benchmarks.learning.curves import Curve, read_curve
 from benchmarks.learning.setting import Setting
 from benchmarks.machine import ROOT
+from solver import Plan, read_plan
 
 __all__ = ["COMPUTES", "Length", "Trial", "plan_of", "play_all"]
 
@@ -32,17 +33,29 @@ class Length:
     ----------
     rounds, sample : int
         Rounds, and devices asked in each.
-    eval_every, max_test : int
-        Rounds between evaluations, and most test texts.
+    max_test : int
+        Most test texts of an evaluation.
+    eval_every : int
+        Rounds between evaluations.
+    eval_every_s : float, optional
+        Virtual seconds between evaluations, in place of `eval_every`; as many whole rounds as
+        the plan says come closest, so that every policy is looked at equally often.
     least_s : float
         Virtual seconds that a run lasts at least, in more rounds than `rounds` if need be.
     """
 
     rounds: int
     sample: int
-    eval_every: int
     max_test: int
+    eval_every: int = 1
+    eval_every_s: float | None = None
     least_s: float = 0.0
+
+    def rounds_between(self, plan: Plan) -> int:
+        """Rounds between evaluations of a run of this plan."""
+        if self.eval_every_s is None:
+            return self.eval_every
+        return max(1, round(self.eval_every_s / plan.predicted.round_time_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,8 @@ class Trial:
     alpha : float
         Dirichlet concentration of the labels.
     learning_rate : float
+    schedule : str
+        How the rate falls, as `legend run --schedule` has it.
     on_validation : bool
         Whether it is scored on the validation texts, to choose a learning rate.
     traced : bool
@@ -68,6 +83,7 @@ class Trial:
     length: Length
     alpha: float
     learning_rate: float
+    schedule: str = "constant"
     on_validation: bool = False
     traced: bool = True
 
@@ -99,7 +115,8 @@ def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
         "--test-data", setting.valid if trial.on_validation else setting.test,
         "--seed", setting.seed,
         "--rounds", length.rounds, "--sample", length.sample, "--alpha", trial.alpha,
-        "--learning-rate", trial.learning_rate, "--eval-every", length.eval_every,
+        "--learning-rate", trial.learning_rate, "--schedule", trial.schedule,
+        "--eval-every", length.rounds_between(read_plan(plan)),
         "--max-test", length.max_test, "--compute-dtype", COMPUTES,
     ]  # fmt: skip
     if trial.traced:

@@ -15,6 +15,8 @@ BATCH_SIZE, SEQUENCE_LENGTH, LOCAL_STEPS = 8, 64, 6
 SPLIT_SEED, TEST_SHARE, VALID_SHARE = 0, 0.2, 0.1
 # Devices may keep outputs of frozen layers; their boards have far more flash than this.
 STORAGE_GB = 2
+# Rows of a trace; where a run has more rounds, it begins again.
+TRACE_ROUNDS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +44,16 @@ class Setting:
     seed: int
 
 
-def prepare(seed: int, rounds: int) -> Setting:
+def prepare(seed: int) -> Setting:
     """Fetch, split and draw whatever is not there yet; raises `InputError`.
 
     Parameters
     ----------
     seed : int
         Of the fleet, its trace and everything random in a run.
-    rounds : int
-        Rows of the trace.
     """
     home = cache_folder() / "learning"
-    folder = home / f"seed-{seed}-rounds-{rounds}"
+    folder = home / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     model = fetch_model()
     train, valid, test = _split(fetch_reviews(), home)
@@ -63,7 +63,7 @@ def prepare(seed: int, rounds: int) -> Setting:
             "fleet", "paper-80", "--model", model, "--seed", seed, "--all-modes",
             "--batch-size", BATCH_SIZE, "--sequence-length", SEQUENCE_LENGTH,
             "--local-steps", LOCAL_STEPS, "--storage-gb", STORAGE_GB,
-            "--trace", trace, "--rounds", rounds, "-o", fleet,
+            "--trace", trace, "--rounds", TRACE_ROUNDS, "-o", fleet,
         )  # fmt: skip
     return Setting(
         folder=folder,
