@@ -53,7 +53,7 @@ DEFAULT = RunOptions()
     type=click.Choice(["constant", "inverse-sqrt", "linear", "cosine"]),
     default=DEFAULT.schedule,
     show_default=True,
-    help="Learning rate over the rounds.",
+    help="Learning rate over the rounds: the last two reach 0 as the run ends.",
 )
 @click.option(
     "--clip-norm",

@@ -49,6 +49,15 @@ def test_what_was_spent_until_a_target() -> None:
     assert made.at(0.9).time_s == made.time_s[-1]
 
 
+def test_the_mean_over_time_weighs_by_seconds_and_holds_the_last_value() -> None:
+    # Twice as fast a run has the same evaluations in half the time.
+    fast, slow = curve(2.0), curve(1.0)
+    assert fast.mean_accuracy(5.0) == pytest.approx(slow.mean_accuracy(10.0))
+    last = fast.accuracy[-1]
+    by_hand = 0.5 * fast.mean_accuracy(5.0) + 0.5 * last
+    assert fast.mean_accuracy(10.0) == pytest.approx(by_hand, abs=1e-3)
+
+
 def test_exponents_of_power_laws_are_found() -> None:
     sizes = [1e5, 1e6, 1e7]
     slope, factor = exponent(sizes, [3e-6 * size**0.9 for size in sizes])

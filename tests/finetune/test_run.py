@@ -26,7 +26,7 @@ from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.schedule import learning_rate
+from finetune.schedule import HALVING, learning_rate
 from finetune.server import Answer, Task
 from finetune.setup import Sources, deterministic, set_up
 from finetune.state import state_bytes
@@ -389,10 +389,20 @@ def test_learning_rate_schedules() -> None:
     cosine = RunOptions(rounds=7, learning_rate=1.0, schedule="cosine", warmup_rounds=3)
     rates = [learning_rate(cosine, i) for i in range(7)]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
+    root = RunOptions(learning_rate=1.0, schedule="inverse-sqrt", warmup_rounds=1)
+    assert [learning_rate(root, i) for i in (0, 1, 1 + HALVING)] == [0.5, 1.0, 0.5]
     with pytest.raises(
         InputError, match="--warmup-rounds is 7; expected 0 or more and at most 6"
     ):
         RunOptions(rounds=7, warmup_rounds=7)
+
+
+def test_a_learning_rate_falls_to_nothing_where_a_limit_of_time_ends_the_run() -> None:
+    linear = RunOptions(rounds=4, learning_rate=1.0, schedule="linear", time_limit_s=10.0)
+    # Whichever end is nearer counts.
+    assert [learning_rate(linear, 1, now_s) for now_s in (1.0, 5.0)] == [0.75, 0.5]
+    assert "time_limit_s" in linear.fixed()
+    assert "time_limit_s" not in RunOptions(schedule="inverse-sqrt").fixed()
 
 
 def test_training_learns(inputs: MakeInputs, tmp_path: Path) -> None:
