@@ -71,7 +71,7 @@ def compare(job: Job, names: Sequence[str], alpha: float, ours: str = OURS) -> l
     length = QUICK if job.quick else FULL
     arms = [arm for arm in (*ARMS, *SHORT_ARMS) if arm.name in names]
     settings = [prepare(seed) for seed in range(job.seeds)]
-    rates = chosen_rates()
+    rates = chosen_rates(alpha)
     trials = [
         Trial(
             arm=arm,

@@ -29,6 +29,7 @@ __all__ = [
     "OURS",
     "QUICK_ARMS",
     "SHORT_ARMS",
+    "SKEWED_ARMS",
     "Arm",
     "write_plan",
 ]
@@ -107,6 +108,7 @@ CORE_ARMS = (
     OURS, "exact-int8", "exact", LEGEND, "legend-fill", "fedlora", "fedlora-fill", "hetlora",
     "fedadapter",
 )  # fmt: skip
+SKEWED_ARMS = (OURS, "exact-int8", LEGEND, "fedlora", "hetlora")
 SHORT_ARMS = (
     _exact("exact-short", floor=NO_FLOOR),
     _exact("exact-int8-short", floor=NO_FLOOR, upload_codec="int8"),
