@@ -58,6 +58,15 @@ def shared(problem: Problem, ranks: Ints, depth: Ints | None = None) -> Allocati
     return Allocation(rows=rows, row=row, depth=depth)
 
 
+def server_ranks(allocation: Allocation) -> Ints:
+    """Largest rank of each layer on any device, from the output, shape (L,); 0 on none."""
+    layer = np.arange(allocation.rows.shape[1])
+    deepest = np.full(len(allocation.rows), 0)
+    np.maximum.at(deepest, allocation.row, np.maximum(allocation.depth, 0))
+    held: Ints = np.where(layer < deepest[:, None], allocation.rows, 0)
+    return np.asarray(held.max(axis=0))
+
+
 def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
     """Cost of resource `q` for every device at its depth, shape (N,)."""
     slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])

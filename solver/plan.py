@@ -127,7 +127,7 @@ class PlannedDevice(Base, frozen=True, kw_only=True):
         PredictedDevice | None, Meta(description="null if it does not take part")
     ]
     binding: Annotated[
-        str, Meta(description="constraint that stops it from one layer more")
+        str, Meta(description="what stops it from one layer more; empty: not said")
     ] = ""
 
 
