@@ -29,7 +29,11 @@ class Budgets(Base, frozen=True, kw_only=True):
         None
     )
     mean_wait_s: Annotated[
-        float | None, Meta(description="mean over devices of round time minus own time")
+        float | None,
+        Meta(
+            description="mean over devices of round time minus own time, of what is left of it "
+            "where waits are filled"
+        ),
     ] = None
     upload_bytes: Annotated[
         float | None, Meta(description="upload of one device in a round")

@@ -59,7 +59,7 @@ _BUDGETS = (
         "mean_wait_s",
         type=float,
         metavar="S",
-        help="Longest mean wait, seconds.",
+        help="Longest mean wait, seconds; what is left of it where waits are filled.",
     ),
     click.option(
         "--rank-budget", type=int, metavar="N", help="Largest sum of the shared ranks."
