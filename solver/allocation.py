@@ -215,26 +215,37 @@ def round_time_s(problem: Problem, allocation: Allocation) -> float:
 
 def longest_round_s(problem: Problem) -> float:
     """Round time if everybody adapts all layers at the largest rank: no plan passes it."""
+    return round_time_s(problem, everything(problem))
+
+
+def everything(problem: Problem) -> Allocation:
+    """All layers at the largest rank on every device, whether it carries them or not."""
     n, layers = len(problem.costs.devices), problem.layers
-    everything = Allocation(
+    return Allocation(
         rows=np.full((1, layers), problem.ranks[-1]),
         row=np.zeros(n, dtype=np.int64),
         depth=np.full(n, layers),
     )
-    return round_time_s(problem, everything)
 
 
 def busy_s(costs: Costs, allocation: Allocation) -> Floats:
     """How long every shared link is busy, shape (E,); E is 0 without links."""
     if costs.links is None:
         return np.zeros(0)
-    return costs.links.busy_s(parameters(costs, allocation), allocation.taking_part)
+    size, part = parameters(costs, allocation), allocation.taking_part
+    ranks = summed_ranks(allocation) if costs.links.flat else 0.0
+    return costs.links.busy_s(size, part, ranks)
 
 
 def parameters(costs: Costs, allocation: Allocation) -> Floats:
     """LoRA parameters that every device adapts, shape (N,)."""
     size = _prefix(allocation.rows * costs.sizes)
     return size[allocation.row, np.maximum(allocation.depth, 0)]
+
+
+def summed_ranks(allocation: Allocation) -> Floats:
+    """Ranks that every device adapts, summed over layers, shape (N,)."""
+    return _prefix(allocation.rows)[allocation.row, np.maximum(allocation.depth, 0)]
 
 
 def _seconds(costs: Costs, allocation: Allocation) -> Floats:

@@ -13,6 +13,7 @@ from solver.allocation import (
     parameters,
     round_time_s,
     server_ranks,
+    summed_ranks,
 )
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
@@ -121,9 +122,9 @@ def _added_s(
     if links is None:
         return
     more = parameters(costs, asked) - parameters(costs, allocation)
+    ranks = summed_ranks(asked) - summed_ranks(allocation)
     for i in np.flatnonzero(devices & (links.own != NO_LINK)).tolist():
-        passed = links.count[i] * links.above[links.own[i]]
-        yield i, np.asarray(passed * more[i] * links.s_per_parameter)
+        yield i, links.added_s(i, float(more[i]), float(ranks[i]))
 
 
 def _free(names: npt.NDArray[np.object_], allocation: Allocation) -> Bools:

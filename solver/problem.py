@@ -9,6 +9,7 @@ import numpy as np
 from profiler.schema import Fleet, Gain, InputError
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
+from solver.payload import Spread
 from solver.plan import (
     MAX_RANK,
     Budgets,
@@ -217,8 +218,20 @@ class Problem:
         """
         if stack_bytes is None:
             stack_bytes = self.costs.stack_bytes
-        costs = build_costs(self.fleet, question, self.costs.devices, stack_bytes)
+        costs = build_costs(
+            self.fleet, question, self.costs.devices, stack_bytes, self.costs.spread
+        )
         return replace(self, question=question, costs=costs)
+
+    def spreading(self, spread: Spread) -> Self:
+        """Return the same problem with traffic in proportion to the layers' sizes.
+
+        Parameters
+        ----------
+        spread : {'less', 'more'}
+            No plan then sends more, or less, than it does; see `solver.payload`.
+        """
+        return replace(self, costs=replace(self.costs, spread=spread)).under()
 
     @property
     def layers(self) -> int:
