@@ -78,6 +78,9 @@ cli.help = _with_breaks(cli.help)
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
     _heed_no_color()
+    if "" in sys.argv[1:]:
+        # An empty path would be this folder, an empty name nothing at all.
+        _fail("an argument is empty, as of a variable that is not set; leave it out", 2)
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

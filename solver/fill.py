@@ -48,7 +48,8 @@ def _steps(problem: Problem, allocation: Allocation) -> Ints:
     """Local steps of every device, at least its own, shape (N,)."""
     costs, part = problem.costs, allocation.taking_part
     own = costs.devices.local_steps
-    most = np.floor(problem.question.fill_wait * own)
+    # No file counts further.
+    most = np.minimum(np.floor(problem.question.fill_wait * own), 2.0**53)
     timed = [(costs.seconds, np.full(len(own), round_time_s(problem, allocation)))]
     timed += [(q, np.asarray(q.limit)) for q in costs.resources if q.name == "energy"]
     for q, limit in timed:

@@ -133,6 +133,7 @@ def plan_import(problem: Problem, given: Import, *, leave_out: bool = False) -> 
             raise _unable(problem, allocation, able)
         allocation = replace(allocation, depth=np.where(able, allocation.depth, LEFT_OUT))
     _check_together(problem, allocation)
+    _check_depth(problem, allocation)
     one = len(allocation.rows) == 1
     shape = "shared" if one else "own"
     least = int(allocation.depth[allocation.taking_part].min())
@@ -202,6 +203,20 @@ def _unable(
         shortfalls=found,
         repair=repair,
     )
+
+
+def _check_depth(problem: Problem, allocation: Allocation) -> None:
+    """A least depth that was asked for; the usual one, 1, lets a head be trained alone."""
+    asked = problem.question.min_depth
+    short = allocation.taking_part & (allocation.depth < asked)
+    if asked > 1 and short.any():
+        first = int(np.flatnonzero(short)[0])
+        repair = "Lower --min-depth."
+        raise Infeasible(
+            reason=f"the adapter given to {problem.costs.devices.names[first]} has "
+            f"{allocation.depth[first]} layers and the least depth is {asked}. {repair}",
+            repair=repair,
+        )
 
 
 def _check_together(problem: Problem, allocation: Allocation) -> None:

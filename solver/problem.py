@@ -12,6 +12,7 @@ from solver.devices import Devices, Floats, Ints
 from solver.payload import Spread
 from solver.plan import (
     MAX_RANK,
+    MOST_FILLED,
     Budgets,
     CacheChoice,
     Codec,
@@ -152,8 +153,8 @@ class Problem:
             )
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
-        if not 1 <= fill_wait < np.inf:
-            raise InputError(f"fill wait is {fill_wait}; expected 1 or more, and finite")
+        if not 1 <= fill_wait <= MOST_FILLED:
+            raise InputError(f"fill wait is {fill_wait}; expected 1 to {MOST_FILLED:,}")
         if fill_wait > 1 and cache in ("round", "auto"):
             raise InputError(
                 f"fill wait and cache '{cache}' do not go together, as more steps fill another "

@@ -184,3 +184,15 @@ def test_an_export_comes_back_as_it_left(tmp_path: Path) -> None:
     index.write_text(index.read_text().replace("configuration-1", "../evil"))
     with pytest.raises(InputError, match="is no folder beside it"):
         read_import(tmp_path / "peft", fleet())
+
+
+def test_a_least_depth_that_the_adapter_does_not_have_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    folder = saved(tmp_path / "adapter", weights=False, layers_to_transform=[1, 2])
+    asked = [str(folder), "--fleet", str(FLEET), "--convert", "--min-depth"]
+    kept = CliRunner().invoke(plan_from_peft, [*asked, "2", "--json"])
+    assert kept.exit_code == 0
+    refused = CliRunner().invoke(plan_from_peft, [*asked, "3"])
+    assert isinstance(refused.exception, Infeasible)
+    assert "has 2 layers and the least depth is 3" in str(refused.exception)

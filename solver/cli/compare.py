@@ -69,10 +69,17 @@ def compare(
     legend compare fleet.json --policy exact --plan mine.json
     legend compare fleet.json --round-time 30 --set class=phone,uplink_mbps=2
     """
+    from profiler.given import refuse_given
     from profiler.schema import read_fleet
     from solver.compare import compare_plans, compare_policies
     from solver.whatif import changed
 
+    if chosen and "exact" not in chosen:
+        refuse_given(
+            click.get_current_context(),
+            ["structures", "leave_out"],
+            "it is a question to policy exact, which is not compared",
+        )
     fleet, fields = changed(read_fleet(fleet_path), changes), problem_fields(options)
     policies = watched(dict.fromkeys(chosen or POLICIES), "policies")
     with naming(fleet_path):

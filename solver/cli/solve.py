@@ -18,7 +18,6 @@ from solver.cli.options import (
     given,
     naming,
     problem_fields,
-    refuse_same,
 )
 from solver.cli.terminal import console
 from solver.policies import POLICIES, described
@@ -118,8 +117,7 @@ def solve(
     from solver.whatif import changed
 
     if output is not None:
-        check_writable(output)
-        refuse_same(output, fleet_path)
+        check_writable(output, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         if like is not None:
