@@ -1,7 +1,10 @@
 """What a command line may not say: files that would be lost, and options that do nothing."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ def call(
     return run
 
 
+RUN = "run plan.json --model m --data data.csv -o out"
 TABLE = "name,class,uplink_mbit_per_s,downlink_mbit_per_s\nvan,jetson-tx2/maxq,2,6\n"
 
 
@@ -75,6 +79,11 @@ def test_what_is_read_is_not_written_over(call: Any, line: str, lost: str) -> No
         ("profile --transfer p.json --here a --there b --seed 1 -o q.json", "--seed"),
         ("profile roberta-base --derive --hardware jetson-tx2 --quick -o p.json", "--quick"),
         ("profile roberta-base --derive --hardware jetson-tx2 --seed 1 -o p.json", "--seed"),
+        (f"{RUN} --superlink 127.0.0.1:1", "--superlink"),
+        (f"{RUN} --wait-s 3", "--wait-s"),
+        (f"{RUN} --partition iid --alpha 3", "--alpha"),
+        (f"{RUN} --server-momentum 0.5", "--server-momentum"),
+        (f"{RUN} --test-data data.csv --test-fraction 0.3", "--test-fraction"),
         ("compare fleet.json --policy legend --leave-out unable", "--leave-out"),
         ("compare fleet.json --policy legend --structure own", "--structure"),
     ],
@@ -112,3 +121,44 @@ def test_files_are_readable_by_whom_the_user_lets(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (old, new)] == [0o640, 0o600]
+
+
+def legend_run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, by a shell, with what it prints."""
+    program = f"{sys.executable} -m legend {line}"
+    return subprocess.run(
+        ["bash", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1]), **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "environment", "code", "said"),
+    [
+        ("verify plan.json fleet.json > /dev/full", {}, 2, "cannot print: No space left"),
+        ("solve fleet.json --ranks 1,2 >&-", {}, 0, ""),
+        ("solve nothere.json 2> /dev/full", {}, 2, ""),
+        ("solve fleet.json --ranks 1,2", {"PYTHONIOENCODING": "ascii"}, 0, ""),
+        ("solve fleet.json", {"SOURCE_DATE_EPOCH": "soon"}, 2, "EPOCH is 'soon'"),
+        ("solve fleet.json", {"SOURCE_DATE_EPOCH": "9" * 17}, 2, "expected whole seconds"),
+    ],
+)
+def test_where_it_cannot_print_is_no_bug(
+    line: str, environment: dict[str, str], code: int, said: str
+) -> None:
+    done = legend_run(line, **environment)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fleet_from_a_pipe_is_read_and_no_digest_of_nothing_recorded() -> None:
+    done = legend_run("solve <(cat fleet.json) --ranks 1,2 --json")
+    assert json.loads(done.stdout)["provenance"]["inputs"] == []
+    done = legend_run("verify plan.json <(cat fleet.json)")
+    assert done.returncode == 0
+    assert "is no file that stays" in done.stdout
