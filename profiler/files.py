@@ -6,6 +6,7 @@
     └── InputError    bad input from a person, a file or the network (exit code 2)
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -171,6 +172,7 @@ def check_writable(path: Path, *read: Path | None) -> None:
             raise InputError(f"{path}: is a folder; expected a file to write")
         if not path.parent.is_dir():
             raise InputError(f"{path}: cannot be written, as there is no folder {path.parent}")
+        _refuse_protected(path)
         replaced = path.is_file() or not path.exists()
         allowed = os.access(path.resolve().parent if replaced else path, os.W_OK)
     except OSError:
@@ -181,6 +183,12 @@ def check_writable(path: Path, *read: Path | None) -> None:
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
+
+
+def _refuse_protected(path: Path) -> None:
+    """Refuse a file that its owner made read-only, which replacing it would pass over."""
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _mode(path: Path) -> int:
@@ -195,6 +203,7 @@ def _mode(path: Path) -> int:
 def _replace(path: Path, data: bytes) -> None:
     temporary = ""
     try:
+        _refuse_protected(path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import legend
-from profiler.files import write_bytes
+from profiler.files import InputError, check_writable, write_bytes
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 
@@ -121,6 +121,19 @@ def test_files_are_readable_by_whom_the_user_lets(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (old, new)] == [0o640, 0o600]
+
+
+def test_a_file_that_is_read_only_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(b"kept")
+    # Root may write anything, so the answer is given here.
+    monkeypatch.setattr(os, "access", lambda at, _: at != path)
+    for write in (check_writable, lambda at: write_bytes(at, b"lost")):
+        with pytest.raises(InputError, match=r"plan\.json: cannot be written \(Perm"):
+            write(path)
+    assert path.read_bytes() == b"kept"
 
 
 def legend_run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
