@@ -38,6 +38,8 @@ LARGEST = 1e60
 MAX_DEPTH = "greatest depth"
 
 
+# What overflows is refused by name at the end, so numpy need not warn of it.
+@np.errstate(over="ignore", invalid="ignore")
 def build_costs(
     fleet: Fleet,
     question: Question,
@@ -253,7 +255,7 @@ def _check_size(q: Resource, devices: Sequence[str], classes: Sequence[str]) -> 
               ("class", classes, (q.by_depth, q.per_rank)))  # fmt: skip
     for kind, names, columns in owners:
         for column in columns:
-            if column.max() > LARGEST:
+            if not column.max() <= LARGEST:
                 row = int(np.unravel_index(column.argmax(), column.shape)[0])
                 raise FleetError(
                     f"{kind} '{names[row]}': its {q.name} runs to {column.max():.3g} {q.unit}; "

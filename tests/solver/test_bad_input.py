@@ -191,7 +191,10 @@ def test_extreme_figures_do_not_break_anything(
 OVERFLOWS = [
     ({"devices__1__latency_s": 1e200}, "device 'd1': its round time"),
     ({"devices__1__uplink_bytes_per_s": 1e-300}, "device 'd1': its round time"),
+    ({"devices__1__uplink_bytes_per_s": 5e-324}, "device 'd1': its round time"),
+    ({"devices__1__uplink_bytes_per_s": 1e-308}, "device 'd1': its round time"),
     ({"devices__1__time_scale": 1e300}, "device 'd1': its round time"),
+    ({"classes__1__memory__forward_bytes__per_rank__0": 1e308}, "class 'class-1': its memory"),
     ({"devices__1__examples": 10**30}, "examples"),
     ({"classes__1__time__head_s": 1e200}, "class 'class-1': its round time"),
     ({"classes__1__memory__weights_bytes": 1e200}, "class 'class-1': its memory"),
