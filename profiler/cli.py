@@ -21,8 +21,10 @@ __all__ = ["fleet", "profile"]
 @click.command()
 @click.argument("model", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile to write.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--sequence-length", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, 2**16), default=16, show_default=True)
+@click.option(
+    "--sequence-length", type=click.IntRange(1, 2**20), default=128, show_default=True
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -43,7 +45,7 @@ __all__ = ["fleet", "profile"]
     default="classification",
     show_default=True,
 )
-@click.option("--labels", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--labels", type=click.IntRange(1, 2**20), default=2, show_default=True)
 @click.option(
     "--targets",
     default="",

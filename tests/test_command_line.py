@@ -103,6 +103,13 @@ def test_what_makes_such_an_option_useful(call: Any) -> None:
     assert call(f"{both} --leave-out unable")[0] == 0
 
 
+@pytest.mark.parametrize("flag", ["batch-size", "sequence-length", "labels"])
+def test_a_training_step_that_no_machine_takes_is_refused(call: Any, flag: str) -> None:
+    asked = "profile roberta-base --derive --hardware jetson-tx2 -o p.json"
+    code, err = call(f"{asked} --{flag} 99999999999999999999")
+    assert (code, "is not in the range" in err) == (2, True)
+
+
 def test_an_empty_argument_is_no_path(call: Any) -> None:
     """As of a variable that is not set: a folder named so would be this one."""
     code, err = call("export plan.json --to csv -o ")
