@@ -1,10 +1,14 @@
 """The front door of the `legend` command: finds a command's folder and reports its errors."""
 
+import errno
 import importlib
+import io
 import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -24,6 +28,9 @@ COMMANDS = {
     "doctor": "finetune.doctor_cli",
     "completion": "finetune.completion_cli",
 }
+
+# What a full disk, or a printer out of paper, says.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 # Packages that a bare install lacks, and the extra that brings them.
 EXTRAS = {
@@ -78,6 +85,10 @@ cli.help = _with_breaks(cli.help)
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
     _heed_no_color()
+    _mend_streams()
+    if "" in sys.argv[1:]:
+        # An empty path would be this folder, an empty name nothing at all.
+        _fail("an argument is empty, as of a variable that is not set; leave it out", 2)
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -89,6 +100,11 @@ def main() -> None:
         _fail("stopped by the user", 130)
     except BrokenPipeError:
         os._exit(0)
+    except OSError as error:
+        # Files are named where they are read and written; this is what is printed on.
+        if error.errno not in FULL or error.filename is not None:
+            _fail(_keep_traceback(error), 1)
+        _end(f"cannot print: {error.strerror}", 2)
     except Exception as error:
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
         if missing in EXTRAS:
@@ -98,6 +114,18 @@ def main() -> None:
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
     # A command that ends early hands its exit code back.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mend_streams() -> None:
+    """Print nowhere where a stream is closed, and what its encoding lacks as a '?'."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Open for as long as the program runs.
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, nowhere)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _heed_no_color() -> None:
@@ -110,9 +138,18 @@ def _heed_no_color() -> None:
             os.environ.pop(name, None)
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(f"legend: {message}", err=True)
+def _fail(message: str, code: int) -> NoReturn:
+    # Where nothing can be said, the exit code still says it.
+    with suppress(OSError):
+        click.echo(f"legend: {message}", err=True)
     sys.exit(code)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """End at once: what is left to print would fail again."""
+    with suppress(OSError):
+        click.echo(f"legend: {message}", err=True)
+    os._exit(code)
 
 
 def _keep_traceback(error: Exception) -> str:

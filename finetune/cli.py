@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from finetune.export_cli import export
+from finetune.idle import refuse_idle
 from finetune.options import RunOptions
 from finetune.report_cli import report
 
@@ -240,6 +241,7 @@ def run(
         --trace trace.json --replan-every 10
     """
     options = msgspec.convert(choices, RunOptions)
+    refuse_idle(options, engine, test_data)
     from finetune.progress import ConsoleProgress
     from finetune.run import Sources
     from finetune.run import run as execute

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 import msgspec
 
-from solver.plan import InputError, Plan, read_bytes, read_plan, write_bytes
+from solver.plan import InputError, Plan, check_writable, read_bytes, read_plan, write_bytes
 
 if TYPE_CHECKING:
     from finetune.report.pictures import Sources
@@ -79,6 +79,8 @@ def report(
     from finetune.report.runs import read_runs
 
     _check_wanted(output, pictures, picture, beside=bool(runs or fleet or frontier or compare))
+    for path in filter(None, (output, picture)):
+        check_writable(path, plan, fleet, frontier, compare)
     wanted = read_plan(plan)
     sources = Sources(runs=read_runs(runs, labels))
     if output is not None or pictures is not None:

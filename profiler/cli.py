@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from profiler.device_cli import device_options, device_task
 from profiler.fleet_cli import fleet
 from profiler.gain.cli import add_gain, check_gain, gain_options
+from profiler.given import refuse_given
 from profiler.schema import InputError, Profile, Training, check_writable, read_profile, write
 
 __all__ = ["fleet", "profile"]
@@ -20,8 +21,10 @@ __all__ = ["fleet", "profile"]
 @click.command()
 @click.argument("model", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Profile to write.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--sequence-length", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, 2**16), default=16, show_default=True)
+@click.option(
+    "--sequence-length", type=click.IntRange(1, 2**20), default=128, show_default=True
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -42,7 +45,7 @@ __all__ = ["fleet", "profile"]
     default="classification",
     show_default=True,
 )
-@click.option("--labels", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--labels", type=click.IntRange(1, 2**20), default=2, show_default=True)
 @click.option(
     "--targets",
     default="",
@@ -104,8 +107,10 @@ def profile(
     """
     given = _given(ctx)
     check_gain(given)
+    read = [options[name] for name in ("into", "data", "transfer", "here", "there")]
     for path in filter(None, (output, picture)):
-        check_writable(path)
+        check_writable(path, *read, Path(checked) if checked else None)
+    _refuse_idle(ctx, options)
     if device_task(model, output, options, as_json=as_json):
         return
     if model is None:
@@ -121,6 +126,30 @@ def profile(
     made = add_gain(_costs(model, options, given, derive=derive), model, options)
     write(output, made)
     _report(made, output, as_json=as_json)
+
+
+# What the tasks that look at a device heed; nothing else is of use to them.
+HEEDED = {
+    "benchmark": {"processor", "threads", "seed"},
+    "transfer": {"here", "there"},
+    "network": set[str](),
+    "serve": set[str](),
+}
+ALWAYS = {"model", "output", "as_json"}
+# What a measurement heeds and closed forms do not.
+MEASURED = ("quick", "processor", "threads", "seed")
+
+
+def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse what would have no effect on the one thing that is to be done."""
+    asked = [name for name in HEEDED if options[name]]
+    if len(asked) == 1:
+        heeded = HEEDED[asked[0]] | ALWAYS | {asked[0]}
+        refuse_given(ctx, ctx.params.keys() - heeded, f"--{asked[0]} is all that is done")
+    if not asked and ctx.params["derive"]:
+        gained = options["gain"] != "default"
+        idle = MEASURED[:1] if gained else MEASURED
+        refuse_given(ctx, idle, "--derive measures nothing")
 
 
 def _costs(

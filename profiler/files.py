@@ -6,6 +6,7 @@
     └── InputError    bad input from a person, a file or the network (exit code 2)
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -149,19 +150,29 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from None
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *read: Path | None) -> None:
     """Refuse a place where nothing can be written, before the work whose result goes there.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    *read : Path or None
+        Files that the same work reads.
 
     Raises
     ------
     InputError
-        If the path is a folder, is in none, or may not be written.
+        If the path is a folder, is in none, may not be written, or is a file that is read.
     """
     try:
+        if path.is_file() and any(r is not None and _same(path, r) for r in read):
+            raise InputError(f"{path}: is read here and would be lost; write to another file")
         if path.is_dir():
             raise InputError(f"{path}: is a folder; expected a file to write")
         if not path.parent.is_dir():
             raise InputError(f"{path}: cannot be written, as there is no folder {path.parent}")
+        _refuse_protected(path)
         replaced = path.is_file() or not path.exists()
         allowed = os.access(path.resolve().parent if replaced else path, os.W_OK)
     except OSError:
@@ -170,15 +181,35 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: cannot be written (Permission denied); choose another place")
 
 
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
+
+
+def _refuse_protected(path: Path) -> None:
+    """Refuse a file that its owner made read-only, which replacing it would pass over."""
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _mode(path: Path) -> int:
+    """Who may read a file: whoever could before, or whom the user lets read new files."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def _replace(path: Path, data: bytes) -> None:
     temporary = ""
     try:
+        _refuse_protected(path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(_mode(path))
         Path(temporary).replace(path)
     except OSError:
         if temporary:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.finite import FiniteRange
+from profiler.given import refuse_given
 from profiler.trace.cli import (
     fleet_from_trace,
     take_trace_options,
@@ -22,6 +23,7 @@ __all__ = ["fleet"]
 
 TRAINING_OPTIONS = ("batch_size", "sequence_length", "task", "dtype")
 FILE = click.Path(path_type=Path)
+WITH_AT = {"at", "base", "trace", "output", "as_json"}
 # Columns where there is no terminal to fit.
 WIDE = 140
 
@@ -73,7 +75,10 @@ Columns of --links:
 @trace_options
 @click.option("-o", "--output", type=FILE, default=Path("fleet.json"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on stdout.")
+@click.pass_context
 def fleet(
+    ctx: click.Context,
+    /,
     preset: str | None,
     table: Path | None,
     profiles: tuple[Path, ...],
@@ -96,16 +101,20 @@ def fleet(
 
     shape = take_trace_options(options)
     trace, at, base = (options.pop(name) for name in ("trace", "at", "base"))
-    check_writable(output)
+    read = (table, options["links_path"], base, *profiles)
+    check_writable(output, *read, trace if at is not None else None)
     if trace is not None and at is None:
-        check_writable(trace)
+        check_writable(trace, *read)
     given = [name for name in (preset, table) if name is not None]
     if at is not None and not given and not profiles:
+        refuse_given(ctx, ctx.params.keys() - WITH_AT, "--at writes a fleet that is there")
         made = fleet_from_trace(base, trace, at)
     elif at is None and base is None and len(given) == 1:
         if trace == output:
             raise click.UsageError(f"--trace and --output are both {output}; name two files")
         options["all_modes"] |= trace is not None
+        if table is not None and trace is None:
+            refuse_given(ctx, ["seed"], "a table says all, and nothing is drawn")
         made = _from_source(preset, table, profiles, options)
     else:
         raise click.UsageError(

@@ -58,6 +58,15 @@ def shared(problem: Problem, ranks: Ints, depth: Ints | None = None) -> Allocati
     return Allocation(rows=rows, row=row, depth=depth)
 
 
+def server_ranks(allocation: Allocation) -> Ints:
+    """Largest rank of each layer on any device, from the output, shape (L,); 0 on none."""
+    layer = np.arange(allocation.rows.shape[1])
+    deepest = np.full(len(allocation.rows), 0)
+    np.maximum.at(deepest, allocation.row, np.maximum(allocation.depth, 0))
+    held: Ints = np.where(layer < deepest[:, None], allocation.rows, 0)
+    return np.asarray(held.max(axis=0))
+
+
 def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
     """Cost of resource `q` for every device at its depth, shape (N,)."""
     slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
@@ -206,26 +215,37 @@ def round_time_s(problem: Problem, allocation: Allocation) -> float:
 
 def longest_round_s(problem: Problem) -> float:
     """Round time if everybody adapts all layers at the largest rank: no plan passes it."""
+    return round_time_s(problem, everything(problem))
+
+
+def everything(problem: Problem) -> Allocation:
+    """All layers at the largest rank on every device, whether it carries them or not."""
     n, layers = len(problem.costs.devices), problem.layers
-    everything = Allocation(
+    return Allocation(
         rows=np.full((1, layers), problem.ranks[-1]),
         row=np.zeros(n, dtype=np.int64),
         depth=np.full(n, layers),
     )
-    return round_time_s(problem, everything)
 
 
 def busy_s(costs: Costs, allocation: Allocation) -> Floats:
     """How long every shared link is busy, shape (E,); E is 0 without links."""
     if costs.links is None:
         return np.zeros(0)
-    return costs.links.busy_s(parameters(costs, allocation), allocation.taking_part)
+    size, part = parameters(costs, allocation), allocation.taking_part
+    ranks = summed_ranks(allocation) if costs.links.flat else 0.0
+    return costs.links.busy_s(size, part, ranks)
 
 
 def parameters(costs: Costs, allocation: Allocation) -> Floats:
     """LoRA parameters that every device adapts, shape (N,)."""
     size = _prefix(allocation.rows * costs.sizes)
     return size[allocation.row, np.maximum(allocation.depth, 0)]
+
+
+def summed_ranks(allocation: Allocation) -> Floats:
+    """Ranks that every device adapts, summed over layers, shape (N,)."""
+    return _prefix(allocation.rows)[allocation.row, np.maximum(allocation.depth, 0)]
 
 
 def _seconds(costs: Costs, allocation: Allocation) -> Floats:

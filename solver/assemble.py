@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from profiler.schema import provenance
-from solver.allocation import Allocation, busy_s, cost, mean_wait_s, utility
+from solver.allocation import (
+    Allocation,
+    busy_s,
+    cost,
+    mean_wait_s,
+    server_ranks,
+    utility,
+)
 from solver.binding import binding
 from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
 from solver.devices import Floats, Ints
@@ -57,7 +64,7 @@ def assemble(
         training=fleet.training,
         lora=fleet.lora,
         question=problem.question,
-        ranks=_server_ranks(allocation),
+        ranks=server_ranks(allocation)[::-1].tolist(),
         configurations=configurations,
         devices=[
             PlannedDevice(
@@ -94,16 +101,6 @@ def _configurations(allocation: Allocation) -> tuple[list[Configuration], Ints]:
         for shape in shapes[skipped:]
     ]
     return configurations, index.reshape(-1) - skipped
-
-
-def _server_ranks(allocation: Allocation) -> list[int]:
-    """Largest rank of each layer on any device, input first."""
-    layer = np.arange(allocation.rows.shape[1])
-    deepest = np.full(len(allocation.rows), 0)
-    np.maximum.at(deepest, allocation.row, np.maximum(allocation.depth, 0))
-    held = np.where(layer < deepest[:, None], allocation.rows, 0)
-    ranks: list[int] = held.max(axis=0)[::-1].tolist()
-    return ranks
 
 
 def _caches(problem: Problem, allocation: Allocation) -> Kinds:

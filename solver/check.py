@@ -2,10 +2,11 @@
 
 Three questions, each in modules of plain Python without a line in common with the solvers:
 does the plan answer for this fleet and keep the structure it names (`check_shape`), are its
-figures those of the cost model (`check_costs`), and do the limits (here) and the certificate
-(`check_certificate`) hold. The bound itself is a claim of the method that the certificate
-names; what is checked is that value, bound, gap and status agree with each other and with the
-recomputed plan, and that they are of this question and no other (`solver.seal`).
+figures those of the cost model (`check_costs`), and do the limits (here), what is said of them
+(`check_binding`) and the certificate (`check_certificate`) hold. The bound itself is a claim of
+the method that the certificate names; what is checked is that value, bound, gap and status
+agree with each other and with the recomputed plan, and that they are of this question and no
+other (`solver.seal`).
 """
 
 import math
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from profiler.schema import Fleet
+from solver.check_binding import binding_checks
 from solver.check_caches import cache_checks
 from solver.check_certificate import UNSEALED, certificate_checks, seal_checks
 from solver.check_costs import Recomputed, recompute
@@ -88,6 +90,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
             checks += link_checks(plan, truth.links)
+            checks += binding_checks(plan, fleet, truth)
             checks += certificate_checks(plan, truth)
         except OverflowError:
             checks.append(

@@ -1,13 +1,11 @@
 """Whether every device has the cache that the question gives it, and room to store it."""
 
-from collections.abc import Sequence
-
 from profiler.schema import Fleet, FleetDevice
 from solver.check_costs import distinct, example_bytes, prefix_s
-from solver.check_types import Check
+from solver.check_types import Check, verdict
 from solver.plan import Cache, Plan
 
-__all__ = ["cache_checks"]
+__all__ = ["cache_checks", "expected_cache"]
 
 
 def cache_checks(plan: Plan, fleet: Fleet) -> list[Check]:
@@ -22,16 +20,16 @@ def cache_checks(plan: Plan, fleet: Fleet) -> list[Check]:
         shape = plan.configuration_of(planned)
         expected: Cache = "off"
         if shape is not None and prefix_s(times[device.device_class], shape.depth) > 0:
-            expected = _expected(plan, fleet, device)
+            expected = expected_cache(plan, fleet, device)
         if planned.cache != expected:
             wrong.append((planned.name, planned.cache, expected))
         needed = example_bytes(fleet) * _kept(fleet, device, planned.cache)
         if needed > device.storage_bytes:
             over.append((planned.name, needed, device.storage_bytes))
-    return [_verdict("devices.cache", wrong), _verdict("devices.storage", over)]
+    return [verdict("devices.cache", wrong), verdict("devices.storage", over)]
 
 
-def _expected(plan: Plan, fleet: Fleet, device: FleetDevice) -> Cache:
+def expected_cache(plan: Plan, fleet: Fleet, device: FleetDevice) -> Cache:
     """Fastest cache that is asked for, of use, and within the device's storage."""
     asked = plan.question.cache
     kinds: list[Cache] = ["always", "round"]
@@ -61,11 +59,3 @@ def _pays_off(plan: Plan, fleet: Fleet, device: FleetDevice) -> bool:
 def _kept(fleet: Fleet, device: FleetDevice, cache: Cache) -> int:
     """Examples in a cache."""
     return {"off": 0, "round": distinct(fleet, device), "always": device.examples}[cache]
-
-
-def _verdict(name: str, wrong: Sequence[tuple[str, object, object]]) -> Check:
-    if not wrong:
-        return Check(name=name, ok=True)
-    owner, seen, expected = wrong[0]
-    detail = f"{len(wrong)} wrong, first '{owner}'"
-    return Check(name=name, ok=False, seen=str(seen), expected=str(expected), detail=detail)

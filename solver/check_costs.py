@@ -14,7 +14,18 @@ from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Me
 from solver.check_links import LinkTraffic, link_traffic
 from solver.plan import Cache, Codec, Configuration, Plan, PredictedDevice, PredictedRound
 
-__all__ = ["Recomputed", "distinct", "example_bytes", "prefix_s", "recompute"]
+__all__ = [
+    "Recomputed",
+    "Shape",
+    "device_cost",
+    "distinct",
+    "example_bytes",
+    "layer_gain",
+    "prefix_s",
+    "recompute",
+    "shape_of",
+    "stack_bytes",
+]
 
 Ranks = Sequence[int]
 
@@ -42,8 +53,8 @@ class Recomputed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
-    """What all devices of one class and configuration share."""
+class Shape:
+    """What a round costs all devices of one class and configuration alike."""
 
     step_s: float
     prefix_s: float
@@ -58,10 +69,9 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
     caches = {d.name: d.cache for d in reversed(plan.devices)}
     steps = {d.name: d.local_steps for d in reversed(plan.devices)}
     classes = {c.name: c for c in fleet.classes}
-    shapes: dict[tuple[str, int], _Shape] = {}
+    shapes: dict[tuple[str, int], Shape] = {}
     alone: dict[str, PredictedDevice] = {}
-    stacked = plan.question.download == "stacked"
-    stack = _stack_bytes(plan, fleet, chosen) if stacked else None
+    stack = stack_bytes(plan, fleet)
     for device in fleet.devices:
         index = chosen.get(device.name)
         if index is None:
@@ -69,10 +79,10 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         owner = classes[device.device_class]
         key = (owner.name, index)
         if key not in shapes:
-            shapes[key] = _shape(plan, fleet, owner, plan.configurations[index])
+            shapes[key] = shape_of(plan, fleet, owner, plan.configurations[index])
         # Whether it may take so many steps, `check_shape` says.
         trained = replace(device, local_steps=steps[device.name])
-        alone[device.name] = _device(
+        alone[device.name] = device_cost(
             fleet, owner, trained, shapes[key], stack, caches[device.name]
         )
     links = link_traffic(fleet, alone)
@@ -95,19 +105,22 @@ def _chosen(plan: Plan) -> dict[str, int]:
     return {name: index for name, index in entries.items() if index is not None}
 
 
-def _stack_bytes(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
-    """Bytes of the adapters of all who take part, and of one head."""
-    codec = plan.question.download_codec
+def stack_bytes(plan: Plan, fleet: Fleet) -> float | None:
+    """Bytes of the adapters of all who take part, and of one head; None if not stacked."""
+    if plan.question.download != "stacked":
+        return None
+    codec, chosen = plan.question.download_codec, _chosen(plan)
     adapters = [_adapter_bytes(fleet, codec, c.ranks) for c in plan.configurations]
     stacked = [d.count * adapters[chosen[d.name]] for d in fleet.devices if d.name in chosen]
     return math.fsum([*stacked, _head_bytes(fleet, codec)])
 
 
-def _shape(
+def shape_of(
     plan: Plan, fleet: Fleet, owner: DeviceClass, configuration: Configuration
-) -> _Shape:
+) -> Shape:
+    """Work out what devices of a class share that train a configuration."""
     ranks, asked = configuration.ranks, plan.question
-    return _Shape(
+    return Shape(
         step_s=_step_s(owner.time, ranks),
         prefix_s=prefix_s(owner.time, configuration.depth),
         upload_bytes=_bytes(fleet, asked.upload_codec, ranks),
@@ -187,11 +200,11 @@ def _phase_bytes(phase: DepthCost, ranks: Ranks) -> float:
     return math.fsum([phase.by_depth[len(adapted)], *terms])
 
 
-def _device(
+def device_cost(
     fleet: Fleet,
     owner: DeviceClass,
     device: FleetDevice,
-    shape: _Shape,
+    shape: Shape,
     stack: float | None,
     cache: Cache,
 ) -> PredictedDevice:
@@ -243,9 +256,10 @@ def _round(
     active = [d for d in fleet.devices if d.name in devices]
     parts = [(d.count, devices[d.name]) for d in active]
     heads = sum(count for count, _ in parts)
+    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
     errors = [classes[d.device_class].time.error_fraction for d in active]
     return PredictedRound(
-        utility=_utility(plan, fleet, chosen),
+        utility=_weighted(plan, fleet, chosen, gains),
         round_time_s=slowest_s,
         mean_wait_s=math.fsum(n * p.wait_s for n, p in parts) / max(heads, 1),
         upload_bytes=math.fsum(n * p.upload_bytes for n, p in parts),
@@ -253,11 +267,6 @@ def _round(
         energy_j=math.fsum(n * p.energy_j for n, p in parts),
         time_error_fraction=max(errors, default=0.0),
     )
-
-
-def _utility(plan: Plan, fleet: Fleet, chosen: dict[str, int]) -> float:
-    gains = [_gain(fleet.gain, c.ranks) for c in plan.configurations]
-    return _weighted(plan, fleet, chosen, gains)
 
 
 def _weighted(
@@ -275,11 +284,11 @@ def _weighted(
 
 
 def _gain(gain: Gain, ranks: Ranks) -> float:
-    return math.fsum(_layer_gain(gain, layer, ranks[layer]) for layer in _adapted(ranks))
+    return math.fsum(layer_gain(gain, layer, ranks[layer]) for layer in _adapted(ranks))
 
 
-def _layer_gain(gain: Gain, layer: int, rank: int) -> float:
-    """Linear between the listed ranks, from (0, 0), flat above the last."""
+def layer_gain(gain: Gain, layer: int, rank: int) -> float:
+    """Gain of a layer: linear between the listed ranks, from (0, 0), flat above the last."""
     low_rank, low_gain = 0, 0.0
     for high_rank, high_gain in zip(gain.ranks, gain.by_layer[layer], strict=True):
         if rank <= high_rank:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from profiler.schema import Fleet
-from solver.check_types import Check
+from solver.check_types import Check, verdict
 from solver.plan import Plan
 
 __all__ = ["shape_checks"]
@@ -67,7 +67,7 @@ def _copied(plan: Plan, fleet: Fleet, field: str) -> Check:
         (d.name, getattr(d, field), truth[d.name]) for d in plan.devices if d.name in truth
     ]
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
-    return _verdict(f"devices.{field}", wrong)
+    return verdict(f"devices.{field}", wrong)
 
 
 def _local_steps(plan: Plan, fleet: Fleet) -> Check:
@@ -79,7 +79,7 @@ def _local_steps(plan: Plan, fleet: Fleet) -> Check:
         most = least if device.configuration is None else int(plan.question.fill_wait * least)
         if not least <= device.local_steps <= most:
             wrong.append((device.name, device.local_steps, f"{least} to {most}"))
-    return _verdict("devices.local_steps", wrong)
+    return verdict("devices.local_steps", wrong)
 
 
 def _taking_part(plan: Plan) -> Check:
@@ -103,7 +103,7 @@ def _rank_choices(plan: Plan) -> Check:
         for owner, ranks in shapes
         if (odd := {r for r in ranks if r > 0} - choices)
     ]
-    return _verdict("configurations.ranks", wrong)
+    return verdict("configurations.ranks", wrong)
 
 
 def _depths(plan: Plan) -> Check:
@@ -114,7 +114,7 @@ def _depths(plan: Plan) -> Check:
         for i, c in enumerate(plan.configurations)
         if not least <= c.depth <= most
     ]
-    return _verdict("configurations.depth", wrong)
+    return verdict("configurations.depth", wrong)
 
 
 def _rank_shape(plan: Plan) -> Check:
@@ -143,7 +143,7 @@ def _left_out(plan: Plan) -> Check:
         for d in plan.devices
         if everybody and d.configuration is None
     ]
-    return _verdict("question.leave_out", wrong)
+    return verdict("question.leave_out", wrong)
 
 
 def _structure(plan: Plan) -> Check:
@@ -163,20 +163,11 @@ def _structure(plan: Plan) -> Check:
         fits = _below(ranks, allowed) if structure == "own" else ranks == allowed
         if not fits:
             wrong.append((f"configuration {index}", str(ranks), str(allowed)))
-    return _verdict(f"configurations.{structure}", wrong)
+    return verdict(f"configurations.{structure}", wrong)
 
 
 def _below(ranks: Sequence[int], server: Sequence[int]) -> bool:
     return all(r <= s for r, s in zip(ranks, server, strict=True))
-
-
-def _verdict(name: str, wrong: Sequence[tuple[str, object, object]]) -> Check:
-    """Turn a list of (owner, seen, expected) that are wrong into a check."""
-    if not wrong:
-        return Check(name=name, ok=True)
-    owner, seen, expected = wrong[0]
-    detail = f"{len(wrong)} wrong, first '{owner}'"
-    return Check(name=name, ok=False, seen=str(seen), expected=str(expected), detail=detail)
 
 
 def _some(names: Iterable[object], most: int = 5) -> str:

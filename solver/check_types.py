@@ -1,6 +1,7 @@
 """One finding of the checker, and what it counts as equal."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TOLERANCE = 1e-9
@@ -47,3 +48,12 @@ def reaches(name: str, seen: float, floor: float) -> Check:
     """Check that `seen` does not fall short of `floor`, but for rounding."""
     ok = math.isfinite(seen) and seen >= floor - TOLERANCE * abs(floor)
     return Check(name=name, ok=ok, seen=seen, expected=floor)
+
+
+def verdict(name: str, wrong: Sequence[tuple[str, object, object]]) -> Check:
+    """Turn a list of (owner, seen, expected) that are wrong into a check."""
+    if not wrong:
+        return Check(name=name, ok=True)
+    owner, seen, expected = wrong[0]
+    detail = f"{len(wrong)} wrong, first '{owner}'"
+    return Check(name=name, ok=False, seen=str(seen), expected=str(expected), detail=detail)

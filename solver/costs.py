@@ -21,12 +21,12 @@ from typing import Self
 
 import numpy as np
 
-from profiler.schema import DeviceClass, Fleet, InputError
+from profiler.schema import DeviceClass, Fleet
 from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
 from solver.errors import FleetError
 from solver.links import Links, Traffic
-from solver.payload import Payload
+from solver.payload import Payload, Spread
 from solver.phases import memory_phases, uncovered
 from solver.plan import Question
 from solver.resource import Costs, Resource
@@ -38,11 +38,14 @@ LARGEST = 1e60
 MAX_DEPTH = "greatest depth"
 
 
+# What overflows is refused by name at the end, so numpy need not warn of it.
+@np.errstate(over="ignore", invalid="ignore")
 def build_costs(
     fleet: Fleet,
     question: Question,
     devices: Devices | None = None,
     stack_bytes: float | Floats | None = None,
+    spread: Spread = "none",
 ) -> Costs:
     """Put a fleet under the budgets of a question.
 
@@ -56,10 +59,12 @@ def build_costs(
         Replaces the fleet's own devices (a million of them, from arrays).
     stack_bytes : float or array, optional
         See `Costs`.
+    spread : {'none', 'less', 'more'}
+        See `Costs`.
     """
     devices = Devices.of(fleet) if devices is None else devices
     caches = choose(fleet, devices, question.cache, question.cache_rounds)
-    wires = _Wires.of(fleet, question, len(devices), stack_bytes)
+    wires = _Wires.of(fleet, question, len(devices), stack_bytes, spread)
     seconds = _seconds(fleet, question, devices, caches, wires)
     memory = memory_phases(fleet.classes, devices)
     resources = [seconds] if question.budgets.round_time_s is not None else []
@@ -86,7 +91,8 @@ def build_costs(
         stack_bytes=stack_bytes,
         power_w=_by_class(fleet, "power_w"),
         radio_j_per_byte=_by_class(fleet, "radio_j_per_byte"),
-        links=_links(fleet, question, devices, wires),
+        links=Links.of(fleet, devices, wires.sent, wires.received),
+        spread=spread,
     )
 
 
@@ -110,12 +116,17 @@ class _Wires:
 
     @classmethod
     def of(
-        cls, fleet: Fleet, question: Question, n: int, stack_bytes: float | Floats | None
+        cls,
+        fleet: Fleet,
+        question: Question,
+        n: int,
+        stack_bytes: float | Floats | None,
+        spread: Spread,
     ) -> Self:
         sizes = np.array(fleet.lora.parameters_per_rank[::-1], dtype=np.int64)
         upload = Payload.of(fleet, question.upload_codec)
         download = Payload.of(fleet, question.download_codec)
-        received = _own(download, sizes, n)
+        received = _own(download, sizes, n, spread)
         if stack_bytes is not None:
             whole = _alike(download.head_bytes + stack_bytes, n)
             received = Traffic(fixed=whole, width=0.0)
@@ -123,34 +134,19 @@ class _Wires:
             sizes=sizes,
             upload=upload,
             download=download,
-            sent=_own(upload, sizes, n),
+            sent=_own(upload, sizes, n, spread),
             received=received,
         )
 
 
-def _own(payload: Payload, sizes: Ints, n: int) -> Traffic:
+def _own(payload: Payload, sizes: Ints, n: int, spread: Spread) -> Traffic:
     """Traffic of adapters of each device's own shape."""
-    width, flat = payload.bytes_per_parameter, payload.bytes_per_rank
-    if sizes.min() == sizes.max():
-        # Where all layers are of one size, all bytes are in proportion to it.
-        width, flat = width + flat / float(sizes[0]), 0.0
-    return Traffic(fixed=_alike(payload.head_bytes, n), width=width, flat=flat)
-
-
-def _links(fleet: Fleet, question: Question, devices: Devices, wires: _Wires) -> Links | None:
-    """Links that devices share, which count bytes by LoRA parameters alone."""
-    links = Links.of(fleet, devices, wires.sent, wires.received)
-    ways = {
-        f"upload codec '{question.upload_codec}'": wires.sent,
-        f"download codec '{question.download_codec}'": wires.received,
-    }
-    flat = [what for what, way in ways.items() if way.flat]
-    if links is not None and flat:
-        raise InputError(
-            f"{flat[0]} on links that devices share needs layers of one LoRA size, and these "
-            "differ; use codec 'float16' or 'none'"
-        )
-    return links
+    counted = payload.spread(sizes, spread)
+    return Traffic(
+        fixed=_alike(payload.head_bytes, n),
+        width=counted.bytes_per_parameter,
+        flat=counted.bytes_per_rank,
+    )
 
 
 def _seconds(
@@ -259,7 +255,7 @@ def _check_size(q: Resource, devices: Sequence[str], classes: Sequence[str]) -> 
               ("class", classes, (q.by_depth, q.per_rank)))  # fmt: skip
     for kind, names, columns in owners:
         for column in columns:
-            if column.max() > LARGEST:
+            if not column.max() <= LARGEST:
                 row = int(np.unravel_index(column.argmax(), column.shape)[0])
                 raise FleetError(
                     f"{kind} '{names[row]}': its {q.name} runs to {column.max():.3g} {q.unit}; "

@@ -6,6 +6,7 @@ prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,12 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
     if problem.costs.links is not None:
         # Here, not above: a fleet without links starts without it.
         from solver.links_plan import plan_links
+        from solver.links_spread import plan_spread
 
-        linked = plan_links(problem, thorough=branching)
+        if problem.costs.links.flat:
+            linked = plan_spread(problem, partial(maximise_utility, branching=branching))
+        else:
+            linked = plan_links(problem, thorough=branching)
         if linked is not None:
             return linked
     structure = question.structure

@@ -8,7 +8,8 @@ layers at which rank, device i has ``T - t_i`` seconds left, in which it can tak
 more local steps of ``step_i`` seconds, with c the most times its own number of steps and E a
 budget on its energy. Nothing else changes: not the round time, not what travels, not
 the memory, and not the utility, which counts layers and ranks and not steps; so what was proven
-of the plan without them holds with them. Devices of more steps move further from the others
+of the plan without them holds with them. A budget on the mean wait counts what is left of the
+waits (`solver.fill_budget`). Devices of more steps move further from the others
 between two rounds; c bounds that (Wang et al., "Tackling the Objective Inconsistency Problem in
 Heterogeneous Federated Optimization", NeurIPS 2020, arXiv 2007.07481).
 """
@@ -47,7 +48,8 @@ def _steps(problem: Problem, allocation: Allocation) -> Ints:
     """Local steps of every device, at least its own, shape (N,)."""
     costs, part = problem.costs, allocation.taking_part
     own = costs.devices.local_steps
-    most = np.floor(problem.question.fill_wait * own)
+    # No file counts further.
+    most = np.minimum(np.floor(problem.question.fill_wait * own), 2.0**53)
     timed = [(costs.seconds, np.full(len(own), round_time_s(problem, allocation)))]
     timed += [(q, np.asarray(q.limit)) for q in costs.resources if q.name == "energy"]
     for q, limit in timed:

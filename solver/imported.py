@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
 from profiler.schema import Fleet, InputError, read_bytes
-from solver.allocation import LEFT_OUT, Allocation, fits, utility
+from solver.allocation import LEFT_OUT, Allocation, fits, server_ranks, utility
 from solver.binding import shortfalls
 from solver.devices import Ints
 from solver.errors import Infeasible
@@ -23,6 +23,7 @@ from solver.explain import describe
 from solver.from_peft import CONFIG, Adapter, read_adapter
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.shapes import keeps_shape
 from solver.waits import keeps_wait
 
 __all__ = ["Import", "plan_import", "read_import"]
@@ -133,6 +134,8 @@ def plan_import(problem: Problem, given: Import, *, leave_out: bool = False) -> 
             raise _unable(problem, allocation, able)
         allocation = replace(allocation, depth=np.where(able, allocation.depth, LEFT_OUT))
     _check_together(problem, allocation)
+    _check_depth(problem, allocation)
+    _check_shape(problem, allocation)
     one = len(allocation.rows) == 1
     shape = "shared" if one else "own"
     least = int(allocation.depth[allocation.taking_part].min())
@@ -202,6 +205,33 @@ def _unable(
         shortfalls=found,
         repair=repair,
     )
+
+
+def _check_depth(problem: Problem, allocation: Allocation) -> None:
+    """A least depth that was asked for; the usual one, 1, lets a head be trained alone."""
+    asked = problem.question.min_depth
+    short = allocation.taking_part & (allocation.depth < asked)
+    if asked > 1 and short.any():
+        first = int(np.flatnonzero(short)[0])
+        repair = "Lower --min-depth."
+        raise Infeasible(
+            reason=f"the adapter given to {problem.costs.devices.names[first]} has "
+            f"{allocation.depth[first]} layers and the least depth is {asked}. {repair}",
+            repair=repair,
+        )
+
+
+def _check_shape(problem: Problem, allocation: Allocation) -> None:
+    """A shape of the server's ranks that was asked for."""
+    shape, ranks = problem.question.rank_shape, server_ranks(allocation)
+    if not keeps_shape(shape, ranks[ranks > 0]):
+        repair = "Drop --rank-shape."
+        given = ", ".join(map(str, ranks[ranks > 0][::-1].tolist()))
+        raise Infeasible(
+            reason=f"the ranks given are {given} and the shape asked for is '{shape}'. "
+            f"{repair}",
+            repair=repair,
+        )
 
 
 def _check_together(problem: Problem, allocation: Allocation) -> None:

@@ -8,8 +8,8 @@ All that the devices behind a link send and receive passes it and every link abo
 and a round lasts as long as its slowest device and its busiest link. That is a fluid model
 and a necessary condition: it says that the bytes fit, not how transfers that overlap slow
 each other down. Bytes are affine in the LoRA parameters a device sends, ``fixed + width P``,
-so a link's limit is one on a weighted sum of the devices' parameters (with a flat price of a
-rank they are not: see `solver.costs`).
+so a link's limit is one on a weighted sum of the devices' parameters. Where a rank has a flat
+price besides, plans are made with that spread over its parameters (`solver.links_spread`).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Traffic:
     width : float
         Bytes per LoRA parameter that the device adapts.
     flat : float
-        Bytes per rank of any layer beside them; links know none.
+        Bytes per rank of any layer beside them.
     """
 
     fixed: Floats
@@ -101,19 +101,24 @@ class Links:
         return np.asarray(np.dot(own, self.above))
 
     def bytes_through(
-        self, parameters: Floats, part: npt.NDArray[np.bool_]
+        self, parameters: Floats, part: npt.NDArray[np.bool_], ranks: Floats | float = 0.0
     ) -> tuple[Floats, Floats]:
-        """Upload and download of every link, both (E,), for devices that take part."""
+        """Upload and download of every link, both (E,), for devices that take part.
+
+        The ranks of each device, summed over layers, matter only where they have a price.
+        """
         counted = self.count * part
         up, down = (
-            self.through(counted * (way.fixed + way.width * parameters))
+            self.through(counted * (way.fixed + way.width * parameters + way.flat * ranks))
             for way in (self.up, self.down)
         )
         return up, down
 
-    def busy_s(self, parameters: Floats, part: npt.NDArray[np.bool_]) -> Floats:
+    def busy_s(
+        self, parameters: Floats, part: npt.NDArray[np.bool_], ranks: Floats | float = 0.0
+    ) -> Floats:
         """How long every link is busy in a round, shape (E,)."""
-        up, down = self.bytes_through(parameters, part)
+        up, down = self.bytes_through(parameters, part, ranks)
         return up * self.up_s_per_byte + down * self.down_s_per_byte
 
     @property
@@ -125,6 +130,23 @@ class Links:
     def s_per_parameter(self) -> Floats:
         """Busy time of one LoRA parameter, shape (E,)."""
         return self.up.width * self.up_s_per_byte + self.down.width * self.down_s_per_byte
+
+    @property
+    def s_per_rank(self) -> Floats:
+        """Busy time of a rank of any layer beside its parameters, shape (E,)."""
+        return self.up.flat * self.up_s_per_byte + self.down.flat * self.down_s_per_byte
+
+    @property
+    def flat(self) -> bool:
+        """Whether a rank has a price beside its parameters."""
+        return self.up.flat > 0 or self.down.flat > 0
+
+    def added_s(self, i: int, parameters: float, ranks: float) -> Floats:
+        """How much longer row i of devices keeps every link busy with so much more, (E,)."""
+        if self.own[i] == NO_LINK:
+            return np.zeros(len(self.names))
+        each = parameters * self.s_per_parameter + ranks * self.s_per_rank
+        return np.asarray(self.count[i] * self.above[self.own[i]] * each)
 
     def toll(self, prices: Floats) -> Floats:
         """What a LoRA parameter of each row of devices costs at prices per second, (N,)."""

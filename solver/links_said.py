@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solver.allocation import Allocation, busy_s, parameters
+from solver.allocation import Allocation, busy_s, parameters, summed_ranks
 from solver.capacity import TOLERANCE
 from solver.costs import Costs
 from solver.errors import Infeasible, Shortfall, Stopped
@@ -91,8 +91,9 @@ def predicted_links(costs: Costs, allocation: Allocation) -> list[PredictedLink]
     if links is None:
         return []
     size, part = parameters(costs, allocation), allocation.taking_part
-    up, down = links.bytes_through(size, part)
-    busy = links.busy_s(size, part)
+    ranks = summed_ranks(allocation)
+    up, down = links.bytes_through(size, part, ranks)
+    busy = links.busy_s(size, part, ranks)
     return [
         PredictedLink(
             name=name,

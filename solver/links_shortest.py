@@ -32,6 +32,9 @@ def shortest(problem: Problem) -> Allocation:
     """
     patient = problem.under(mean_wait_s=None)
     best = least_allocation(patient)
+    if problem.costs.links is not None and problem.costs.links.flat:
+        # What keeps the links there keeps them here.
+        patient = patient.spreading("more")
     for ranks in _ranks(problem):
         for longer in LONGER:
             found = _within(patient, ranks, longer)

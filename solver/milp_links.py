@@ -1,7 +1,7 @@
 """Rows of the mixed-integer program for links that devices share.
 
 ``busy_e = sum over i behind e of count_i (upload_i / uplink_e + download_i / downlink_e)``,
-with ``upload_i = fixed_i + width sum_j sum_r size_j r u[i,j,r]`` and alike for the
+with ``upload_i = fixed_i + sum_j sum_r (width size_j + flat) r u[i,j,r]`` and alike for the
 download: linear in the ranks taken. A link may be busy no longer
 than the round-time budget, nor than T.
 """
@@ -48,9 +48,15 @@ def busy_times(
             per_s = (links.up_s_per_byte[e], links.down_s_per_byte[e])
             ways = list(zip((links.up, links.down), per_s, strict=True))
             fixed += count * sum(float(way.fixed[i]) * float(s) for way, s in ways)
-            slope = count * sum(way.width * float(s) for way, s in ways)
+            slope, flat = (
+                count * sum(each * float(s) for each, s in zip(price, per_s, strict=True))
+                for price in (
+                    (links.up.width, links.down.width),
+                    (links.up.flat, links.down.flat),
+                )
+            )
             terms += [
-                (variable, slope * int(size) * int(rank))
+                (variable, (slope * int(size) + flat) * int(rank))
                 for size, row in zip(costs.sizes, taken[i], strict=True)
                 for rank, variable in zip(np.asarray(ranks), row, strict=True)
             ]

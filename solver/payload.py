@@ -10,15 +10,19 @@
 
 So it is ``head_bytes + sum over adapted layers of r_l (bytes_per_parameter size_l +
 bytes_per_rank)``, whatever the codec. A stack of everybody's adapters is so many ranks more.
+Where layers differ in size, bytes are in proportion to none of their sizes; spread over the
+largest or the smallest, what a rank takes is no more or no less than it is, and they are.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from profiler.schema import Fleet
 from solver.devices import Floats, Ints
 from solver.plan import Codec
 
+# Whether what a rank takes is as it is, or spread over parameters: no more, or no less.
+Spread = Literal["none", "less", "more"]
 # Two float32 scales of each rank of a module.
 SCALES_BYTES = 8
 
@@ -52,6 +56,24 @@ class Payload:
             if codec == "int8"
             else 0.0,
         )
+
+    def spread(self, sizes: Ints, how: Spread) -> Self:
+        """Return the payload with what a rank takes spread over its parameters.
+
+        Parameters
+        ----------
+        sizes : array of int, shape (L,)
+            LoRA parameters of a rank, by layer.
+        how : {'none', 'less', 'more'}
+            No adapter then takes more, or less, than it does. Where all layers are of one
+            size, each takes what it does, and it is always spread.
+        """
+        least, most = int(sizes.min()), int(sizes.max())
+        if how == "none" and least != most:
+            return self
+        each = self.bytes_per_rank / (least if how == "more" else most)
+        width = self.bytes_per_parameter + each
+        return replace(self, bytes_per_parameter=width, bytes_per_rank=0.0)
 
     def adapter_bytes(self, parameters: Floats | Ints, ranks: Floats | Ints) -> Floats:
         """Bytes of adapters without the head.

@@ -16,6 +16,7 @@ from profiler.schema import (
     Model,
     Provenance,
     Training,
+    check_writable,
     read,
     read_bytes,
     write,
@@ -23,6 +24,7 @@ from profiler.schema import (
 )
 from solver.question import (
     MAX_RANK,
+    MOST_FILLED,
     Base,
     Budgets,
     CacheChoice,
@@ -36,6 +38,7 @@ from solver.question import (
 
 __all__ = [
     "MAX_RANK",
+    "MOST_FILLED",
     "PLAN_SCHEMA",
     "Budgets",
     "Cache",
@@ -56,6 +59,7 @@ __all__ = [
     "RankShape",
     "Structure",
     "Training",
+    "check_writable",
     "read_bytes",
     "read_plan",
     "write",
@@ -127,7 +131,7 @@ class PlannedDevice(Base, frozen=True, kw_only=True):
         PredictedDevice | None, Meta(description="null if it does not take part")
     ]
     binding: Annotated[
-        str, Meta(description="constraint that stops it from one layer more")
+        str, Meta(description="what stops it from one layer more; empty: not said")
     ] = ""
 
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.errors import Infeasible
 from solver.exact import utility_bound
+from solver.fill_budget import plan_filled, posed
 from solver.leave_out import plan_able
 from solver.links_said import overloaded
 from solver.outcome import Outcome
-from solver.plan import Plan, Question
+from solver.plan import Plan
 from solver.policies import policy
 from solver.problem import Problem
 from solver.stacking import stacked
@@ -65,12 +65,10 @@ def solve(
     _check(problem)
     plan = using or policy(problem.question.policy, seed).plan
     try:
-        outcome = plan_able(problem, plan)
+        outcome = plan_able(problem, partial(plan_filled, plan=plan))
     except Infeasible as error:
         raise _with_repair(problem, error) from None
-    answered = problem
-    if outcome.question is not None:
-        answered = problem.asking(_without_shape(outcome.question))
+    answered = posed(problem, outcome)
     if outcome.bound is None and answered.question.objective == "utility":
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
@@ -83,13 +81,6 @@ def solve(
     return assemble(
         answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
     )
-
-
-def _without_shape(question: Question) -> Question:
-    """Drop the shape of shared ranks where a policy gives devices ranks of their own."""
-    if question.structure == "shared":
-        return question
-    return replace_fields(question, rank_shape="free")
 
 
 def _with_repair(problem: Problem, error: Infeasible) -> Infeasible:

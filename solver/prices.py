@@ -13,6 +13,7 @@ from profiler.schema import Link
 from solver.allocation import busy_s
 from solver.costs import build_costs
 from solver.exact import maximise_utility
+from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able
 from solver.links_said import at_limit
 from solver.outcome import Outcome
@@ -32,6 +33,8 @@ _STORAGE_BYTES = 1e9
 # A megabit a second, and links that are priced at most: each is a plan.
 _LINK_BYTES_PER_S = 125_000.0
 _MOST_LINKS = 3
+
+_best = partial(plan_filled, plan=maximise_utility)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def prices(problem: Problem) -> list[Price]:
     Infeasible
         If there is no plan to begin with.
     """
-    base = plan_able(problem, maximise_utility)
+    base = plan_able(problem, _best)
     looser = {
         words: problem.under(**{name: getattr(problem.question.budgets, name) + step})
         for name, (words, step) in _UNITS.items()
@@ -79,7 +82,7 @@ def prices(problem: Problem) -> list[Price]:
     looser |= _wider_links(problem)
     found = []
     for words, loosened in looser.items():
-        better = plan_able(loosened, maximise_utility)
+        better = plan_able(loosened, _best)
         gained = max(0.0, better.value - base.value)
         found.append(
             Price(

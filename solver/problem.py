@@ -9,8 +9,10 @@ import numpy as np
 from profiler.schema import Fleet, Gain, InputError
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
+from solver.payload import Spread
 from solver.plan import (
     MAX_RANK,
+    MOST_FILLED,
     Budgets,
     CacheChoice,
     Codec,
@@ -151,8 +153,8 @@ class Problem:
             )
         if min_utility is not None and not 0 <= min_utility < np.inf:
             raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
-        if not 1 <= fill_wait < np.inf:
-            raise InputError(f"fill wait is {fill_wait}; expected 1 or more, and finite")
+        if not 1 <= fill_wait <= MOST_FILLED:
+            raise InputError(f"fill wait is {fill_wait}; expected 1 to {MOST_FILLED:,}")
         if fill_wait > 1 and cache in ("round", "auto"):
             raise InputError(
                 f"fill wait and cache '{cache}' do not go together, as more steps fill another "
@@ -217,8 +219,20 @@ class Problem:
         """
         if stack_bytes is None:
             stack_bytes = self.costs.stack_bytes
-        costs = build_costs(self.fleet, question, self.costs.devices, stack_bytes)
+        costs = build_costs(
+            self.fleet, question, self.costs.devices, stack_bytes, self.costs.spread
+        )
         return replace(self, question=question, costs=costs)
+
+    def spreading(self, spread: Spread) -> Self:
+        """Return the same problem with traffic in proportion to the layers' sizes.
+
+        Parameters
+        ----------
+        spread : {'less', 'more'}
+            No plan then sends more, or less, than it does; see `solver.payload`.
+        """
+        return replace(self, costs=replace(self.costs, spread=spread)).under()
 
     @property
     def layers(self) -> int:

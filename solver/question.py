@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 MAX_RANK = 1024
+# Most times its own local steps that a device may be asked for.
+MOST_FILLED = 1_000_000
 
 Objective = Literal["utility", "time", "efficiency", "legend"]
 Structure = Literal["shared", "capped", "own"]
@@ -29,7 +31,11 @@ class Budgets(Base, frozen=True, kw_only=True):
         None
     )
     mean_wait_s: Annotated[
-        float | None, Meta(description="mean over devices of round time minus own time")
+        float | None,
+        Meta(
+            description="mean over devices of round time minus own time, of what is left of it "
+            "where waits are filled"
+        ),
     ] = None
     upload_bytes: Annotated[
         float | None, Meta(description="upload of one device in a round")
@@ -102,6 +108,7 @@ class Question(Base, frozen=True, kw_only=True):
         float,
         Meta(
             ge=1,
+            le=MOST_FILLED,
             description="most times its own local steps that a device takes in place of "
             "waiting for the slowest; 1: waits",
         ),

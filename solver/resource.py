@@ -9,7 +9,7 @@ import numpy as np
 from solver.caching import Caches
 from solver.devices import Devices, Floats, Ints
 from solver.links import Links
-from solver.payload import Payload
+from solver.payload import Payload, Spread
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
@@ -109,6 +109,9 @@ class Costs:
     power_w, radio_j_per_byte : array, shape (C,)
     links : Links or None
         Links that devices share, if there are any.
+    spread : {'none', 'less', 'more'}
+        Whether what a rank takes on a wire beside its parameters is counted as it is, or
+        spread over them, see `solver.payload`.
     """
 
     devices: Devices
@@ -123,6 +126,7 @@ class Costs:
     power_w: Floats
     radio_j_per_byte: Floats
     links: Links | None = None
+    spread: Spread = "none"
 
     def blocks(self) -> Iterator[tuple[slice, Self]]:
         """Cut the devices into blocks that stay in cache, as views, in order."""

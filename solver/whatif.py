@@ -21,6 +21,10 @@ _FIELDS = {
 }
 _WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
 _MAY_BE_0 = ("memory_bytes", "storage_bytes")
+# Of which there are no parts, unlike bytes in a number of GB.
+_COUNTED = ("examples", "local_steps", "count")
+# As far as a float counts exactly.
+_MOST = 2**53
 _SELECTORS = ("device", "class", "link")
 
 
@@ -41,7 +45,10 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
         If a change names an unknown device, class, link or field, or a value out of range.
     """
     for text in assignments:
-        pairs = dict(part.partition("=")[::2] for part in text.split(","))
+        parts = [part.partition("=")[::2] for part in text.split(",")]
+        pairs = dict(parts)
+        if len(pairs) < len(parts):
+            raise InputError(f"--set '{text}': says something twice; expected each name once")
         chosen = [name for name in _SELECTORS if name in pairs]
         if len(chosen) != 1 or len(pairs) < 2:
             raise InputError(
@@ -87,8 +94,11 @@ def _field(text: str, key: str, value: str) -> tuple[str, float]:
         number = float(value) * factor
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or (field in _WHOLE and number < (field not in _MAY_BE_0)):
-        raise InputError(f"--set '{text}': {key} is '{value}'; expected a number in range")
+    outside = field in _WHOLE and not (field not in _MAY_BE_0) <= number <= _MOST
+    part = field in _COUNTED and not number.is_integer()
+    if not math.isfinite(number) or outside or part:
+        expected = "a whole number from 1 to 2^53" if field in _COUNTED else "a number in range"
+        raise InputError(f"--set '{text}': {key} is '{value}'; expected {expected}")
     return field, round(number) if field in _WHOLE else number
 
 

@@ -184,3 +184,29 @@ def test_an_export_comes_back_as_it_left(tmp_path: Path) -> None:
     index.write_text(index.read_text().replace("configuration-1", "../evil"))
     with pytest.raises(InputError, match="is no folder beside it"):
         read_import(tmp_path / "peft", fleet())
+
+
+def test_a_least_depth_that_the_adapter_does_not_have_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    folder = saved(tmp_path / "adapter", weights=False, layers_to_transform=[1, 2])
+    asked = [str(folder), "--fleet", str(FLEET), "--convert", "--min-depth"]
+    kept = CliRunner().invoke(plan_from_peft, [*asked, "2", "--json"])
+    assert kept.exit_code == 0
+    refused = CliRunner().invoke(plan_from_peft, [*asked, "3"])
+    assert isinstance(refused.exception, Infeasible)
+    assert "has 2 layers and the least depth is 3" in str(refused.exception)
+
+
+def test_a_shape_that_the_adapter_does_not_have_is_refused(tmp_path: Path) -> None:
+    pattern = {r"layer\.1\..*": 2}
+    folder = saved(tmp_path / "adapter", weights=False, rank_pattern=pattern)
+    asked = [str(folder), "--fleet", str(FLEET), "--convert", "--rank-shape"]
+    refused = CliRunner().invoke(plan_from_peft, [*asked, "rising"])
+    assert isinstance(refused.exception, Infeasible)
+    assert "the ranks given are 8, 2, 8 and the shape asked for is 'rising'" in str(
+        refused.exception
+    )
+    even = saved(tmp_path / "even", weights=False)
+    kept = CliRunner().invoke(plan_from_peft, [str(even), *asked[1:], "progression"])
+    assert kept.exit_code == 0, kept.exception

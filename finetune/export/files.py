@@ -66,6 +66,10 @@ def _refuse_other_content(path: Path, data: bytes, folder: Path) -> None:
         same = not path.is_symlink() and path.read_bytes() == data
     except FileNotFoundError:
         return
+    except PermissionError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); choose another place"
+        ) from None
     except OSError:
         same = False
     if not same:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from profiler.files import InputError
 from profiler.schema.base import Base
 
 VERSION = "0.1.0"
@@ -65,25 +66,34 @@ def provenance(
     options : dict of str to str, optional
         Options the person gave.
     inputs : sequence of Path
-        Files read; their SHA-256 is recorded.
+        Files read; their SHA-256 is recorded, but for pipes.
     origins : dict of str to Origin, optional
         Where the figures come from, by field name.
     """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = (
-        datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
-        if epoch.isdecimal()
-        else datetime.datetime.now(datetime.UTC)
-    )
     return Provenance(
         version=VERSION,
-        created=now.date().isoformat(),
+        created=_today().isoformat(),
         host=f"{platform.system()} {platform.machine()}",
         seed=seed,
         options=options or {},
         inputs=[
             InputFile(name=p.name, sha256=hashlib.sha256(p.read_bytes()).hexdigest())
             for p in inputs
+            # A pipe has been read, and nothing is left of it to digest.
+            if p.is_file()
         ],
         origins=origins or {},
     )
+
+
+def _today() -> datetime.date:
+    """Return the day, or that of ``SOURCE_DATE_EPOCH`` where one is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return datetime.datetime.now(datetime.UTC).date()
+    try:
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date()
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"SOURCE_DATE_EPOCH is '{epoch}'; expected whole seconds since 1970, or none"
+        ) from None

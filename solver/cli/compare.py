@@ -73,6 +73,8 @@ def compare(
     from solver.compare import compare_plans, compare_policies
     from solver.whatif import changed
 
+    if chosen and "exact" not in chosen:
+        _refuse_for_exact()
     fleet, fields = changed(read_fleet(fleet_path), changes), problem_fields(options)
     policies = watched(dict.fromkeys(chosen or POLICIES), "policies")
     with naming(fleet_path):
@@ -87,6 +89,17 @@ def compare(
 
     shown = console()
     shown.print(comparison_view(rows, shown.width))
+
+
+def _refuse_for_exact() -> None:
+    """Refuse what asks something of policy exact alone, where that is not compared."""
+    ctx = click.get_current_context()
+    for name, flag in (("structures", "--structure"), ("leave_out", "--leave-out")):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{flag} does nothing here: it is for policy exact, which is not compared; add "
+                "--policy exact, or leave it out"
+            )
 
 
 def _comparison_record(row: Any) -> dict[str, object]:

@@ -47,7 +47,8 @@ FILL_WAIT = click.option(
     default=1.0,
     show_default=True,
     metavar="C",
-    help="Devices that would wait train more local steps instead, up to C times their own.",
+    help="Devices that would wait train more local steps instead, up to C times their own; "
+    "--mean-wait then counts what is left of waits.",
 )
 
 _BUDGETS = (
@@ -154,12 +155,6 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def refuse_same(output: Path, read: Path) -> None:
-    """Refuse to write over the file that is read."""
-    if output.exists() and read.exists() and output.samefile(read):
-        raise InputError(f"{output}: is the fleet; name another file for the plan with -o")
-
-
 def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Translate the options here to keyword arguments of `Problem.of`.
 
@@ -196,6 +191,9 @@ def parse_ranks(text: str) -> list[int]:
     try:
         ranks: list[int] = []
         for part in text.split(","):
+            # Python also reads 1_0 and other alphabets' digits.
+            if set(part) - set("0123456789- "):
+                raise ValueError
             first, dash, last = part.partition("-")
             low, high = int(first), int(last if dash else first)
             if not 1 <= low <= high <= MAX_RANK:

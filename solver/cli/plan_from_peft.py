@@ -14,7 +14,6 @@ from solver.cli.options import (
     given,
     naming,
     problem_fields,
-    refuse_same,
 )
 from solver.cli.terminal import console
 
@@ -56,8 +55,7 @@ def plan_from_peft(
     from solver.problem import Problem
 
     if output is not None:
-        check_writable(output)
-        refuse_same(output, fleet_path)
+        check_writable(output, fleet_path)
     fleet = read_fleet(fleet_path)
     found = read_import(adapter, fleet, convert=convert)
     fields = problem_fields(options)

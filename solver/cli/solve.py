@@ -18,7 +18,6 @@ from solver.cli.options import (
     given,
     naming,
     problem_fields,
-    refuse_same,
 )
 from solver.cli.terminal import console
 from solver.policies import POLICIES, described
@@ -118,8 +117,7 @@ def solve(
     from solver.whatif import changed
 
     if output is not None:
-        check_writable(output)
-        refuse_same(output, fleet_path)
+        check_writable(output, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         if like is not None:
@@ -169,6 +167,9 @@ _BESIDE_LIKE = {
 
 def _again(fleet: "Fleet", like: Path) -> "Problem":
     """Pose the question of a plan for another fleet, or the same one as it is now."""
+    from msgspec.structs import replace
+
+    from solver.errors import FleetError
     from solver.plan import InputError, read_plan
     from solver.problem import Problem
 
@@ -178,14 +179,18 @@ def _again(fleet: "Fleet", like: Path) -> "Problem":
             flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
             raise InputError(f"{flag} and --like both say what is asked; give one of them")
     question = read_plan(like).question
-    posed = Problem.of(
-        fleet,
-        policy=question.policy,
-        weights=question.weights,
-        ranks=question.rank_choices,
-        min_depth=question.min_depth,
-    )
-    return posed.asking(question)
+    asked = {name: getattr(question, name) for name in question.__struct_fields__}
+    budgets, ranks = asked.pop("budgets"), asked.pop("rank_choices")
+    # What a policy made of its own answer, which it will do again.
+    del asked["download"]
+    asked |= {name: getattr(budgets, name) for name in budgets.__struct_fields__}
+    try:
+        posed = Problem.of(fleet, ranks=ranks, **asked)
+    except FleetError:
+        raise
+    except InputError as error:
+        raise InputError(f"{like}: {error}") from None
+    return posed.asking(replace(question, rank_choices=posed.question.rank_choices))
 
 
 def _prices(problem: "Problem") -> "list[Price]":

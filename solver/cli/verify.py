@@ -98,6 +98,10 @@ def _fleet_notes(plan: "Plan", path: Path) -> list[str]:
     made = plan.provenance
     if changes := made.options.get("set"):
         return [f"the plan answers a what-if ({changes}); its bound is of the fleet so changed"]
+    if not path.is_file():
+        return [
+            f"{path} is no file that stays, so it is not known if the plan was made from it"
+        ]
     seen = hashlib.sha256(read_bytes(path)).hexdigest()
     if made.inputs and all(file.sha256 != seen for file in made.inputs):
         return [

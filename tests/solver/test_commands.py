@@ -130,3 +130,36 @@ def test_like_and_another_question_are_one_too_many(
     run("solve", fleet_path, "--ranks", "1-3", "--round-time", 9, "-o", path)
     code, _, err = run("solve", fleet_path, "--like", path, "--round-time", 5)
     assert (code, "--round-time and --like both say what is asked" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("min_depth", 9, "min depth is 9"),
+        ("max_depth", 0, "max depth is 0"),
+        ("rank_choices", [], "the ranks are none"),
+        ("rank_choices", [2000], "expected whole numbers from 1 to 1024"),
+        ("cache_rounds", 3, "cache rounds mean nothing"),
+        ("policy", "best", "no policy 'best'"),
+    ],
+)
+def test_a_question_of_a_plan_is_read_as_strictly_as_options(
+    run: Any, fleet_path: Path, tmp_path: Path, field: str, value: object, message: str
+) -> None:
+    path = tmp_path / "plan.json"
+    run("solve", fleet_path, "--ranks", "1-3", "-o", path)
+    raw = json.loads(path.read_text())
+    raw["question"][field] = value
+    path.write_text(json.dumps(raw))
+    code, out, err = run("solve", fleet_path, "--like", path)
+    assert (code, out, message in err, err.count("\n")) == (2, "", True, 1), err
+
+
+def test_ranks_said_twice_are_one_choice(run: Any, fleet_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    run("solve", fleet_path, "--ranks", "1-3", "-o", path)
+    raw = json.loads(path.read_text())
+    raw["question"]["rank_choices"] = [3, 2, 2, 1]
+    path.write_text(json.dumps(raw))
+    code, out, _ = run("solve", fleet_path, "--like", path, "--json")
+    assert (code, json.loads(out)["question"]["rank_choices"]) == (0, [1, 2, 3])

@@ -119,9 +119,10 @@ def test_the_checker_knows_how_many_steps_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fill_wait": 0.5}, "fill wait is 0.5; expected 1 or more"),
-        ({"fill_wait": math.nan}, "fill wait is nan; expected 1 or more"),
-        ({"fill_wait": math.inf}, "fill wait is inf; expected 1 or more, and finite"),
+        ({"fill_wait": 0.5}, "fill wait is 0.5; expected 1 to 1,000,000"),
+        ({"fill_wait": math.nan}, "fill wait is nan; expected 1 to"),
+        ({"fill_wait": math.inf}, "fill wait is inf; expected 1 to"),
+        ({"fill_wait": 1e308}, "fill wait is 1e.308; expected 1 to"),
         ({"fill_wait": 2, "cache": "auto"}, "fill wait and cache 'auto' do not go together"),
     ],
 )

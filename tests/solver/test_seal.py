@@ -40,7 +40,9 @@ WIDENED = [
 
 
 def made() -> Plan:
-    return solve(Problem.of(FLEET, ranks=range(1, 5), round_time_s=9))
+    """A plan that does not say what stops its devices, which some edits would belie."""
+    plan = solve(Problem.of(FLEET, ranks=range(1, 5), round_time_s=9))
+    return replace(plan, devices=[replace(d, binding="") for d in plan.devices])
 
 
 def edited(plan: Plan, path: tuple[str, ...], value: object) -> Plan:

@@ -34,7 +34,7 @@ def test_changes_a_class_and_several_at_once() -> None:
         ("device=d1,uplink_mbps=fast", "expected a number in range"),
         ("device=d1,uplink_mbps=nan", "expected a number in range"),
         ("device=d1,uplink_mbps=0", "expected above 0"),
-        ("device=d1,count=0", "expected a number in range"),
+        ("device=d1,count=0", "expected a whole number from 1"),
     ],
 )
 def test_refuses_bad_changes(text: str, said: str) -> None:
