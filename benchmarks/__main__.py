@@ -1,5 +1,6 @@
 """``python -m benchmarks``: list the cases, run one, write the table of results."""
 
+import os
 import sys
 
 import click
@@ -102,6 +103,13 @@ def main() -> None:
         _fail(f"this needs {error.name}; get it with: pip install 'legend-planner[bench]'", 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped by the user; nothing was saved", 130)
+    except OSError as error:
+        # Files are named where they are read and written; this is what is printed on.
+        if error.filename is not None:
+            raise
+        click.echo(f"benchmarks: cannot print: {error.strerror}", err=True)
+        # Without another try to print what is left.
+        os._exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
