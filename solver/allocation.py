@@ -184,8 +184,7 @@ def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
 def utility(problem: Problem, allocation: Allocation) -> float:
     """Weighted gain, sum_i w_i sum_{l in last k_i} gain[l, r_l]; devices left out add 0."""
     table, depth = device_gains(problem, allocation.rows), np.maximum(allocation.depth, 0)
-    gains = table[allocation.row, depth]
-    return float(np.dot(problem.weights, np.where(allocation.taking_part, gains, 0.0)))
+    return float(np.dot(problem.weights, table[allocation.row, depth]))
 
 
 def device_gains(problem: Problem, rows: Ints) -> Floats:

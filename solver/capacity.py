@@ -12,8 +12,9 @@ one (smallest slope, least fixed cost from k on) that no feasible choice exceeds
 that gets the same value from both has solved the problem exactly.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -27,7 +28,7 @@ TOLERANCE = 1e-10
 # Most prefix sums in a table; beyond, LoRA sizes are rounded to a coarser unit.
 MOST_UNITS = 1 << 21
 # Cells (depth, device) handled at once: they stay in the second-level cache.
-CELLS = 1 << 16
+CELLS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +62,10 @@ class Capacity:
         """
         if self.units is None:
             return None
-        prefix = np.append(0, np.cumsum(self.steps * ranks))
         depths = np.arange(np.count_nonzero(ranks) + 1)[:, None]
-        holds = self.units[: len(depths)] >= prefix[: len(depths), None]
+        prefix = np.zeros_like(depths)
+        np.cumsum((self.steps * ranks)[: len(depths) - 1], out=prefix[1:, 0])
+        holds = self.units[: len(depths)] >= prefix
         found: Ints = np.where(holds, depths, -1).max(axis=0)
         return found
 
@@ -75,9 +77,10 @@ def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
     `MOST_UNITS` prefix sums, it is coarser, and the sizes are rounded down (optimistic: no
     feasible choice is lost) or up (every choice is feasible).
     """
-    unit = int(np.gcd.reduce(sizes))
-    if int(sizes.sum()) * max_rank > MOST_UNITS * unit:
-        unit = -(-int(sizes.sum()) * max_rank // MOST_UNITS)
+    each = sizes.tolist()
+    unit, most = math.gcd(*each), sum(each) * max_rank
+    if most > MOST_UNITS * unit:
+        unit = -(-most // MOST_UNITS)
     return unit, sizes // unit if optimistic else -(-sizes // unit)
 
 
@@ -87,7 +90,8 @@ def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
     From the least depth on, that is: with a cache, one layer may take less time than none.
     """
     unit, _ = grid(costs.sizes, max_rank, optimistic=True)
-    return not (costs.sizes % unit).any() and proportional(costs, min_depth)
+    whole = math.gcd(*costs.sizes.tolist()) % unit == 0
+    return whole and proportional(costs, min_depth)
 
 
 def proportional(costs: Costs, min_depth: int = 0) -> bool:
@@ -96,9 +100,8 @@ def proportional(costs: Costs, min_depth: int = 0) -> bool:
         return False
     if not costs.resources:
         return True
-    ratio = _ratios(costs)
-    least, most = ratio.min(axis=0), ratio.max(axis=0)
-    uneven = (most - least > ROUNDING * most).any()
+    ratio = _ratios(costs.resources, costs.sizes)
+    uneven = (np.abs(ratio - ratio[:, :1]) > ROUNDING * ratio[:, :1]).any()
     return not uneven and grow(costs.resources, min(min_depth, 1))
 
 
@@ -119,170 +122,175 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
     One pass over the devices per depth, O(N L); everything after it is independent of N.
     """
     unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
-    top = int(steps.sum()) * max_rank
-    lines = _lines(costs, unit, optimistic=optimistic)
-    held, all_units = np.zeros((len(steps) + 1, top + 2)), None
-    for where, units in _pieces(costs, lines, top):
-        if len(weights) == units.shape[1]:
-            # One count for all depths, each in a row of its own.
-            at, all_units = units + np.arange(1, held.size, top + 2)[:, None], units
-            spread = np.concatenate([weights] * len(held))
-            held += np.bincount(at.ravel(), spread, held.size).reshape(held.shape)
-            break
-        units += 1
-        for row, at_depth in zip(held, units, strict=True):
-            row += np.bincount(at_depth, weights[where], top + 2)
-    reach = np.ascontiguousarray(held[:, :0:-1].cumsum(axis=1)[:, ::-1])
+    top = sum(steps.tolist()) * max_rank
+    pieces = _pieces(costs, unit, top, optimistic=optimistic)
+    held, units = _held(pieces, weights, len(steps) + 1, top)
+    reach = np.empty((len(held), top + 1))
+    held[:, :0:-1].cumsum(axis=1, out=reach[:, ::-1])
     # Devices of weight 0 would be missed here; there are none, every device has examples.
     least = (held > 0).argmax(axis=1) - 1
-    return Capacity(unit=unit, steps=steps, reach=reach, least=least, units=all_units)
+    return Capacity(unit=unit, steps=steps, reach=reach, least=least, units=units)
 
 
 def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> list[Ints]:
     """Capacity of every device in whole units, at most `top`; -1 if none; (N,) by depth."""
-    lines = _lines(costs, unit, optimistic=optimistic)
-    return list(np.concatenate([units for _, units in _pieces(costs, lines, top)], axis=1))
+    pieces = _pieces(costs, unit, top, optimistic=optimistic)
+    return list(np.concatenate([units for _, units in pieces], axis=1))
 
 
 def units_in_time(costs: Costs, unit: int) -> Floats:
     """How many units fit into the round time alone, in fractions, or more; (L + 1, N)."""
-    (line,) = _lines(replace(costs, resources=(costs.seconds,)), unit, optimistic=True)
-    return line.room(slice(None), costs.devices.class_index)
+    lines = _Lines.of(costs, (costs.seconds,), unit, optimistic=True)
+    return lines.room(slice(None), costs.devices.class_index, np.inf)
 
 
-def _pieces(costs: Costs, lines: list["_Line"], top: int) -> Iterator[tuple[slice, Ints]]:
+def _held(
+    pieces: Iterator[tuple[slice, Ints]], weights: Floats, depths: int, top: int
+) -> tuple[Floats, Ints | None]:
+    """Weight of devices by depth and capacity, from -1 on; the capacities if in one piece."""
+    held = np.zeros((depths, top + 2))
+    for where, units in pieces:
+        if len(weights) == units.shape[1]:
+            # One count for all depths, each in a row of its own.
+            at = units + np.arange(1, held.size, top + 2)[:, None]
+            each = np.concatenate([weights] * depths)
+            held += np.bincount(at.ravel(), each, held.size).reshape(held.shape)
+            return held, units
+        units += 1
+        for row, at_depth in zip(held, units, strict=True):
+            row += np.bincount(at_depth, weights[where], top + 2)
+    return held, None
+
+
+def _pieces(
+    costs: Costs, unit: int, top: int, *, optimistic: bool
+) -> Iterator[tuple[slice, Ints]]:
     """Capacities by depth and device, shape (L + 1, n), of n devices at a time."""
     devices, depths = len(costs.devices), len(costs.sizes) + 1
-    length = max(CELLS // depths, 1)
+    alike, own = list[Resource](), list[Resource]()
+    for q in costs.resources:
+        (alike if devices and _alike(q) else own).append(q)
+    most, lines = np.full((depths, len(costs.power_w)), float(top)), None
+    if alike:
+        by_class = _Lines.of(costs, alike, unit, optimistic=optimistic)
+        most = by_class.room(slice(1), np.arange(most.shape[1]), top)
+    if own:
+        lines = _Lines.of(costs, own, unit, optimistic=optimistic)
+    length = max(CELLS // (depths * max(len(own), 1)), 1)
     for start in range(0, devices, length):
         where = slice(start, start + length)
         c = costs.devices.class_index[where]
-        room = np.full((depths, len(c)), float(top))
-        # 0 / 0: what costs nothing a rank and fits exactly, which fmin passes over.
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for line in lines:
-                np.fmin(room, line.room(where, c), out=room)
+        room = most.take(c, axis=1) if lines is None else lines.room(where, c, top)
+        if alike and own:
+            np.minimum(room, most.take(c, axis=1), out=room)
         np.maximum(np.floor(room, out=room), -1.0, out=room)
         yield where, room.astype(np.int64)
 
 
+def _alike(q: Resource) -> bool:
+    """Whether all devices of a class are the same."""
+    columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
+    return all(column is None or column.strides == (0,) for column in columns)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    """Cost of one resource as a line over the prefix sum, by depth, erring on one side.
+class _Lines:
+    """Costs of Q resources as lines over the prefix sum, by depth, erring on one side.
 
     Parameters
     ----------
-    fixed, slope : arrays, shapes (L + 1, C) and (1 or L + 1, C)
+    resources : sequence of Resource
+    unit : int
+        LoRA parameters in one unit of the prefix sum.
+    fixed, slope : arrays, shapes (Q, L + 1, C) and (Q, 1 or L + 1, C)
         By depth and class; the slope for a unit, in one row where it is the same everywhere.
-    scale, free, wire : arrays, shape (N,)
-        Multiplier of both, what the limit leaves for them, and what a unit adds to the slope.
-    saved : array, shape (L + 1, C), or None
+    saved : array, shape (Q, L + 1, C), or None
         What a cache that spares everything saves of `fixed`. What spares a part of it lies
         between, and so does its cost from the true one.
-    saving : array, shape (N,), or None
-        Multiplier of `saved`.
     per_unit : array, shape (L + 1, 1), or None
-        Ranks in a unit; None with `flat`.
-    flat : array, shape (N,), or None
-        What a rank adds beside its units.
-    alike : bool
-        Whether all devices of a class are the same.
+        Ranks in a unit; None where no rank costs anything beside its units.
     """
 
+    resources: Sequence[Resource]
+    unit: int
     fixed: Floats
     slope: Floats
-    scale: Floats
-    free: Floats
-    wire: Floats
     saved: Floats | None
-    saving: Floats | None
     per_unit: Floats | None
-    flat: Floats | None
-    alike: bool
 
     @classmethod
     def of(
-        cls,
-        q: Resource,
-        fixed: Floats,
-        slope: Floats,
-        sizes: Ints,
-        unit: int,
-        *,
-        optimistic: bool,
+        cls, costs: Costs, resources: Sequence[Resource], unit: int, *, optimistic: bool
     ) -> Self:
-        saved = per_unit = None
-        if q.spare is not None:
-            saved = fixed - _fixed((q.by_depth - q.spare).T, optimistic=optimistic)
-        if q.flat is not None:
-            extreme = np.minimum if optimistic else np.maximum
-            ranks = unit / np.concatenate([sizes[:1], sizes])
+        extreme = np.minimum if optimistic else np.maximum
+        slopes = _ratios(resources, costs.sizes)
+        if (slopes == slopes[:, :1]).all():
+            slopes = slopes[:, :1]
+        else:
+            # Depth 0 has the slope of the first layer.
+            slopes = extreme.accumulate(slopes, axis=1)
+            slopes = np.concatenate([slopes[:, :1], slopes], axis=1)
+        by_depth = np.concatenate([q.by_depth for q in resources])
+        fixed, saved, per_unit = _fixed(by_depth, optimistic=optimistic), None, None
+        if any(q.spare is not None for q in resources):
+            spare = [q.by_depth * 0 if q.spare is None else q.spare for q in resources]
+            saved = fixed - _fixed(by_depth - np.concatenate(spare), optimistic=optimistic)
+        if any(q.flat is not None for q in resources):
+            ranks = unit / np.concatenate([costs.sizes[:1], costs.sizes])
             per_unit = extreme.accumulate(ranks)[:, None]
-        columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
+        by_class = (len(resources), len(costs.power_w), -1)
         return cls(
-            fixed=fixed,
-            slope=slope,
-            scale=q.scale,
-            free=q.limit * (1 + TOLERANCE) - q.offset,
-            wire=q.wire * unit,
-            saved=saved,
-            saving=q.saving,
+            resources=resources,
+            unit=unit,
+            fixed=fixed.reshape(by_class).transpose(0, 2, 1),
+            slope=(slopes * unit).reshape(by_class).transpose(0, 2, 1),
+            saved=None if saved is None else saved.reshape(by_class).transpose(0, 2, 1),
             per_unit=per_unit,
-            flat=q.flat,
-            alike=all(column is None or column.strides == (0,) for column in columns),
         )
 
-    def room(self, where: slice, c: Ints) -> Floats:
-        """How many units fit, by depth and device, in fractions; below 0 if not even none."""
-        if self.alike and len(c):
-            saved = self.saved
-            return self._fit(self.fixed, self.slope, saved, slice(1)).take(c, axis=1)
-        saved = None if self.saved is None else self.saved.take(c, axis=1)
-        return self._fit(self.fixed.take(c, axis=1), self.slope.take(c, axis=1), saved, where)
+    def room(self, where: slice, c: Ints, top: float) -> Floats:
+        """How many units fit all resources, in fractions and at most `top`, shape (L + 1, n).
 
-    def _fit(self, fixed: Floats, slope: Floats, saved: Floats | None, where: slice) -> Floats:
-        scale = self.scale[where]
-        left = self.free[where] - scale * fixed
-        if saved is not None and self.saving is not None:
-            left += self.saving[where] * saved
-        each = scale * slope + self.wire[where]
-        if self.flat is not None and self.per_unit is not None:
-            each = each + self.flat[where] * self.per_unit
-        left /= each
-        return left
-
-
-def _lines(costs: Costs, unit: int, *, optimistic: bool) -> list[_Line]:
-    """Lines of all resources: numpy works on their class tables as one, side by side."""
-    if not costs.resources:
-        return []
-    extreme = np.minimum if optimistic else np.maximum
-    slopes = extreme.accumulate(_ratios(costs))
-    by_depth = np.concatenate([q.by_depth for q in costs.resources]).T
-    fixed = _fixed(by_depth, optimistic=optimistic)
-    even = (slopes[0] == slopes[-1]).reshape(len(costs.resources), -1).all(axis=1).tolist()
-    # Depth 0 has the slope of the first layer.
-    slopes = np.concatenate([slopes[:1], slopes]) * unit
-    found, classes = [], len(costs.power_w)
-    for m, q in enumerate(costs.resources):
-        own = slice(m * classes, (m + 1) * classes)
-        slope = slopes[:1, own] if even[m] else slopes[:, own]
-        found.append(
-            _Line.of(q, fixed[:, own], slope, costs.sizes, unit, optimistic=optimistic)
-        )
-    return found
+        Below 0 if not even none fits. Of n devices, of classes `c`.
+        """
+        resources = self.resources
+        scale = _column([q.scale[where] for q in resources])
+        each = scale * self.slope.take(c, axis=2)
+        each += _column([q.wire[where] for q in resources]) * self.unit
+        if self.per_unit is not None:
+            flat = [0 * q.scale if q.flat is None else q.flat for q in resources]
+            each = each + _column([q[where] for q in flat]) * self.per_unit
+        free = _column([q.limit[where] for q in resources]) * (1 + TOLERANCE)
+        free -= _column([q.offset[where] for q in resources])
+        room = self.fixed.take(c, axis=2)
+        room *= scale
+        np.subtract(free, room, out=room)
+        if self.saved is not None:
+            saving = [0 * q.scale if q.saving is None else q.saving for q in resources]
+            room += _column([q[where] for q in saving]) * self.saved.take(c, axis=2)
+        # What costs nothing a rank and fits exactly is 0 / 0, which fmin passes over.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            room /= each
+        least: Floats = np.fmin.reduce(room, axis=0, initial=top)
+        return least
 
 
-def _ratios(costs: Costs) -> Floats:
-    """Cost of a LoRA parameter by layer, the classes of all resources side by side."""
-    return np.concatenate([q.per_rank for q in costs.resources]).T / costs.sizes[:, None]
+def _column(values: list[Floats]) -> Floats:
+    """A column of each resource, shape (Q, 1, n)."""
+    return np.array(values)[:, None]
+
+
+def _ratios(resources: Sequence[Resource], sizes: Ints) -> Floats:
+    """Cost of a LoRA parameter by layer, of the classes of all resources, shape (Q * C, L)."""
+    return np.concatenate([q.per_rank for q in resources]) / sizes
 
 
 def _fixed(by_depth: Floats, *, optimistic: bool) -> Floats:
-    """Least fixed cost from each depth on, or largest of 1 up to it, shape (L + 1, C).
+    """Least fixed cost from each depth on, or largest of 1 up to it, shape (Q * C, L + 1).
 
     Depth 0 earns nothing, so no layer hangs on whether a device could stay there.
     """
     if optimistic:
-        return np.asarray(np.minimum.accumulate(by_depth[::-1])[::-1])
-    return np.concatenate([by_depth[:1], np.maximum.accumulate(by_depth[1:])])
+        return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
+    first, others = by_depth[:, :1], by_depth[:, 1:]
+    return np.concatenate([first, np.maximum.accumulate(others, axis=1)], axis=1)

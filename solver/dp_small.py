@@ -37,11 +37,11 @@ def small_ranks(
     nodes = np.arange(room, room + sums)
     before = {step: nodes - step * choices[:, None] for step in set(steps)}
     leads = np.multiply(gains[:, :, None], capacity.reach[1:, None, :])
-    for k, (step, lead) in enumerate(zip(steps, leads, strict=True), start=1):
-        lead += values[k - 1].take(before[step])
-        np.maximum.reduce(lead, axis=0, out=values[k, room:])
-        if k <= min_depth:
-            values[k, room + capacity.least[k] + 1 :] = -np.inf
+    for k, least in enumerate(capacity.least[1 : min_depth + 1].tolist()):
+        leads[k, :, least + 1 :] = -np.inf
+    for step, lead, tail, head in zip(steps, leads, values, values[1:, room:], strict=False):
+        lead += tail.take(before[step])
+        np.maximum.reduce(lead, axis=0, out=head)
     ends = values[min_depth:]
     # The first largest: the smallest depth, then prefix sum.
     depth, at = divmod(int(ends.argmax()), room + sums)
@@ -49,7 +49,7 @@ def small_ranks(
     if value == -np.inf:
         return None
     found = [0] * len(steps)
-    for k in range(min_depth + depth, 0, -1):
-        found[k - 1] = rank = ranks[leads[k - 1, :, at - room].argmax()]
-        at -= steps[k - 1] * rank
+    for k in range(min_depth + depth - 1, -1, -1):
+        found[k] = rank = ranks[leads[k, :, at - room].argmax()]
+        at -= steps[k] * rank
     return value, np.array(found, dtype=np.int64)
