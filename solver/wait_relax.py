@@ -67,7 +67,8 @@ class Relaxed:
             return None
         q, c, counts = costs.seconds, costs.devices.class_index, costs.devices.count
         top = table.reach.shape[1] - 1
-        units = units_by_depth(costs, table.unit, top, optimistic=True)
+        few = None if table.units is None else list(table.units)
+        units = few or units_by_depth(costs, table.unit, top, optimistic=True)
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         # Everybody is this deep at least: its time is no reward of a layer.
         first = min(question.min_depth, 1)

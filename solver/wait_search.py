@@ -26,10 +26,10 @@ from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
-from solver.dp_values import Band, Tables
 from solver.explain import least_round_time_s
 from solver.problem import Problem
 from solver.wait_labels import Ahead, best_ranks
+from solver.wait_parts import Part, alive_band, cut_band, halves
 from solver.wait_price import Lines, Priced, best_price
 from solver.wait_relax import Relaxed, under_deadline
 from solver.wait_shaped import shaped_bound
@@ -49,15 +49,6 @@ FEW_NODES = 600
 FACTORS = (0.25, 0.5, 2.0, 4.0)
 # Deadlines whose tables are kept: the parts of an interval share one.
 DEADLINES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """Round times from `start_s` to `end_s`, prefix sums in a band; all there is if None."""
-
-    start_s: float
-    end_s: float
-    band: Band | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,7 +139,7 @@ def search(
         return state.allocation, upper
     order, settled = count(), -np.inf
     # (minus the bound, a number, the part); parts inherit the bound of their whole.
-    queue = [(-upper, next(order), _Part(start_s=start_s, end_s=_longest_s(problem)))]
+    queue = [(-upper, next(order), Part(start_s=start_s, end_s=_longest_s(problem)))]
     for _ in range(_parts(problem, provable=provable)):
         if not queue or -queue[0][0] <= state.floor or expired():
             break
@@ -193,7 +184,7 @@ def _parts(problem: Problem, *, provable: bool) -> int:
     return int(np.clip(WORK / (3 * cells + devices), FEWEST, most))
 
 
-def _branch(state: _Search, part: _Part) -> tuple[float, list[_Part]]:
+def _branch(state: _Search, part: Part) -> tuple[float, list[Part]]:
     """Bound a part; if that does not settle it, cut it in two."""
     nothing = -np.inf
     relaxed = state.relaxed(part.end_s)
@@ -220,13 +211,13 @@ def _branch(state: _Search, part: _Part) -> tuple[float, list[_Part]]:
             state.offer(cut)
     if bound <= state.floor:
         return bound, []
-    within = replace(part, band=_band(table, alive))
+    within = replace(part, band=alive_band(table, alive))
     return bound, _cut(state, relaxed, within, priced, cut)
 
 
 def _branch_shaped(
-    state: _Search, relaxed: Relaxed, part: _Part, needed_s: float
-) -> tuple[float, list[_Part]]:
+    state: _Search, relaxed: Relaxed, part: Part, needed_s: float
+) -> tuple[float, list[Part]]:
     """Bound a part where the ranks must rise; if that does not settle it, halve its times."""
     found = shaped_bound(relaxed, needed_s, state.pool, state.floor)
     if found is None:
@@ -235,15 +226,14 @@ def _branch_shaped(
     state.offer_all(lines)
     if bound <= state.floor or part.end_s - part.start_s <= SAME * part.end_s:
         return bound, []
-    middle_s = (part.start_s + part.end_s) / 2
-    return bound, [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
+    return bound, halves(part)
 
 
 def _ahead(
     relaxed: Relaxed, priced: Priced, back: Floats, alive: npt.NDArray[np.bool_]
 ) -> list[Ahead]:
     """What lies beyond the nodes that are alive, at the best price and at others."""
-    ahead, band = [Ahead(price=priced.price, back=back)], _band(priced.table, alive)
+    ahead, band = [Ahead(price=priced.price, back=back)], alive_band(priced.table, alive)
     for factor in FACTORS if priced.price > 0 else ():
         table = relaxed.priced(factor * priced.price, band)
         # Nothing is alive at a depth that the narrow table does not get to.
@@ -253,26 +243,15 @@ def _ahead(
     return ahead
 
 
-def _band(table: Tables, nodes: npt.NDArray[np.bool_]) -> Band:
-    """First and last prefix sum that is alive by depth, from flags in the flat layout."""
-    alive, layers = table.by_prefix(nodes), len(table.strides)
-    depths, some = len(alive), alive.any(axis=1)
-    low, high = np.ones(layers + 1, dtype=np.int64), np.zeros(layers + 1, dtype=np.int64)
-    low[:depths] = np.where(some, alive.argmax(axis=1), 1)
-    last = alive.shape[1] - 1 - alive[:, ::-1].argmax(axis=1)
-    high[:depths] = np.where(some, last, 0)
-    return Band(low=low, high=high)
-
-
 def _cut(
-    state: _Search, relaxed: Relaxed, part: _Part, priced: Priced, found: Ints | None
-) -> list[_Part]:
+    state: _Search, relaxed: Relaxed, part: Part, priced: Priced, found: Ints | None
+) -> list[Part]:
     """Halve the round times or the prefix sums of a depth; nothing if neither is left."""
     if found is None:
         wide = part.end_s - part.start_s > NEAR * part.end_s
-        halves = None if wide else _cut_band(relaxed, part, priced)
-        if halves is not None:
-            return halves
+        apart = None if wide else cut_band(relaxed, part, priced)
+        if apart is not None:
+            return apart
     if part.end_s - part.start_s <= SAME * part.end_s:
         return []
     middle_s = (part.start_s + part.end_s) / 2
@@ -285,23 +264,3 @@ def _cut(
         between_s = (most_s + round_time_s(problem, shared(problem, found))) / 2
         middle_s = between_s if part.start_s < between_s < part.end_s else middle_s
     return [replace(part, end_s=middle_s), replace(part, start_s=middle_s)]
-
-
-def _cut_band(relaxed: Relaxed, part: _Part, priced: Priced) -> list[_Part] | None:
-    """Part the two paths that the bound mixes, where they lie farthest apart."""
-    lines, band = priced.lines, part.band
-    waits = lines.nearest(priced.price, waits=True)
-    keeps = lines.nearest(priced.price, waits=False)
-    if waits is None or keeps is None or band is None:
-        return None
-    steps = relaxed.capacity.steps
-    one, other = np.cumsum(waits * steps), np.cumsum(keeps * steps)
-    apart = np.abs(one - other) * (waits > 0) * (keeps > 0)
-    at = int(apart.argmax())
-    if apart[at] == 0:
-        return None
-    low, high = band.low.copy(), band.high.copy()
-    high[at + 1] = (one[at] + other[at]) // 2
-    low[at + 1] = high[at + 1] + 1
-    below, above = replace(band, high=high), replace(band, low=low)
-    return [replace(part, band=below), replace(part, band=above)]
