@@ -90,7 +90,7 @@ def main() -> None:
         # An empty path would be this folder, an empty name nothing at all.
         _fail("an argument is empty, as of a variable that is not set; leave it out", 2)
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="legend", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
