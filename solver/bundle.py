@@ -9,12 +9,14 @@ together by orders of magnitude, which subgradient steps take hundreds for.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from solver.deadline import expired
-from solver.devices import Floats
+from solver.devices import Floats, Ints
+from solver.linear import AT_LOWER, BASIC, least
 
 # Planes that are kept, the latest.
 PLANES = 120
@@ -62,13 +64,15 @@ def lowest(
         Whether a value is low enough.
     """
     best = Lowest(at=start, value=np.inf)
-    planes: list[tuple[Floats, float, int]] = []
+    planes, numbers = Planes.of(len(start)), list[int]()
     at, failed = start, 0
     for number in range(steps):
         value, slope = look(at)
         if value == -np.inf:
             return Lowest(at=at, value=value)
-        planes = [*planes[-PLANES + 1 :], (slope, value - float(slope @ at), number)]
+        planes.keep(slice(-PLANES + 1, None))
+        planes.add(slope[None], np.array([value - float(slope @ at)]))
+        numbers = [*numbers[-PLANES + 1 :], number]
         if best.value == np.inf or value < best.value - DESCENT * abs(best.value):
             radius, failed = radius * (GROWS if number else 1.0), 0
             best.at, best.value = at, value
@@ -80,9 +84,9 @@ def lowest(
                 radius, failed = radius * SHRINKS, 0
         if enough(best.value) or expired():
             break
-        at, model, weights = below(planes, best.at, radius)
+        at, model, weights = planes.lowest(best.at, radius)
         heaviest = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
-        best.looks = [planes[i][2] for i in heaviest]
+        best.looks = [numbers[i] for i in heaviest]
         if best.value - model < CLOSE * abs(best.value):
             if not (np.abs(at - best.at) >= radius * (1 - 1e-6)).any():
                 break
@@ -90,23 +94,56 @@ def lowest(
     return best
 
 
-def below(
-    planes: list[tuple[Floats, float, int]], centre: Floats, radius: Floats
-) -> tuple[Floats, float, Floats]:
-    """Lowest point of the highest plane in a box, its height, and the planes' weights."""
-    from scipy.optimize import linprog
+@dataclass(slots=True, kw_only=True)
+class Planes:
+    """Planes below a function, and where the highest of them is lowest.
 
-    solve: Any = linprog
-    slopes = np.array([slope for slope, _, _ in planes])
-    offsets = np.array([offset for _, offset, _ in planes])
-    low, high = np.maximum(centre - radius, 0.0), centre + radius
-    answer = solve(
-        np.append(np.zeros(len(centre)), 1.0),
-        A_ub=np.hstack([slopes, -np.ones((len(planes), 1))]),
-        b_ub=-offsets,
-        bounds=[*zip(low.tolist(), high.tolist(), strict=True), (None, None)],
-        method="highs",
-    )
-    if answer.status != 0:
-        raise ArithmeticError(f"linear program over planes: {answer.message}")
-    return np.clip(answer.x[:-1], low, high), float(answer.x[-1]), -answer.ineqlin.marginals
+    Parameters
+    ----------
+    slopes : array, shape (m, n)
+    offsets : array, shape (m,)
+    status : array of int, shape (m,)
+        Of each plane in the last program's basis: the next one starts from there.
+    columns : array of int, shape (n + 1,)
+        Of each price, and of the height.
+    """
+
+    slopes: Floats
+    offsets: Floats
+    status: Ints
+    columns: Ints
+
+    @classmethod
+    def of(cls, size: int) -> Self:
+        """None yet, in so many dimensions."""
+        return cls(
+            slopes=np.zeros((0, size)),
+            offsets=np.zeros(0),
+            status=np.zeros(0, dtype=np.int64),
+            columns=np.append(np.full(size, AT_LOWER), BASIC),
+        )
+
+    def add(self, slopes: Floats, offsets: Floats) -> None:
+        """Add planes, of shapes (m, n) and (m,)."""
+        self.slopes = np.concatenate([self.slopes, slopes])
+        self.offsets = np.concatenate([self.offsets, offsets])
+        self.status = np.append(self.status, np.full(len(offsets), BASIC))
+
+    def keep(self, flags: npt.NDArray[np.bool_] | slice) -> None:
+        """Drop the other planes."""
+        self.slopes, self.offsets = self.slopes[flags], self.offsets[flags]
+        self.status = self.status[flags]
+
+    def lowest(self, centre: Floats, radius: Floats) -> tuple[Floats, float, Floats]:
+        """Lowest point of the highest plane in a box, its height, and the planes' weights."""
+        low, high = np.maximum(centre - radius, 0.0), centre + radius
+        number = len(self.offsets)
+        found = least(
+            np.append(np.zeros(len(centre)), 1.0),
+            np.hstack([self.slopes, -np.ones((number, 1))]),
+            (np.full(number, -np.inf), -self.offsets),
+            (np.append(low, -np.inf), np.append(high, np.inf)),
+            (self.columns, self.status),
+        )
+        self.columns, self.status = found.columns, found.rows
+        return np.clip(found.x[:-1], low, high), float(found.x[-1]), -found.dual

@@ -9,31 +9,38 @@ Ranks of the mix, and those in their middle, become plans.
 
 import heapq
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 
+from solver.allocation import round_time_s
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_values import Band
 from solver.links import Links
 from solver.links_best import Best
 from solver.links_few import Few, try_all
+from solver.links_mix import Basis
 from solver.links_node import Bounded, Effort, bounded
 from solver.links_part import Deadline, Part, floor
-from solver.links_pool import Window, best_mix
+from solver.links_pool import Window
 from solver.links_search import GAP, Search
 from solver.links_settle import settled
 from solver.problem import Problem
 
 # At the first part, whose prices are not known, and at the others.
-FIRST, EACH = Effort(steps=40, charges=0), Effort(steps=6, charges=10)
-# Looks in all; for a quick answer, and where devices are few.
-WORK, QUICK, SMALL = 3000, 300, 48
+FIRST, EACH = Effort(steps=80, charges=0), Effort(steps=6, charges=10)
+# Looks in all, times devices, and how many at most; for a quick answer, and where devices are
+# few.
+WORK, MOST_WORK, QUICK, SMALL = 2_400_000, 6000, 300, 48
 # Ranks of a mix that become plans; the looks that a plan counts for, and one more by devices.
-PLANS, PLAN, MANY = 2, 3, 40
+PLANS, PLAN, MANY = 2, 3, 200
+# Devices up to which choices are settled by single changes and pairs.
+SETTLED = 400
 # Relative width of round times from which on a mix is near no plan.
 WIDE = 0.02
+# Ends of the first round times, as shares beyond the best plan's.
+APART = (-0.03, -0.01, -0.003, 0.003, 0.01, 0.03)
 # Deadlines whose tables are kept: the parts of a round time share one.
 DEADLINES = 16
 # Relative width from which on round times are told apart no more.
@@ -54,6 +61,8 @@ class _Search:
     deadlines : dict of float to Deadline
     tried : set of tuple of int
         Ranks that were made plans.
+    basis : Basis or None
+        Where the program over the last ranks' options ended.
     work, looks, plans : int
         Looks that are left, those that were taken, and those that plans counted for.
     """
@@ -64,21 +73,28 @@ class _Search:
     work: int
     looks: int = 0
     plans: int = 0
-    deadlines: dict[float, Deadline] = field(default_factory=dict)
+    deadlines: dict[tuple[float, int], Deadline] = field(default_factory=dict)
     tried: set[tuple[int, ...]] = field(default_factory=set)
+    basis: Basis | None = None
 
     @property
     def floor(self) -> float:
         """Bounds up to here are settled."""
         return floor(self.problem, self.best)
 
-    def deadline(self, high_s: float) -> Deadline:
-        """Return the problem within a longest round time."""
-        if high_s not in self.deadlines:
-            while len(self.deadlines) >= DEADLINES:
-                self.deadlines.pop(next(iter(self.deadlines)))
-            self.deadlines[high_s] = Deadline.of(self.problem, self.links, high_s)
-        return self.deadlines[high_s]
+    def deadline(self, part: Part) -> Deadline:
+        """Return the problem within a part's longest round time and least prefix sum."""
+        least = self.problem.question.min_depth
+        prefix = 0 if part.band is None else int(part.band.low[least])
+        for key in ((part.high_s, 0), (part.high_s, prefix)):
+            if key not in self.deadlines:
+                while len(self.deadlines) >= DEADLINES:
+                    self.deadlines.pop(next(iter(self.deadlines)))
+                known = self.deadlines.get((part.high_s, 0))
+                if known is None:
+                    known = Deadline.of(self.problem, self.links, part.high_s)
+                self.deadlines[key] = known.beyond(prefix) if key[1] else known
+        return self.deadlines[part.high_s, prefix]
 
 
 def branch(
@@ -100,7 +116,8 @@ def branch(
     thorough : bool
         Whether to take seconds.
     """
-    search = _Search(problem=problem, links=links, best=best, work=WORK if thorough else QUICK)
+    most = min(WORK // len(problem.weights), MOST_WORK)
+    search = _Search(problem=problem, links=links, best=best, work=most if thorough else QUICK)
     number, bound, known = count(), np.inf, -np.inf
     if len(problem.weights) <= SMALL:
         # No mix is near a plan there, but all ranks may be tried.
@@ -116,9 +133,7 @@ def branch(
         if at and expired():
             heapq.heappush(queue, (above, at, part))
             break
-        found = bounded(
-            search.deadline(part.high_s), part, best, EACH if part.prices else FIRST
-        )
+        found = bounded(search.deadline(part), part, best, EACH if part.prices else FIRST)
         search.work -= found.looks
         search.looks += found.looks
         bound = min(-above, found.bound)
@@ -127,7 +142,8 @@ def branch(
         if bound <= search.floor:
             continue
         _plans(search, found)
-        parts = _halves(search, found, bound)
+        parts = [] if at else _around(search, found.part)
+        parts = parts or _halves(search, found, bound)
         known = max(known, bound) if not parts else known
         for each in parts:
             heapq.heappush(queue, (-bound, next(number), each))
@@ -136,12 +152,28 @@ def branch(
     return max(-queue[0][0] if queue else -np.inf, known)
 
 
+def _around(search: _Search, part: Part) -> list[Part]:
+    """Round times around the best plan's and farther off, each to find prices of its own.
+
+    Those of a wide part say little of its halves. Nothing where there is no plan.
+    """
+    if search.best.allocation is None:
+        return []
+    around_s = round_time_s(search.problem, search.best.allocation)
+    cuts = [around_s * (1 + share) for share in APART]
+    edges = [part.low_s, *(cut for cut in cuts if part.low_s < cut < part.high_s), part.high_s]
+    return [
+        Part(low_s=low_s, high_s=high_s, band=None, least=part.least)
+        for low_s, high_s in pairwise(edges)
+    ]
+
+
 def _plans(search: _Search, found: Bounded) -> None:
     """Make plans of ranks in the mix and in its middle, if they may be better."""
     here = found.search
     if here.window.high_s - here.window.low_s > WIDE * here.window.high_s:
         return
-    program = search.deadline(here.window.high_s).ranks
+    program = found.deadline.ranks
     proposed = [ranks for ranks, _ in found.mixed[:PLANS]]
     proposed += _middle(search.problem, found)
     for ranks in proposed:
@@ -163,9 +195,12 @@ def _plan(search: _Search, here: Search, ranks: Ints) -> None:
     pool = here.depths(ranks)
     if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
         return
-    mix = best_mix(pool, search.links, here.window)
+    here.basis = search.basis
+    mix = here.mixed(pool)
+    search.basis = mix.basis
     here.round(pool, mix)
-    if mix.keeps and mix.value > search.best.value * (1 + GAP):
+    few = len(search.problem.weights) <= SETTLED
+    if few and mix.keeps and mix.value > search.best.value * (1 + GAP):
         chosen = settled(pool, search.links, here.window, mix, mix.round_s)
         if chosen is not None:
             search.best.offer(pool.allocation(chosen))
@@ -199,14 +234,17 @@ def _halves(search: _Search, found: Bounded, bound: float) -> list[Part]:
     wide = width_s > SAME * part.high_s
     worth = prices.wait * float(search.links.count.sum()) * width_s
     if not wide or worth <= WORTH_HALVING * (bound - search.best.value):
-        halves = _cut_band(search, found)
+        halves = _cut_band(found)
         if halves or not wide:
             return halves
-    middle_s = (part.low_s + part.high_s) / 2
-    return [replace(part, high_s=middle_s), replace(part, low_s=middle_s)]
+    if part.band is None:
+        at_s = (part.low_s + part.high_s) / 2
+    else:
+        at_s = found.deadline.apart_s(part.low_s, part.high_s, part.band)
+    return [replace(part, high_s=at_s), replace(part, low_s=at_s)]
 
 
-def _cut_band(search: _Search, found: Bounded) -> list[Part]:
+def _cut_band(found: Bounded) -> list[Part]:
     """Part the ranks that the bound mixes, where their prefix sums lie farthest apart."""
     part, band = found.part, found.part.band
     if band is None or len(found.mixed) < 2:
@@ -214,7 +252,7 @@ def _cut_band(search: _Search, found: Bounded) -> list[Part]:
     rows, shares = _mix(found)
     there = (rows > 0) * shares
     total = there.sum(axis=0)
-    prefix = np.cumsum(rows * search.deadline(found.search.window.high_s).ranks.steps, axis=1)
+    prefix = np.cumsum(rows * found.deadline.ranks.steps, axis=1)
     mean = (prefix * there).sum(axis=0) / np.maximum(total, 1e-300)
     apart = (np.abs(prefix - mean) * there).sum(axis=0)
     apart[band.high[1:] <= band.low[1:]] = 0.0

@@ -19,7 +19,8 @@ from solver.deadline import expired
 from solver.devices import Ints
 from solver.links_blend import changed
 from solver.links_capped import CappedAnswer, Climb
-from solver.links_pool import PENALTY, Mix, Pool, Prices, best_mix
+from solver.links_mix import PENALTY, Basis, Mix, best_mix
+from solver.links_pool import Pool, Prices
 from solver.links_search import COLUMNS, Search
 
 # What passing the wait costs, one after another; see `solver.links_pool`.
@@ -50,7 +51,8 @@ def program(search: Search, ranks: Ints, prices: Prices, penalty: float = PENALT
     pool = search.pool()
     for share in BEGIN:
         pool.add(answers.best(replace(prices, links=prices.links * share)))
-    mix = best_mix(pool, search.links, search.window, penalty)
+    start = Basis.at(pool, search.links, prices)
+    mix = best_mix(pool, search.links, search.window, penalty, start)
     for _ in range(COLUMNS):
         best, alone = answers.best(mix.prices), Pool(problem=search.problem)
         alone.add(best)
@@ -58,7 +60,7 @@ def program(search: Search, ranks: Ints, prices: Prices, penalty: float = PENALT
         most += mix.prices.constant(search.links, search.window)
         if most - mix.value <= SOLVED * abs(most) or expired() or not pool.add(best):
             break
-        mix = best_mix(pool, search.links, search.window, penalty)
+        mix = best_mix(pool, search.links, search.window, penalty, mix.basis)
     return Tried(ranks, pool, mix)
 
 

@@ -27,7 +27,7 @@ from solver.links_sums import Sums, Taken, Terms
 GROUPS = 192
 LAST_PRICES = 64
 # Cells of the offers (group, price, depth, cap) at once.
-CELLS = 1 << 21
+CELLS = 1 << 18
 ROUNDING = 1e-12
 
 

@@ -150,18 +150,57 @@ def descend(
 
 def _taken(copies: Copies, multipliers: Floats, answers: Answers, incumbent: Ints) -> Floats:
     """Subgradient: how much of each group takes each rank, less the mean of the groups."""
-    groups, layer = len(copies.shares), np.arange(len(copies.steps))
-    value = copies.own_value(answers.depth, answers.cap, answers.price)
-    value += (multipliers[:groups] / copies.shares[:, None, None])[copies.group]
-    choice, largest = value.argmax(axis=2), value.max(axis=2)
-    slack = 1e-12 * np.maximum(np.abs(largest), 1.0)
-    choice = np.where(value[:, layer, incumbent] >= largest - slack, incumbent, choice)
-    taken = np.zeros(multipliers.shape)
-    share = (copies.weights / copies.shares[copies.group])[:, None]
-    np.add.at(taken, (copies.group[:, None], layer, choice), share)
+    groups, share = len(copies.shares), copies.weights / copies.shares[copies.group]
+    own, taken = (
+        multipliers[:groups] / copies.shares[:, None, None],
+        np.zeros(multipliers.shape),
+    )
+    for layer, (table, here) in enumerate(zip(np.moveaxis(own, 1, 0), incumbent, strict=True)):
+        choice = _chosen(copies, table, answers, layer, int(here))
+        count = np.bincount(
+            copies.group * len(copies.ranks) + choice, share, minlength=table.size
+        )
+        taken[:groups, layer] = count.reshape(table.shape)
     if copies.budget is not None:
-        taken[-1, layer, within_budget(multipliers[-1], copies.ranks, copies.budget)[1]] = 1.0
+        layers = np.arange(len(copies.steps))
+        best = within_budget(multipliers[-1], copies.ranks, copies.budget)[1]
+        taken[-1, layers, best] = 1.0
     return np.asarray(taken - taken.mean(axis=0))
+
+
+def _chosen(copies: Copies, own: Floats, answers: Answers, layer: int, incumbent: int) -> Ints:
+    """Rank that each device likes best at a layer, by its index, (N,); `own` has shape (G, R).
+
+    Beyond its cap, or where it does not adapt the layer, it goes by its group's multipliers.
+    """
+    beyond = np.maximum.accumulate(own[:, ::-1], axis=1)[:, ::-1]
+    number = own.shape[1]
+    # The first of the largest from each rank on.
+    first = np.where(own == beyond, np.arange(number), number)
+    first = np.minimum.accumulate(first[:, ::-1], axis=1)[:, ::-1]
+    choice = np.where(own[:, incumbent] >= _almost(beyond[:, 0]), incumbent, first[:, 0])
+    choice = choice[copies.group]
+    some = np.flatnonzero(answers.depth > layer)
+    group, cap, price = copies.group[some], answers.cap[some], answers.price[some]
+    gains, size = copies.gains[layer], copies.steps[layer] * copies.ranks
+    value = own[group] + gains
+    value -= price[:, None] * size
+    value[np.arange(number) > cap[:, None]] = -np.inf
+    every = np.arange(len(some))
+    within = value.argmax(axis=1)
+    most, base = value[every, within], gains[cap] - price * size[cap]
+    larger = base + beyond[group, cap]
+    best = np.where(larger > most, first[group, cap], within)
+    known = value[:, incumbent]
+    known = np.where(cap < incumbent, base + own[group, incumbent], known)
+    content = known >= _almost(np.maximum(larger, most))
+    choice[some] = np.where(content, incumbent, best)
+    return np.asarray(choice)
+
+
+def _almost(value: Floats) -> Floats:
+    """Less a value's rounding."""
+    return np.asarray(value - 1e-12 * np.maximum(np.abs(value), 1.0))
 
 
 def _by_thresholds(direction: Floats) -> Floats:

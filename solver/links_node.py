@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.bundle import GROWS, PATIENCE, SHRINKS, below
+from solver.bundle import GROWS, PATIENCE, SHRINKS, Planes
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp_completions import completions
@@ -19,11 +19,16 @@ from solver.dp_values import Band, Tables
 from solver.links_band import Plane
 from solver.links_best import Best
 from solver.links_part import Deadline, Line, Part, floor, hull, inside, round_times
-from solver.links_pool import Prices
-from solver.links_search import ROUNDING, Search
+from solver.links_pool import Prices, Window
+from solver.links_search import HANDED, ROUNDING, Search
 
 # Lines that are handed down to the parts of a part.
 POOL = 100
+# Share of the prices by which they may change at first.
+RELATIVE = 0.5
+# How often the looks asked for may be taken, and what share of the way to the best plan the
+# last ones must have gone.
+MOST, LAST, HELPS = 4, 4, 0.05
 # Share of the way to the best plan that a look at other prices must promise.
 CLOSE = 0.2
 # Steps of credits: the first, as a share of Polyak's, and what counts as a success.
@@ -45,6 +50,7 @@ class Bounded:
     Parameters
     ----------
     bound : float
+    deadline : Deadline
     part : Part
         What is left of it.
     search : Search
@@ -57,6 +63,7 @@ class Bounded:
     """
 
     bound: float
+    deadline: Deadline
     part: Part
     search: Search
     mixed: list[tuple[Ints, float]]
@@ -72,6 +79,7 @@ def bounded(deadline: Deadline, part: Part, best: Best, effort: Effort) -> Bound
     looking.search.prices = looking.search.prices_at(looking.centre)
     return Bounded(
         bound=looking.bound,
+        deadline=deadline,
         part=looking.left(),
         search=looking.search,
         mixed=mixed,
@@ -88,6 +96,8 @@ class _Looking:
     ----------
     lines : list of Line
         Those of the part's pool that lie in it, then the best of every look.
+    planes : Planes
+        Two for each of them.
     ahead : array, shape (N, L + 1)
         Credits, see `solver.links_band`.
     centre : array
@@ -105,6 +115,7 @@ class _Looking:
     best: Best
     ahead: Floats
     centre: Floats
+    planes: Planes
     lines: list[Line] = field(default_factory=list)
     looks: int = 0
     ends: Floats | None = None
@@ -116,6 +127,12 @@ class _Looking:
     @classmethod
     def of(cls, deadline: Deadline, part: Part, best: Best) -> Self:
         """Nothing looked at yet."""
+        if part.band is not None:
+            # Where all must adapt that much, no round is shorter.
+            most_s = deadline.shortest_s(
+                int(part.band.low[deadline.problem.question.min_depth])
+            )
+            part = replace(part, low_s=min(max(part.low_s, most_s), part.high_s))
         prices = part.prices or Prices(links=np.zeros(len(deadline.own.links.names)))
         search = Search(
             problem=deadline.problem,
@@ -136,6 +153,7 @@ class _Looking:
             best=best,
             ahead=ahead,
             centre=search.vector(prices),
+            planes=Planes.of(len(search.vector(prices))),
         )
 
     @property
@@ -189,68 +207,80 @@ class _Looking:
         They are where the highest of the planes that looks leave is lowest, as in
         `solver.bundle`.
         """
-        self.lines = [
-            line
-            for line in self.part.pool
-            if inside(line.ranks, self.deadline.ranks.steps, self.band, self.part.least)
-        ]
-        at, radius, failed = self.centre, self.search.radius(), 0
+        sizes, least = self.deadline.ranks.steps, self.part.least
+        known = [x for x in self.part.pool if inside(x.ranks, sizes, self.band, least)]
+        if known:
+            self._add(known)
+        at, size, failed = self.centre, 1.0, 0
+        first = self.search.radius()
+        share = RELATIVE / (HANDED if self.search.handed_down else 1.0)
         mixed: list[tuple[Ints, float]] = []
-        least = np.inf
-        for number in range(steps):
+        low = np.inf
+        seen: list[float] = []
+        for number in range(MOST * steps):
+            # More of them while the last ones helped.
+            late = number >= steps and len(seen) > LAST
+            if late and low > seen[-LAST] - HELPS * (seen[-LAST] - self.floor):
+                break
             if self.looks and (self.bound <= self.floor or expired()):
                 break
             found = self._filled(self.search.prices_at(at), self.ahead)
             if found is None:
                 break
             plane, value = found
-            self._add(plane, value, at)
-            if value < least:
-                least, self.centre = value, at
-                radius, failed = radius * (GROWS if number else 1.0), 0
+            self._taught(plane, value, at)
+            seen.append(min(low, value))
+            if value < low:
+                low, self.centre = value, at
+                size, failed = size * (GROWS if number else 1.0), 0
             else:
                 failed += 1
                 if failed == PATIENCE:
-                    radius, failed = radius * SHRINKS, 0
+                    size, failed = size * SHRINKS, 0
+            # Where nothing keeps the limits, all prices grow without end.
+            radius = size * (first + share * self.centre)
             at, model, mixed = self._lowest(radius)
             inner = (np.abs(at - self.centre) < radius * (1 - 1e-6)).all()
-            if inner and least - model < CLOSE * (least - self.floor):
+            if inner and low - model < CLOSE * (low - self.floor):
                 break
         return mixed
 
     def _lowest(self, radius: Floats) -> tuple[Floats, float, list[tuple[Ints, float]]]:
         """Where the planes are lowest near the best prices, how low, and what they mix."""
-        window = self.search.window
-        # With any ranks goes any round time.
-        planes = [
-            (line.slope(window, end_s), line.gain, 0)
-            for end_s in (window.low_s, window.high_s)
-            for line in self.lines
-        ]
-        at, height, weights = below(planes, self.centre, radius)
-        weights = weights.reshape(2, -1).sum(axis=0)
+        at, height, weights = self.planes.lowest(self.centre, radius)
+        weights = weights.reshape(-1, 2).sum(axis=1)
         heavy = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
         return at, height, [(self.lines[i].ranks, float(weights[i])) for i in heavy]
 
-    def _add(self, plane: Plane, value: float, at: Floats) -> None:
+    def _add(self, lines: list[Line]) -> None:
+        """Add lines: with any ranks goes any round time, so each is a plane for both ends."""
+        window = self.search.window
+        self.lines += lines
+        self.planes.add(
+            np.array([line.slope(window, s) for line in lines for s in _ends(window)]),
+            np.repeat([line.gain for line in lines], 2),
+        )
+
+    def _taught(self, plane: Plane, value: float, at: Floats) -> None:
         """Add the line of a look's answer; drop those that promise more than is there."""
         search, window = self.search, self.search.window
         prices, count = search.prices_at(at), float(search.links.count.sum())
         round_s = prices.round_s(search.links, window)
         # What comes from around may be more than is possible here.
-        self.lines = [
-            line
-            for line in self.lines
-            if line.gain + float(line.slope(window, round_s) @ at) <= value
-        ]
+        heights = (self.planes.slopes @ at + self.planes.offsets).reshape(-1, 2)
+        kept = heights[:, _ends(window).index(round_s)] <= value
+        self.planes.keep(kept.repeat(2))
+        self.lines = [line for line, keep in zip(self.lines, kept, strict=True) if keep]
         worth = float(prices.links @ plane.left_s) + prices.wait * plane.spare_s
-        self.lines.append(
-            Line(
-                ranks=plane.ranks,
-                gain=plane.value - worth,
-                busy_s=round_s - plane.left_s,
-                own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
-            )
+        self._add(
+            [
+                Line(
+                    ranks=plane.ranks,
+                    gain=plane.value - worth,
+                    busy_s=round_s - plane.left_s,
+                    own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
+                )
+            ]
         )
 
     def _filled(self, prices: Prices, ahead: Floats) -> tuple[Plane, float] | None:
@@ -292,3 +322,7 @@ class _Looking:
             ahead=self.ahead,
             pool=self.lines[-POOL:],
         )
+
+
+def _ends(window: Window) -> tuple[float, float]:
+    return window.low_s, window.high_s

@@ -4,12 +4,13 @@ Round times from one to another, a band of prefix sums, and what the part around
 prices, credits, and ranks that were the best at some prices.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.dp_values import Band
 from solver.links import Links
@@ -22,6 +23,8 @@ from solver.problem import Problem
 
 # Of all that devices might gain: less than nothing, but for rounding.
 NOTHING = -1e-9
+# Of a round time: what limits may be passed by, and rounding.
+SLACK = 4 * TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +39,17 @@ class Deadline:
     own : OwnRanks
     busy_s : array, shape (E,)
         Busy time of every link if every device takes its largest plan.
+    bare_s, unit_s : arrays, shape (E + N,)
+        Time of every link and device if all adapt the least depth, with nothing on it, and
+        what a unit of the prefix sum there adds at least.
     """
 
     problem: Problem
     ranks: BandedRanks
     own: OwnRanks
     busy_s: Floats
+    bare_s: Floats
+    unit_s: Floats
 
     @classmethod
     def of(cls, problem: Problem, links: Links, high_s: float) -> Self:
@@ -49,12 +57,33 @@ class Deadline:
         within = problem.under(round_time_s=high_s)
         own = OwnRanks.of(within, links, optimistic=True)
         most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
+        ranks = BandedRanks.of(within, links)
+        bare_s, unit_s = _least_times(within, links)
         return cls(
             problem=within,
-            ranks=BandedRanks.of(within, links),
+            ranks=ranks,
             own=own,
             busy_s=links.busy_s(most.astype(np.float64), np.ones(len(most), dtype=np.bool_)),
+            bare_s=bare_s,
+            unit_s=unit_s * ranks.program.table.unit,
         )
+
+    def beyond(self, prefix: int) -> Self:
+        """The same where all have at least a prefix sum at the least depth."""
+        return replace(self, ranks=BandedRanks(program=self.ranks.program.sharing(prefix)))
+
+    def shortest_s(self, prefix: int) -> float:
+        """A round time that plans take at least with this prefix sum at the least depth."""
+        return float((self.bare_s + prefix * self.unit_s).max()) * (1 - SLACK)
+
+    def apart_s(self, low_s: float, high_s: float, band: Band) -> float:
+        """Where to part round times: near the middle, if can be where a prefix sum begins."""
+        least, middle_s = self.problem.question.min_depth, (low_s + high_s) / 2
+        low, high = int(band.low[least]), int(band.high[least])
+        step = int(self.ranks.steps[:least].min(initial=1))
+        starts = [self.shortest_s(p) for p in range(low - low % step, high + 1, step)]
+        inside = [s for s in starts if low_s < s < high_s]
+        return min(inside, key=lambda s: abs(s - middle_s), default=middle_s)
 
     def window(self, low_s: float, high_s: float) -> Window:
         """Round times, and the links that may outlast the shortest of them."""
@@ -117,6 +146,17 @@ class Part:
     prices: Prices | None = None
     ahead: Floats | None = None
     pool: list[Line] = field(default_factory=list)
+
+
+def _least_times(problem: Problem, links: Links) -> tuple[Floats, Floats]:
+    """Times at the least depth with nothing on it, and of a parameter; links, then devices."""
+    costs, least = problem.costs, problem.question.min_depth
+    q, c = costs.seconds, costs.devices.class_index
+    own_s = q.fixed(c, least) + q.offset
+    ratio = q.per_rank[c, :least] / costs.sizes[:least]
+    each_s = q.scale * ratio.min(axis=1, initial=np.inf) + q.wire if least else 0.0 * own_s
+    through_s = links.through(links.count) * links.s_per_parameter * bool(least)
+    return np.append(links.bare_s, own_s), np.append(through_s, each_s)
 
 
 def floor(problem: Problem, best: Best) -> float:

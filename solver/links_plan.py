@@ -19,6 +19,7 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.explain import least_allocation, least_round_time_s, without_plan
 from solver.links import Links, that_may_bind
+from solver.links_ascent import Ascent
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
 from solver.links_branch import branch
@@ -26,12 +27,13 @@ from solver.links_capped_rounds import bound_over_rounds
 from solver.links_capped_wait import over_rounds
 from solver.links_few import Few, try_all
 from solver.links_own import OwnRanks
+from solver.links_part import Deadline
 from solver.links_pool import Prices, Window
 from solver.links_said import method_name, none_found, overloaded
 from solver.links_search import FEW as FEW_DEVICES
 from solver.links_search import GAP, Effort, Search
 from solver.links_shortest import shortest
-from solver.links_window import QUICK, THOROUGH, polish, run
+from solver.links_window import QUICK, THOROUGH, run
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.waits import keeps_wait
@@ -46,9 +48,7 @@ STARTS = 7
 ROUGH = Effort(steps=16, programs=0, copies=25)
 EACH = Effort(steps=16, programs=1, copies=0)
 LEAF = Effort(steps=40, programs=4, copies=25)
-# Changes of single layers, times devices, near the best plan before windows are looked at.
-POLISH = 6_000
-# The same for capped ranks, whose programs take longer, and how many at most.
+# Changes of single layers, times devices, near the best plan with caps, and how many at most.
 CAPPED_POLISH, MOST_CHANGES = 16_000, 32
 # How much longer a round may be than the longest one that good capped ranks keep.
 LENGTHS = (0.0, 0.004, 0.01, 0.02, 0.04)
@@ -56,8 +56,6 @@ LENGTHS = (0.0, 0.004, 0.01, 0.02, 0.04)
 WIDE = 0.05
 # Share of the gap that halving a window must promise.
 WORTH_HALVING = 0.25
-# How much longer than the best plan's a round may be while its ranks are polished.
-LONGER = 1.01
 # What is so little that it is all looked at.
 FEW, QUICK_FEW = Few(ranks=128, choices=30_000), Few(ranks=32, choices=1000)
 # At one round time: for plans, not for the bound.
@@ -243,19 +241,21 @@ def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> In
 
 
 def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
-    """Change single layers of the best plan so far, and its round time a little."""
+    """Change the best plan's ranks a little, and its round time."""
     structure = problem.question.structure
     if best.allocation is None or structure == "own":
         return
     # A plan may pass its budget by rounding.
-    low_s = min(round_time_s(problem, best.allocation), end_s)
-    high_s = min(low_s * LONGER, end_s) if structure == "shared" else low_s
-    window = _window(problem, links, low_s, high_s)
-    search = Search.of(problem.under(round_time_s=high_s), links, window, best, None)
+    at_s = min(round_time_s(problem, best.allocation), end_s)
     if structure == "shared":
-        polish(search, POLISH)
+        ascent = Ascent(
+            at=lambda round_s: _at(problem, links, best, round_s, None),
+            deadline=Deadline.of(problem, links, end_s),
+        )
+        ascent.run(best.allocation.rows[0], at_s)
     else:
-        improve(search, min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES))
+        number = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
+        improve(_at(problem, links, best, at_s, None), number)
 
 
 def _branch(

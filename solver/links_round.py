@@ -6,7 +6,7 @@ lowered; where devices then wait too long, those are raised that lose least per 
 last, single moves and exchanges of two devices behind one link fill what is left.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.links import Links
-from solver.links_pool import Mix, Pool, Window
+from solver.links_mix import Mix
+from solver.links_packed import packings
+from solver.links_pool import Pool, Window
 
 # Moves behind one link that are paired, pairs that are tried, and rounds of exchanges.
 MOVES, PAIRS, EXCHANGES = 160, 40, 40
@@ -36,10 +38,22 @@ def rounded(pool: Pool, links: Links, window: Window, mix: Mix) -> Ints | None:
         Optimum of the linear program.
     """
     work = _Rounding.of(pool, links, window, mix)
-    if not (work.lower() and work.lengthen()):
-        return None
-    work.fill()
-    return work.chosen
+    return work.chosen if work.finish() else None
+
+
+def best_packed(pool: Pool, links: Links, window: Window, mix: Mix) -> Ints | None:
+    """Choose as `rounded` does, but from what is best behind every link that is the first.
+
+    See there for the parameters. The choices of `solver.links_packed` take a round of their
+    own, at most `high_s` long.
+    """
+    best, most = None, -np.inf
+    for chosen, round_s in packings(pool, links, window, mix):
+        own = replace(window, high_s=min(round_s, window.high_s))
+        work = _Rounding.of(pool, links, own, mix, chosen)
+        if work.finish() and work.worth() > most:
+            best, most = work.chosen, work.worth()
+    return best
 
 
 def longest(pool: Pool, links: Links, window: Window, mix: Mix) -> Ints | None:
@@ -88,21 +102,14 @@ class _Rounding:
     spare_s: float
 
     @classmethod
-    def of(cls, pool: Pool, links: Links, window: Window, mix: Mix) -> Self:
-        """Start from the largest share of every device."""
+    def of(
+        cls, pool: Pool, links: Links, window: Window, mix: Mix, chosen: Ints | None = None
+    ) -> Self:
+        """Start from the largest share of every device, or from a choice."""
         limit_s, kept = window.high_s, window.kept
         allowed = np.isfinite(pool.value) & (pool.seconds <= limit_s * (1 + TOLERANCE))
         net = np.where(allowed, pool.tilted(links, mix.prices), -np.inf)
-        share = np.where(allowed, mix.share, -1.0)
-        # Among equal shares the option that is best at the prices.
-        best = net.max(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            near = np.where(
-                allowed,
-                1e-9 / (1 + np.abs(best - net) / max(np.abs(best).max(), SMALLEST)),
-                0.0,
-            )
-        chosen = (share + near).argmax(axis=1)
+        chosen = _largest(mix, allowed, net) if chosen is None else chosen.copy()
         every = np.arange(len(chosen))
         above = np.concatenate([links.above[:, kept], np.zeros((1, len(kept)), dtype=np.bool_)])
         paths = above[links.own]
@@ -126,6 +133,17 @@ class _Rounding:
             left_s=limit_s * (1 + TOLERANCE) - busy_s,
             spare_s=spare_s,
         )
+
+    def finish(self) -> bool:
+        """Keep every limit, and fill what is left; whether that is so."""
+        if not (self.lower() and self.lengthen()):
+            return False
+        self.fill()
+        return True
+
+    def worth(self) -> float:
+        """Utility of the choice."""
+        return float(self.value[np.arange(len(self.chosen)), self.chosen].sum())
 
     def lower(self) -> bool:
         """Lower options until every link is within its time; whether it is."""
@@ -236,3 +254,16 @@ class _Rounding:
         self.left_s -= self.paths[device] * self.slope * size
         self.spare_s += float(self.own_s[device, option] - self.own_s[device, now])
         self.chosen[device] = option
+
+
+def _largest(mix: Mix, allowed: npt.NDArray[np.bool_], net: Floats) -> Ints:
+    """Option of the largest share, among equal ones the best at the prices."""
+    share = np.where(allowed, mix.share, -1.0)
+    best = net.max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        near = np.where(
+            allowed,
+            1e-9 / (1 + np.abs(best - net) / max(np.abs(best).max(), SMALLEST)),
+            0.0,
+        )
+    return np.asarray((share + near).argmax(axis=1))

@@ -18,9 +18,10 @@ from solver.explain import least_allocation
 from solver.links import Links
 from solver.links_best import Best
 from solver.links_capped import CappedAnswer
+from solver.links_mix import Basis, Mix, best_mix
 from solver.links_own import OwnRanks
-from solver.links_pool import Mix, Pool, Prices, Window, best_mix
-from solver.links_round import rounded
+from solver.links_pool import Pool, Prices, Window
+from solver.links_round import best_packed, rounded
 from solver.problem import Problem
 
 GAP = 2e-4
@@ -85,6 +86,8 @@ class Search:
         Whether to look further; see `Effort.few`.
     tried : set of tuple of int
         Shared ranks that a program was solved for.
+    basis : Basis or None
+        Where the last of these programs ended, for ranks without caps.
     """
 
     problem: Problem
@@ -95,6 +98,7 @@ class Search:
     handed_down: bool = False
     few: bool = False
     tried: set[tuple[int, ...]] = field(default_factory=set)
+    basis: Basis | None = None
 
     @classmethod
     def of(
@@ -131,18 +135,18 @@ class Search:
 
     def generated(self, best_at: Callable[[Prices], Sequence[Allocation]]) -> tuple[Pool, Mix]:
         """Add the best options at the program's own prices until they are all there."""
-        pool, prices = self.pool(), self.prices
+        pool, prices, basis = self.pool(), self.prices, None
         for _ in range(COLUMNS):
             new = _add(pool, best_at(prices))
-            mix = best_mix(pool, self.links, self.window)
-            prices = mix.prices
+            mix = best_mix(pool, self.links, self.window, start=basis)
+            prices, basis = mix.prices, mix.basis
             if not new or expired():
                 break
         if not self.few or not prices.links.any():
             return pool, mix
         for share in AROUND:
             _add(pool, best_at(replace(prices, links=prices.links * share)))
-        return pool, best_mix(pool, self.links, self.window)
+        return pool, best_mix(pool, self.links, self.window, start=basis)
 
     def round(self, pool: Pool, mix: Mix) -> None:
         """Offer the plan that a mix rounds to, or a mix of less wait if that rounds to none."""
@@ -152,7 +156,8 @@ class Search:
             return
         for spared in SPARED:
             epsilon_s = self.window.epsilon_s * (1 - spared)
-            mix = best_mix(pool, self.links, replace(self.window, epsilon_s=epsilon_s))
+            less = replace(self.window, epsilon_s=epsilon_s)
+            mix = best_mix(pool, self.links, less, start=mix.basis)
             if not mix.keeps or self._round(pool, mix):
                 return
 
@@ -168,7 +173,10 @@ class Search:
             if chosen is not None:
                 self.best.offer(pool.allocation(chosen))
                 found = True
-        return found
+        chosen = best_packed(pool, self.links, self.window, mix)
+        if chosen is not None:
+            self.best.offer(pool.allocation(chosen))
+        return found or chosen is not None
 
     def try_ranks(self, ranks: Ints) -> Mix | None:
         """Solve the program over the options of shared ranks; None if they were tried."""
@@ -184,8 +192,14 @@ class Search:
         pool = self.depths(ranks)
         if not pool.rows or not np.isfinite(pool.value).any(axis=1).all():
             return None
-        mix = best_mix(pool, self.links, self.window)
+        mix = self.mixed(pool)
         self.round(pool, mix)
+        return mix
+
+    def mixed(self, pool: Pool) -> Mix:
+        """Solve the program over the options of shared ranks, from where the last one ended."""
+        mix = best_mix(pool, self.links, self.window, start=self.basis)
+        self.basis = mix.basis
         return mix
 
     def offer(self, ranks: Ints, pool: Pool, mix: Mix) -> None:

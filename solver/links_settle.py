@@ -19,7 +19,9 @@ import numpy as np
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.links import Links
-from solver.links_pool import Mix, Pool, Window
+from solver.links_mix import Mix
+from solver.links_packed import packed
+from solver.links_pool import Pool, Window
 
 # What a second too much costs, in prices, at first and at most, and how it grows.
 STRICT, STRICTEST, STRICTER = 1.5, 200.0, 3.0
@@ -76,7 +78,7 @@ class _Settling:
     def of(
         cls, pool: Pool, links: Links, window: Window, mix: Mix, round_s: float
     ) -> Self | None:
-        """Start from the largest share of every device."""
+        """Start from what is best behind every link that is the first on its way."""
         kept, count = window.kept, float(links.count.sum())
         allowed = np.isfinite(pool.value) & (pool.seconds <= round_s * (1 + TOLERANCE))
         net = np.where(allowed, pool.tilted(links, mix.prices), -np.inf)
@@ -84,7 +86,7 @@ class _Settling:
         if np.isneginf(most).any():
             return None
         loss = np.where(allowed, most - net, np.inf)
-        chosen = np.where(allowed, mix.share, -1.0).argmax(axis=1)
+        chosen = packed(pool, links, window, mix.prices, loss, round_s)
         limit, uses = _uses(pool, links, kept)
         price = np.concatenate([mix.prices.links[kept], [mix.prices.wait * count, 0.0]])
         room_s = round_s * (1 + TOLERANCE) - links.bare_s[kept]

@@ -24,6 +24,9 @@ from solver.links_pool import Prices, Window
 from solver.problem import Problem
 from solver.shapes import shaped_ranks
 
+# Of a unit: what rounding may take off.
+ROUNDED = 1e-6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedRanks:
@@ -57,16 +60,26 @@ class PricedRanks:
         table = replace(table, least=_everybodys(problem, links, table))
         top = table.reach.shape[1] - 1
         most = units_by_depth(problem.costs, table.unit, top, optimistic=True)
-        units = most[1:]
-        grid = np.arange(top + 1)
+        order, carried = _sorted(most, top)
         return cls(
-            problem=problem,
-            links=links,
-            table=table,
-            most=most,
-            order=[np.argsort(-u, kind="stable") for u in units],
-            carried=[len(u) - np.searchsorted(np.sort(u), grid) for u in units],
+            problem=problem, links=links, table=table, most=most, order=order, carried=carried
         )
+
+    def sharing(self, prefix: int) -> Self:
+        """Leave every device what its links do if all adapt the least depth at a prefix sum."""
+        problem, links = self.problem, self.links
+        limit_s, least = problem.question.budgets.round_time_s, problem.question.min_depth
+        if limit_s is None or not least:
+            return self
+        each = np.maximum(links.s_per_parameter * self.table.unit, 1e-300)
+        room = (limit_s * (1 + TOLERANCE) - links.bare_s) / each
+        room -= links.through(links.count) * prefix
+        left = np.where(links.above, room, np.inf).min(axis=1)
+        own = np.append(left, np.inf)[links.own] / links.count
+        units = np.floor(np.clip(prefix + own, -1, self.table.reach.shape[1] - 1) + ROUNDED)
+        most = [self.most[0], *(np.minimum(u, units).astype(np.int64) for u in self.most[1:])]
+        order, carried = _sorted(most, self.table.reach.shape[1] - 1)
+        return replace(self, most=most, order=order, carried=carried)
 
     def solve(self, prices: Prices, window: Window) -> tuple[SharedRanks | None, float]:
         """Best ranks at these prices and the bound they prove; -inf where there is no plan."""
@@ -161,6 +174,15 @@ class PricedRanks:
         left[window.kept] = round_s - busy[window.kept]
         kept_s = float(np.dot(links.count, own_s)) - count * (round_s - (window.epsilon_s or 0))
         return left, kept_s
+
+
+def _sorted(most: list[Ints], top: int) -> tuple[list[Ints], list[Ints]]:
+    """Devices by falling capacity, and how many carry each prefix sum, by depth from 1 on."""
+    grid = np.arange(top + 1)
+    return (
+        [np.argsort(-u, kind="stable") for u in most[1:]],
+        [len(u) - np.searchsorted(np.sort(u), grid) for u in most[1:]],
+    )
 
 
 def _everybodys(problem: Problem, links: Links, table: Capacity) -> Ints:

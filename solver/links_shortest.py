@@ -13,7 +13,8 @@ from solver.allocation import LEFT_OUT, Allocation, fits, mean_wait_s, round_tim
 from solver.deadline import expired
 from solver.devices import Ints
 from solver.explain import least_allocation
-from solver.links_pool import Pool, Window, best_mix
+from solver.links_mix import best_mix
+from solver.links_pool import Pool, Window
 from solver.links_round import longest
 from solver.problem import Problem
 from solver.shapes import keeps_shape

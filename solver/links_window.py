@@ -19,9 +19,10 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_best import Best
 from solver.links_capped_window import bound_by_copies, climb
+from solver.links_mix import Mix, best_mix
 from solver.links_own import OwnRanks
 from solver.links_polish import Neighbours
-from solver.links_pool import Mix, Prices, best_mix
+from solver.links_pool import Prices
 from solver.links_search import COLUMNS, GAP, ROUNDING, Effort, Search
 from solver.links_shared import PricedRanks
 
@@ -82,7 +83,9 @@ def own_ranks(search: Search) -> float:
         bound = min(bound, value)
         # What is optimistic may not be allowed, but its prices are as good.
         new = pool.add(found)
-        mix = best_mix(pool, search.links, search.window)
+        mix = best_mix(
+            pool, search.links, search.window, start=None if mix is None else mix.basis
+        )
         search.prices = mix.prices
         if not new or bound - mix.value <= CLOSE * abs(bound) or expired():
             break
@@ -96,7 +99,7 @@ def own_ranks(search: Search) -> float:
             for side, share in product(sides, ROOMS):
                 smaller = replace(side, units=np.floor(side.units * share).astype(np.int64))
                 pool.add(_possible(smaller, cheap, search))
-            mix = best_mix(pool, search.links, search.window)
+            mix = best_mix(pool, search.links, search.window, start=mix.basis)
         search.round(pool, mix)
     return bound + ROUNDING * abs(bound)
 
@@ -150,18 +153,13 @@ def _propose(search: Search, proposed: list[Ints], effort: Effort) -> None:
             search.try_ranks(ranks)
 
 
-def polish(search: Search, number: int) -> None:
-    """Look for better plans near the best only; see `Effort.polish`."""
-    _polish(search, PricedRanks.of(search.problem, search.links), np.inf, number)
-
-
 def _polish(search: Search, program: PricedRanks, bound: float, number: int) -> None:
     """Change single layers of the best plan's ranks while that promises more."""
     if search.best.allocation is None or number == 0:
         return
     number //= len(search.problem.costs.devices)
     ranks = search.best.allocation.rows[0]
-    mix = best_mix(search.depths(ranks), search.links, search.window)
+    mix = search.mixed(search.depths(ranks))
     while number > 0 and search.best.value * (1 + NEAR) < bound and not expired():
         near = Neighbours.of(program, search.window, ranks, mix.prices)
         better = None

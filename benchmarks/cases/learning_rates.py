@@ -15,7 +15,7 @@ QUICK = Length(rounds=12, sample=6, max_test=500, eval_every=3)
 SCHEDULE = "inverse-sqrt"
 ALPHA, SKEWED = 10.0, 1.0
 # Steps between two means drift further apart where labels differ more.
-RATES = {ALPHA: (2e-3, 4e-3), SKEWED: (1e-3, 2e-3)}
+RATES = {ALPHA: (2e-3, 4e-3), SKEWED: (1e-3, 2e-3, 4e-3)}
 NAMES = {ALPHA: CORE_ARMS, SKEWED: SKEWED_ARMS}
 # Of arms that have not been tuned.
 RATE = 2e-3

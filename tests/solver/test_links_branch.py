@@ -73,7 +73,7 @@ def test_parts_bracket_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without trying all ranks, which is what settles small problems otherwise."""
     none, found, near = Few(ranks=0, choices=0), 0, 0
     monkeypatch.setattr(links_branch, "SMALL", 0)
-    monkeypatch.setattr(links_branch, "WORK", 60)
+    monkeypatch.setattr(links_branch, "WORK", 180)
     for problem, best in waiting_cases(60):
         with monkeypatch.context() as changed:
             changed.setattr(links_plan, "FEW", none)
@@ -92,7 +92,7 @@ def test_parts_bracket_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wait_much_shorter_than_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links_branch, "WORK", 300)
+    monkeypatch.setattr(links_branch, "WORK", 18_000)
     problem = less_wait(within(Problem.of(preset(60, 6, 1)), 1.5), 0.6)
     assert gap(verified(problem)) <= 0.03
 
