@@ -82,6 +82,9 @@ def least(
         solver.setBasis(basis)
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if start is not None:
+            # A bad basis to start from must not decide.
+            return least(cost, matrix, rows, columns)
         raise ArithmeticError(f"linear program: {solver.getModelStatus()}")
     found, basis = solver.getSolution(), solver.getBasis()
     return Solved(

@@ -122,7 +122,7 @@ def test_no_groups_no_quota(tmp_path: Path) -> None:
         (["--benchmark", "some-model", "-o", "b.json"], "takes no model"),
         (["--benchmark", "-o", "b.json", "--device", "cuda"], "times CPUs"),
         (["--benchmark", "--serve", "-o", "b.json"], "do not go together"),
-        (["--benchmark", "--here", "b.json", "-o", "b.json"], "add --transfer"),
+        (["--here", "b.json", "-o", "b.json"], "add --transfer"),
     ],
 )
 def test_bad_options_are_one_line(
