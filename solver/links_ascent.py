@@ -25,7 +25,7 @@ from solver.links_pool import Prices, Window
 from solver.links_search import Search
 from solver.links_shared import PricedRanks
 from solver.problem import Problem
-from solver.shapes import keeps_shape
+from solver.shapes import is_allowed
 
 # Places by which a choice is moved, alone, and at most with another layer's; such pairs that
 # are looked at.
@@ -190,7 +190,9 @@ class Ascent:
             ranks[least - 1] = problem.ranks[at]
             moved_s = self._shortest_s(ranks)
             return (
-                None if moved_s > limit_s or not _allowed(problem, ranks) else (ranks, moved_s)
+                None
+                if moved_s > limit_s or not is_allowed(problem.question, ranks)
+                else (ranks, moved_s)
             )
         moved_s = max(stand.round_s * (1 + step), self._shortest_s(ranks))
         moved_s = min(moved_s, limit_s)
@@ -225,7 +227,7 @@ def neighbours(worth: Worth, ranks: Ints) -> list[tuple[float, Ints]]:
     if depth < problem.layers:
         longer = np.tile(ranks, (len(problem.ranks), 1))
         longer[:, depth] = problem.ranks
-        found += [row for row in longer if _allowed(problem, row)]
+        found += [row for row in longer if is_allowed(problem.question, row)]
     valued = [(worth.most(other), other) for other in found if other is not None]
     return sorted(valued, key=lambda pair: -pair[0])
 
@@ -238,10 +240,4 @@ def _changed(problem: Problem, ranks: Ints, by: dict[int, int]) -> Ints | None:
         if not 0 <= at < len(problem.ranks):
             return None
         other[layer] = problem.ranks[at]
-    return other if _allowed(problem, other) else None
-
-
-def _allowed(problem: Problem, ranks: Ints) -> bool:
-    budget = problem.question.budgets.rank_budget
-    kept = budget is None or int(ranks.sum()) <= budget
-    return kept and keeps_shape(problem.question.rank_shape, ranks)
+    return other if is_allowed(problem.question, other) else None

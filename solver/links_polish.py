@@ -19,7 +19,7 @@ from solver.devices import Floats, Ints
 from solver.links_pool import Prices, Window
 from solver.links_shared import PricedRanks
 from solver.problem import Problem
-from solver.shapes import keeps_shape
+from solver.shapes import is_allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +83,13 @@ class Neighbours:
     def above(self, value: float) -> list[Ints]:
         """Allowed ranks that may be worth more than a value, the most promising first."""
         question, choices = self.problem.question, self.problem.ranks
-        budget = question.budgets.rank_budget
         order = np.argsort(-self.value, axis=None, kind="stable")
         found = []
         for flat in order[self.value.flat[order] > value].tolist():
             layer, choice = divmod(flat, len(choices))
             other = self.ranks.copy()
             other[layer] = choices[choice]
-            kept = budget is None or int(other.sum()) <= budget
-            if kept and keeps_shape(question.rank_shape, other):
+            if is_allowed(question, other):
                 found.append(other)
         return found
 

@@ -6,7 +6,7 @@ from solver.capacity import Capacity
 from solver.devices import Floats, Ints
 from solver.dp import SharedRanks, shared_ranks
 from solver.dp_values import Prices
-from solver.plan import RankShape
+from solver.plan import Question, RankShape
 
 
 def shaped_ranks(
@@ -38,6 +38,13 @@ def shaped_ranks(
         prices=prices,
         earned=earned,
     )
+
+
+def is_allowed(question: Question, ranks: Ints) -> bool:
+    """Whether shared ranks keep the rank budget and the shape that were asked for."""
+    budget = question.budgets.rank_budget
+    within = budget is None or int(ranks.sum()) <= budget
+    return within and keeps_shape(question.rank_shape, ranks)
 
 
 def keeps_shape(shape: RankShape, ranks: Ints) -> bool:

@@ -16,11 +16,7 @@ def test_nothing_loses_less_within_the_room() -> None:
         loss[rng.random(loss.shape) < 0.2] = np.inf
         loss[:, 0] = np.minimum(loss[:, 0], 0.5)
         price, room = float(rng.uniform(0, 0.2)), float(rng.integers(devices, 9 * devices))
-        every = np.arange(devices)
-
-        def worth(chosen: np.ndarray, price: float = price) -> float:
-            return float((price * size[every, chosen] - loss[every, chosen]).sum())
-
+        every, worth = np.arange(devices), price * size - loss
         chosen = _pack(size, loss, price, room)
         fitting = [
             np.array(one)
@@ -33,6 +29,7 @@ def test_nothing_loses_less_within_the_room() -> None:
             assert size[every, chosen].sum() == smallest.sum()
             continue
         assert size[every, chosen].sum() <= room
-        assert worth(chosen) >= max(worth(one) for one in fitting) - 1e-9
+        best = max(worth[every, one].sum() for one in fitting)
+        assert worth[every, chosen].sum() >= best - 1e-9
         tight += size.max(axis=1).sum() > room
     assert tight > 20
