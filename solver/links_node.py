@@ -6,7 +6,7 @@ so each end may take the look that is worst for it; and of the nodes and round t
 dropped that lead to nothing better than the best plan known.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -18,8 +18,9 @@ from solver.dp_completions import completions
 from solver.dp_values import Band, Tables
 from solver.links_band import Plane
 from solver.links_best import Best
-from solver.links_part import Deadline, Line, Part, floor, hull, inside, round_times
-from solver.links_pool import Prices, Window
+from solver.links_lines import Lines
+from solver.links_part import Deadline, Part, floor, hull, inside, round_times
+from solver.links_pool import Prices
 from solver.links_search import HANDED, ROUNDING, Search
 
 # Lines that are handed down to the parts of a part.
@@ -94,10 +95,8 @@ class _Looking:
 
     Parameters
     ----------
-    lines : list of Line
+    lines : Lines
         Those of the part's pool that lie in it, then the best of every look.
-    planes : Planes
-        Two for each of them.
     ahead : array, shape (N, L + 1)
         Credits, see `solver.links_band`.
     centre : array
@@ -115,8 +114,7 @@ class _Looking:
     best: Best
     ahead: Floats
     centre: Floats
-    planes: Planes
-    lines: list[Line] = field(default_factory=list)
+    lines: Lines
     looks: int = 0
     ends: Floats | None = None
     lowest: float = np.inf
@@ -153,7 +151,7 @@ class _Looking:
             best=best,
             ahead=ahead,
             centre=search.vector(prices),
-            planes=Planes.of(len(search.vector(prices))),
+            lines=Lines(search=search, planes=Planes.of(len(search.vector(prices)))),
         )
 
     @property
@@ -210,7 +208,7 @@ class _Looking:
         sizes, least = self.deadline.ranks.steps, self.part.least
         known = [x for x in self.part.pool if inside(x.ranks, sizes, self.band, least)]
         if known:
-            self._add(known)
+            self.lines.add(known)
         at, size, failed = self.centre, 1.0, 0
         first = self.search.radius()
         share = RELATIVE / (HANDED if self.search.handed_down else 1.0)
@@ -228,7 +226,7 @@ class _Looking:
             if found is None:
                 break
             plane, value = found
-            self._taught(plane, value, at)
+            self.lines.teach(plane, value, at)
             seen.append(min(low, value))
             if value < low:
                 low, self.centre = value, at
@@ -239,49 +237,11 @@ class _Looking:
                     size, failed = size * SHRINKS, 0
             # Where nothing keeps the limits, all prices grow without end.
             radius = size * (first + share * self.centre)
-            at, model, mixed = self._lowest(radius)
+            at, model, mixed = self.lines.lowest(self.centre, radius)
             inner = (np.abs(at - self.centre) < radius * (1 - 1e-6)).all()
             if inner and low - model < CLOSE * (low - self.floor):
                 break
         return mixed
-
-    def _lowest(self, radius: Floats) -> tuple[Floats, float, list[tuple[Ints, float]]]:
-        """Where the planes are lowest near the best prices, how low, and what they mix."""
-        at, height, weights = self.planes.lowest(self.centre, radius)
-        weights = weights.reshape(-1, 2).sum(axis=1)
-        heavy = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights > 0)]
-        return at, height, [(self.lines[i].ranks, float(weights[i])) for i in heavy]
-
-    def _add(self, lines: list[Line]) -> None:
-        """Add lines: with any ranks goes any round time, so each is a plane for both ends."""
-        window = self.search.window
-        self.lines += lines
-        self.planes.add(
-            np.array([line.slope(window, s) for line in lines for s in _ends(window)]),
-            np.repeat([line.gain for line in lines], 2),
-        )
-
-    def _taught(self, plane: Plane, value: float, at: Floats) -> None:
-        """Add the line of a look's answer; drop those that promise more than is there."""
-        search, window = self.search, self.search.window
-        prices, count = search.prices_at(at), float(search.links.count.sum())
-        round_s = prices.round_s(search.links, window)
-        # What comes from around may be more than is possible here.
-        heights = (self.planes.slopes @ at + self.planes.offsets).reshape(-1, 2)
-        kept = heights[:, _ends(window).index(round_s)] <= value
-        self.planes.keep(kept.repeat(2))
-        self.lines = [line for line, keep in zip(self.lines, kept, strict=True) if keep]
-        worth = float(prices.links @ plane.left_s) + prices.wait * plane.spare_s
-        self._add(
-            [
-                Line(
-                    ranks=plane.ranks,
-                    gain=plane.value - worth,
-                    busy_s=round_s - plane.left_s,
-                    own_s=plane.spare_s / count + round_s - (window.epsilon_s or 0.0),
-                )
-            ]
-        )
 
     def _filled(self, prices: Prices, ahead: Floats) -> tuple[Plane, float] | None:
         """Fill the program; its answer and the bound, None if the part is empty."""
@@ -320,9 +280,5 @@ class _Looking:
             band=band,
             prices=search.prices,
             ahead=self.ahead,
-            pool=self.lines[-POOL:],
+            pool=self.lines.known[-POOL:],
         )
-
-
-def _ends(window: Window) -> tuple[float, float]:
-    return window.low_s, window.high_s
