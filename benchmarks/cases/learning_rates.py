@@ -1,6 +1,6 @@
 """The learning rate of each policy, chosen on validation texts."""
 
-from benchmarks.learning.arms import ARMS, CORE_ARMS, QUICK_ARMS, SKEWED_ARMS, Arm
+from benchmarks.learning.arms import ARMS, QUICK_ARMS, SKEWED_ARMS, Arm
 from benchmarks.learning.runs import Length, Trial, play_all
 from benchmarks.learning.setting import prepare
 from benchmarks.registry import Case, Job, result_path
@@ -16,16 +16,17 @@ SCHEDULE = "inverse-sqrt"
 ALPHA, SKEWED = 10.0, 1.0
 # Steps between two means drift further apart where labels differ more.
 RATES = {ALPHA: (2e-3, 4e-3), SKEWED: (1e-3, 2e-3, 4e-3)}
-NAMES = {ALPHA: CORE_ARMS, SKEWED: SKEWED_ARMS}
-# Of arms that have not been tuned.
+NAMES = {ALPHA: tuple(arm.name for arm in ARMS), SKEWED: SKEWED_ARMS}
+# Where the case has not been run.
 RATE = 2e-3
 # Seeds of their own, so that no run of the comparison is tuned on.
 FIRST_SEED = 1000
 
 PROTOCOL = f"""
-The arms of time-to-accuracy with labels spread by a Dirichlet of {ALPHA:g} at rates
-{", ".join(f"{rate:g}" for rate in RATES[ALPHA])}, those of time-to-accuracy-skewed with one of
-{SKEWED:g} at {", ".join(f"{rate:g}" for rate in RATES[SKEWED])} (quick: the first alone),
+The arms of time-to-accuracy and of time-to-accuracy-more with labels spread by a Dirichlet of
+{ALPHA:g} at rates {", ".join(f"{rate:g}" for rate in RATES[ALPHA])},
+those of time-to-accuracy-skewed with one of {SKEWED:g} at
+{", ".join(f"{rate:g}" for rate in RATES[SKEWED])} (quick: the first alone),
 falling as there (`legend run --schedule {SCHEDULE}`): {LENGTH.sample} devices a round,
 {LENGTH.rounds} rounds or more until {LIMIT_S:g} virtual seconds have passed, on fleets of
 seeds from {FIRST_SEED} up, scored on {LENGTH.max_test} validation texts every
