@@ -64,6 +64,13 @@ DEFAULT = RunOptions()
     help="Largest gradient norm; 0 does not clip.",
 )
 @click.option(
+    "--logit-adjustment",
+    type=float,
+    default=DEFAULT.logit_adjustment,
+    show_default=True,
+    help="How far devices make up for unequal shares of the classes they hold; 1 in full.",
+)
+@click.option(
     "--warmup-rounds",
     type=int,
     default=DEFAULT.warmup_rounds,

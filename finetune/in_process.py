@@ -12,6 +12,7 @@ from finetune.base_delta import BaseDelta
 from finetune.codec import pack
 from finetune.devices import Participant
 from finetune.local import LocalSettings, train
+from finetune.logit_adjustment import label_offsets
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
@@ -42,7 +43,7 @@ class InProcessEngine:
     held : sequence of arrays
         Indices of each device's examples, by its position in the fleet.
     settings : LocalSettings
-        Optimizer and clipping; the learning rate comes with the task.
+        Optimizer, clipping and loss; the learning rate comes with the task.
     batch_size : int
         Examples a step.
     dtype : torch.dtype
@@ -106,6 +107,7 @@ class InProcessEngine:
             self._settings._replace(learning_rate=task.learning_rate),
             torch_seed(self._seed, Stream.DROPOUT, task.round_index, device.position),
             self._states(device, replica, drawn, batches) if cached else None,
+            self._offsets(device),
         )
         if device.cache == "round":
             self._store.drop((device.position, replica.first))
@@ -122,6 +124,13 @@ class InProcessEngine:
         kept = task.kept if self._carry_over else None
         upload = pack(trained, task.state, self._codec, self._dtype, kept)
         return answer._replace(state=upload.data, kept=upload.residual)
+
+    def _offsets(self, device: Participant) -> Tensor | None:
+        """What is added to the logits for the classes it holds, shape (classes,)."""
+        strength, classes = self._settings.logit_adjustment, self._settings.classes
+        if not strength:
+            return None
+        return label_offsets(self._data.labels[self._held[device.position]], classes, strength)
 
     def _draw(self, device: Participant, round_index: int) -> Indices:
         """Examples of each step, shape (steps, batch_size)."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from finetune.logit_adjustment import adjusted_loss
 from finetune.options import RunOptions
 from finetune.replica import Replica
 from finetune.tokens import Batch
@@ -21,12 +22,17 @@ __all__ = ["LocalSettings", "train"]
 
 
 class LocalSettings(NamedTuple):
-    """How a device trains; `frozen_dropout`: also below its first adapted layer."""
+    """How a device trains; `frozen_dropout`: also below its first adapted layer.
+
+    `classes` is 0 where there are none.
+    """
 
     optimizer: str
     learning_rate: float
     clip_norm: float
     frozen_dropout: bool = True
+    logit_adjustment: float = 0.0
+    classes: int = 0
 
     @classmethod
     def of(cls, training: Training, options: RunOptions) -> "LocalSettings":
@@ -36,6 +42,8 @@ class LocalSettings(NamedTuple):
             options.learning_rate,
             options.clip_norm,
             options.frozen_dropout,
+            options.logit_adjustment,
+            training.labels,
         )
 
 
@@ -45,11 +53,12 @@ def train(
     settings: LocalSettings,
     seed: int,
     states: Iterable[Tensor] | None = None,
+    offsets: Tensor | None = None,
 ) -> float:
     """Train the replica in place; return the mean loss of its steps.
 
     With `states`, one for each batch and asked for just before it is used, the layers below
-    the first adapted one are not run.
+    the first adapted one are not run. `offsets`, one for each class, are added to the logits.
 
     The optimizer starts fresh every round: a simulated device keeps nothing between the
     rounds it is asked in, and moments of an adapter that has since been averaged would
@@ -62,7 +71,9 @@ def train(
     losses = []
     known: Iterable[Tensor | None] = itertools.repeat(None) if states is None else states
     for batch, below in zip(batches, known, strict=False):
-        loss, _ = replica.forward(batch, below)
+        loss, logits = replica.forward(batch, below)
+        if offsets is not None:
+            loss = adjusted_loss(logits, batch["labels"], offsets)
         assert loss is not None
         optimizer.zero_grad()
         torch.autograd.backward(loss)

@@ -36,6 +36,9 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Rounds over which the learning rate rises to its full height.
     clip_norm : float
         Largest norm of a step's gradient; 0 does not clip.
+    logit_adjustment : float
+        How far devices make up for classes that they hold more of than of others, 1 in full;
+        `finetune.logit_adjustment`.
     batch_size : int, optional
         Examples a step; the plan's by default.
     compute_dtype : {"float32", "bfloat16"}, optional
@@ -96,6 +99,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schedule: Literal["constant", "inverse-sqrt", "linear", "cosine"] = "constant"
     warmup_rounds: int = 0
     clip_norm: float = 0.0
+    logit_adjustment: float = 0.0
     batch_size: int | None = None
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     local_epochs: int | None = None
@@ -136,6 +140,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         not_negative = (
             "seed",
             "clip_norm",
+            "logit_adjustment",
             "cache_memory_mb",
             "cache_disk_mb",
             "clip_update_norm",

@@ -21,6 +21,7 @@ from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
+from finetune.logit_adjustment import check_adjustable
 from finetune.options import RunOptions
 from finetune.partition import shares
 from finetune.prefix_store import PrefixStore
@@ -125,6 +126,7 @@ def set_up(
     choices = Settings(options.seed, options.aggregation_trim)
     name, aggregation = aggregation_for(plan, options.aggregation, choices)
     optimizer = optimizer_for(options, name, aggregation)
+    check_adjustable(plan.training, options)
     codecs = Codecs(plan.question.upload_codec, plan.question.download_codec)
     if aggregation.changes_base and codecs.download != "none":
         raise InputError(

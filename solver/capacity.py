@@ -77,11 +77,16 @@ def grid(sizes: Ints, max_rank: int, *, optimistic: bool) -> tuple[int, Ints]:
     `MOST_UNITS` prefix sums, it is coarser, and the sizes are rounded down (optimistic: no
     feasible choice is lost) or up (every choice is feasible).
     """
-    each = sizes.tolist()
-    unit, most = math.gcd(*each), sum(each) * max_rank
+    unit, most = _unit(sizes, max_rank)
     if most > MOST_UNITS * unit:
         unit = -(-most // MOST_UNITS)
     return unit, sizes // unit if optimistic else -(-sizes // unit)
+
+
+def _unit(sizes: Ints, max_rank: int) -> tuple[int, int]:
+    """Unit in which nothing is lost, and the largest prefix sum in parameters."""
+    each = sizes.tolist()
+    return math.gcd(*each), sum(each) * max_rank
 
 
 def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
@@ -89,9 +94,8 @@ def exact(costs: Costs, max_rank: int, min_depth: int = 0) -> bool:
 
     From the least depth on, that is: with a cache, one layer may take less time than none.
     """
-    unit, _ = grid(costs.sizes, max_rank, optimistic=True)
-    whole = math.gcd(*costs.sizes.tolist()) % unit == 0
-    return whole and proportional(costs, min_depth)
+    unit, most = _unit(costs.sizes, max_rank)
+    return most <= MOST_UNITS * unit and proportional(costs, min_depth)
 
 
 def proportional(costs: Costs, min_depth: int = 0) -> bool:
@@ -101,12 +105,14 @@ def proportional(costs: Costs, min_depth: int = 0) -> bool:
     if not costs.resources:
         return True
     ratio = _ratios(costs.resources, costs.sizes)
-    uneven = (np.abs(ratio - ratio[:, :1]) > ROUNDING * ratio[:, :1]).any()
-    return not uneven and grow(costs.resources, min(min_depth, 1))
+    first = ratio[:, :1]
+    # Mostly they are the same to the bit, which is sooner asked.
+    even = (ratio == first).all() or (np.abs(ratio - first) <= ROUNDING * first).all()
+    return bool(even) and grow(costs.resources, min(min_depth, 1))
 
 
 def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) -> Capacity:
-    """Aggregate the devices' capacities.
+    """Aggregate the devices' capacities: O(N L), and nothing after it depends on N.
 
     Parameters
     ----------
@@ -116,19 +122,15 @@ def capacity(costs: Costs, weights: Floats, max_rank: int, *, optimistic: bool) 
         Largest rank choice; bounds the prefix sums.
     optimistic : bool
         Which side of the truth to err on.
-
-    Notes
-    -----
-    One pass over the devices per depth, O(N L); everything after it is independent of N.
     """
     unit, steps = grid(costs.sizes, max_rank, optimistic=optimistic)
     top = sum(steps.tolist()) * max_rank
     pieces = _pieces(costs, unit, top, optimistic=optimistic)
-    held, units = _held(pieces, weights, len(steps) + 1, top)
+    held, units = _held(pieces, weights, (len(steps) + 1, top + 2))
     reach = np.empty((len(held), top + 1))
     held[:, :0:-1].cumsum(axis=1, out=reach[:, ::-1])
     # Devices of weight 0 would be missed here; there are none, every device has examples.
-    least = (held > 0).argmax(axis=1) - 1
+    least = (held > 0).argmax(axis=1) - 1 if units is None else units.min(axis=1)
     return Capacity(unit=unit, steps=steps, reach=reach, least=least, units=units)
 
 
@@ -145,21 +147,21 @@ def units_in_time(costs: Costs, unit: int) -> Floats:
 
 
 def _held(
-    pieces: Iterator[tuple[slice, Ints]], weights: Floats, depths: int, top: int
+    pieces: Iterator[tuple[slice, Ints]], weights: Floats, shape: tuple[int, int]
 ) -> tuple[Floats, Ints | None]:
     """Weight of devices by depth and capacity, from -1 on; the capacities if in one piece."""
-    held = np.zeros((depths, top + 2))
+    (depths, width), held = shape, None
     for where, units in pieces:
         if len(weights) == units.shape[1]:
             # One count for all depths, each in a row of its own.
-            at = units + np.arange(1, held.size, top + 2)[:, None]
+            at = units + np.arange(1, depths * width, width)[:, None]
             each = np.concatenate([weights] * depths)
-            held += np.bincount(at.ravel(), each, held.size).reshape(held.shape)
-            return held, units
+            return np.bincount(at.ravel(), each, depths * width).reshape(shape), units
+        held = np.zeros(shape) if held is None else held
         units += 1
         for row, at_depth in zip(held, units, strict=True):
-            row += np.bincount(at_depth, weights[where], top + 2)
-    return held, None
+            row += np.bincount(at_depth, weights[where], width)
+    return np.zeros(shape) if held is None else held, None
 
 
 def _pieces(
@@ -277,7 +279,7 @@ class _Lines:
 
 def _column(values: list[Floats]) -> Floats:
     """A column of each resource, shape (Q, 1, n)."""
-    return np.array(values)[:, None]
+    return np.concatenate(values).reshape(len(values), 1, -1)
 
 
 def _ratios(resources: Sequence[Resource], sizes: Ints) -> Floats:

@@ -34,13 +34,15 @@ def small_ranks(
     room, sums = max(steps) * ranks[-1], capacity.reach.shape[1]
     values = np.full((len(steps) + 1, room + sums), -np.inf)
     values[0, room] = 0.0
-    nodes = np.arange(room, room + sums)
-    before = {step: nodes - step * choices[:, None] for step in set(steps)}
+    # Row r of a layer's window holds its values r places on: rows are copied, not gathered.
+    shape, (row, place) = (len(values), room + 1, sums), values.strides
+    windows = np.ndarray(shape, buffer=values, strides=(row, place, place))
+    before = {step: room - step * choices for step in set(steps)}
     leads = np.multiply(gains[:, :, None], capacity.reach[1:, None, :])
     for k, least in enumerate(capacity.least[1 : min_depth + 1].tolist()):
         leads[k, :, least + 1 :] = -np.inf
-    for step, lead, tail, head in zip(steps, leads, values, values[1:, room:], strict=False):
-        lead += tail.take(before[step])
+    for step, lead, tail, head in zip(steps, leads, windows, values[1:, room:], strict=False):
+        lead += tail[before[step]]
         np.maximum.reduce(lead, axis=0, out=head)
     ends = values[min_depth:]
     # The first largest: the smallest depth, then prefix sum.
