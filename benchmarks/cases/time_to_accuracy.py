@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.cases.learning_rates import (
+    ADJUSTMENT,
     ALPHA,
     EVAL_EVERY_S,
     RATE,
@@ -80,6 +81,7 @@ def compare(job: Job, names: Sequence[str], alpha: float, ours: str = OURS) -> l
             alpha=alpha,
             learning_rate=rates.get(arm.name, RATE),
             schedule=SCHEDULE,
+            logit_adjustment=ADJUSTMENT[alpha],
         )
         for setting in settings
         for arm in arms

@@ -1,6 +1,6 @@
 """Virtual time and bytes to accuracy where devices see very different labels."""
 
-from benchmarks.cases.learning_rates import SKEWED
+from benchmarks.cases.learning_rates import ADJUSTMENT, SKEWED
 from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
 from benchmarks.learning.arms import QUICK_ARMS, SKEWED_ARMS
 from benchmarks.registry import Case, Job
@@ -15,7 +15,11 @@ def measure(job: Job) -> list[Figure]:
 CASE = Case(
     name="time-to-accuracy-skewed",
     summary="The same where devices see very different labels (Dirichlet, alpha 1)?",
-    protocol=f"As time-to-accuracy, but alpha {SKEWED:g}. {PROTOCOL}",
+    protocol=(
+        f"As time-to-accuracy, but alpha {SKEWED:g}, and with every policy devices make up for "
+        "the classes that they hold more of (`legend run --logit-adjustment "
+        f"{ADJUSTMENT[SKEWED]:g}`). {PROTOCOL}"
+    ),
     seeds=3,
     quick_seeds=1,
     measure=measure,

@@ -72,6 +72,8 @@ class Trial:
     learning_rate : float
     schedule : str
         How the rate falls, as `legend run --schedule` has it.
+    logit_adjustment : float
+        How far devices make up for the classes that they hold more of, as `legend run` has it.
     on_validation : bool
         Whether it is scored on the validation texts, to choose a learning rate.
     traced : bool
@@ -84,6 +86,7 @@ class Trial:
     alpha: float
     learning_rate: float
     schedule: str = "constant"
+    logit_adjustment: float = 0.0
     on_validation: bool = False
     traced: bool = True
 
@@ -121,6 +124,8 @@ def _play(trial: Trial, say: Callable[[str], None]) -> Curve:
     ]  # fmt: skip
     if trial.traced:
         words += ["--fleet", setting.fleet, "--trace", setting.trace]
+    if trial.logit_adjustment:
+        words += ["--logit-adjustment", trial.logit_adjustment]
     if arm.replans:
         words += ["--replan-every", REPLAN_EVERY]
     digest = hashlib.sha256(plan.read_bytes() + setting.trace.read_bytes())

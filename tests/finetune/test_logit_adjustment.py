@@ -50,7 +50,8 @@ def test_training_drifts_less_to_the_class_that_is_held(
     models: Models, ranks: list[int]
 ) -> None:
     plan, folder = make_plan(), models("bert")
-    batches = [{**b, "labels": torch.zeros(2, dtype=torch.long)} for b in batches_of(plan, folder)]
+    one_class = torch.zeros(2, dtype=torch.long)
+    batches = [{**batch, "labels": one_class} for batch in batches_of(plan, folder)]
     shift = {}
     for strength in (0.0, 1.0):
         replica = Replica(base_of(plan, folder), plan, ranks, seed=0)
