@@ -13,7 +13,8 @@ from profiler.device_cli import device_options, device_task
 from profiler.fleet_cli import fleet
 from profiler.gain.cli import add_gain, check_gain, gain_options
 from profiler.given import refuse_given
-from profiler.schema import InputError, Profile, Training, check_writable, read_profile, write
+from profiler.making import costs, measured
+from profiler.schema import InputError, Profile, check_writable, read_profile, write
 
 __all__ = ["fleet", "profile"]
 
@@ -123,7 +124,7 @@ def profile(
         raise InputError("--picture draws a check; add --check")
     if output is None:
         raise InputError("no file to write the profile to; name one with -o")
-    made = add_gain(_costs(model, options, given, derive=derive), model, options)
+    made = add_gain(costs(model, options, given, derive=derive), model, options)
     write(output, made)
     _report(made, output, as_json=as_json)
 
@@ -152,18 +153,6 @@ def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
         refuse_given(ctx, idle, "--derive measures nothing")
 
 
-def _costs(
-    model: str, options: dict[str, Any], given: dict[str, Any], *, derive: bool
-) -> Profile:
-    """Profile with the analytic gain, or the one whose costs to keep."""
-    if options["into"]:
-        return read_profile(options["into"])
-    training = _training(options)
-    if derive:
-        return _derive(model, training, options, given)
-    return _measure(model, training, options)
-
-
 def _given(ctx: click.Context) -> dict[str, Any]:
     """Options that the person gave, as opposed to defaults."""
     named = ctx.get_parameter_source
@@ -187,7 +176,7 @@ def _to_check(
     if derive or options["hardware"] or options["mode"]:
         raise InputError("--check runs the model here; leave out --derive and its options")
     if not path:
-        made = _measure(model, _training(options), options)
+        made = measured(model, options)
         if output is not None:
             write(output, made)
         return made
@@ -241,61 +230,6 @@ def _check(
     show_check(report)
     if picture is not None:
         click.echo(f"wrote {picture}")
-
-
-def _training(options: dict[str, Any]) -> Training:
-    decoder = options["task"] == "causal-lm"
-    return Training(
-        batch_size=options["batch_size"],
-        sequence_length=options["sequence_length"],
-        dtype=options["dtype"],
-        optimizer=options["optimizer"],
-        attention=options["attention"],
-        dropout=options["dropout"],
-        gradient_checkpointing=options["gradient_checkpointing"],
-        task=options["task"],
-        labels=0 if decoder else options["labels"],
-    )
-
-
-def _measure(model: str, training: Training, options: dict[str, Any]) -> Profile:
-    if options["hardware"] or options["mode"]:
-        raise InputError("--hardware and --mode describe another device; add --derive")
-    from profiler.measure import FULL, QUICK, measure_profile
-    from profiler.progress import ProgressBar
-
-    with ProgressBar() as listener:
-        return measure_profile(
-            model,
-            training,
-            targets=_targets(options),
-            processor=options["processor"],
-            threads=options["threads"],
-            effort=QUICK if options["quick"] else FULL,
-            seed=options["seed"],
-            listener=listener,
-        )
-
-
-def _derive(
-    model: str, training: Training, options: dict[str, Any], given: dict[str, Any]
-) -> Profile:
-    if not options["hardware"]:
-        raise InputError("--derive needs --hardware, a device of the catalogue")
-    from profiler.derive import derive_profile
-
-    return derive_profile(
-        model,
-        options["hardware"],
-        options["mode"],
-        training,
-        targets=_targets(options),
-        options={name: str(value) for name, value in given.items() if name in options},
-    )
-
-
-def _targets(options: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(filter(None, options["targets"].split(",")))
 
 
 def _report(made: Profile, output: Path, *, as_json: bool) -> None:
