@@ -156,7 +156,8 @@ def _held(
             # One count for all depths, each in a row of its own.
             at = units + np.arange(1, depths * width, width)[:, None]
             each = np.concatenate([weights] * depths)
-            return np.bincount(at.ravel(), each, depths * width).reshape(shape), units
+            counted = np.asarray(np.bincount(at.ravel(), each, depths * width), dtype=float)
+            return counted.reshape(shape), units
         held = np.zeros(shape) if held is None else held
         units += 1
         for row, at_depth in zip(held, units, strict=True):

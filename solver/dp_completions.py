@@ -25,13 +25,14 @@ def completions(table: Tables, min_depth: int) -> Floats:
         here = back[k, first:last]
         if k >= min_depth:
             np.maximum(here, 0.0, out=here)
-        here[table.flat[k, first:last] == -np.inf] = -np.inf
+        np.copyto(here, -np.inf, where=table.flat[k, first:last] == -np.inf)
         if k == 0:
             break
         below_low, below_high = table.stretches[k - 1]
         rows = ranks_between(ranks, int(steps[k - 1]), low - below_high, high - below_low)
         if table.prices is not None:
-            here = here + spread(table, table.prices.fixed[k - 1, low : high + 1])
+            fixed = table.prices.price * table.prices.fixed[k - 1, low : high + 1]
+            here = here + spread(table, fixed)
         strides = table.strides[k - 1, rows]
         if not len(strides):
             break
@@ -40,7 +41,8 @@ def completions(table: Tables, min_depth: int) -> Floats:
         # Room on both sides, so that each row can be shifted by its rank.
         left = max(first - to - int(strides[0]), 0)
         right = max(end + int(strides[-1]) - last, 0)
-        reward = np.full((len(strides), left + last - first + right), -np.inf)
+        reward = np.empty((len(strides), left + last - first + right))
+        reward[:, :left] = reward[:, left + last - first :] = -np.inf
         inner = reward[:, left : left + last - first]
         earnings(table, k, rows, low, high + 1, inner)
         inner += here

@@ -22,7 +22,7 @@ from solver.devices import Floats, Ints
 from solver.dp_values import Axes, Band, Prices, Tables
 
 # Cells (rank, prefix sum) handled at once: they stay in the second-level cache.
-CELLS = 1 << 14
+CELLS = 1 << 15
 
 
 def tables(
@@ -48,8 +48,9 @@ def tables(
     axes = Axes(room=int(steps.max()) * most, margin=margin, width=margin + sums + 1)
     factors = both = np.empty((0, 0, 0))
     if prices is not None:
-        factors = np.stack(np.broadcast_arrays(gains, choices), axis=2).astype(np.float64)
-        both = np.stack([capacity.reach[1:, : top + 1], prices.per_rank[:, : top + 1]], axis=1)
+        factors = np.empty((*gains.shape, 2))
+        factors[:, :, 0], factors[:, :, 1] = gains, prices.price * choices
+        both = prices.beside(capacity.reach)
     stretches = _stretches(capacity, choices, top, min_depth, band)
     table = Tables(
         flat=np.full((len(stretches), (axes.room + top + 1) * axes.width), -np.inf),
@@ -113,7 +114,7 @@ def _fill(table: Tables, steps: list[int]) -> None:
             here = table.flat[k, first:last]
             np.maximum.reduce(earned, axis=0, out=here, initial=-np.inf)
             if table.prices is not None:
-                here += spread(table, table.prices.fixed[k - 1, start:end])
+                here += spread(table, table.prices.price * table.prices.fixed[k - 1, start:end])
         if axes.margin:
             # What came from the end of the row before.
             table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf

@@ -17,12 +17,25 @@ from solver.devices import Floats, Ints
 class Prices:
     """What adapting layer k at prefix sum S and rank r earns beside the gain.
 
-    ``fixed[k - 1, S] + r * per_rank[k - 1, S]``, both of shape (L, S + 1): a Lagrangian price
-    on a quantity that adds up over devices and layers.
+    ``price * (fixed[k - 1, S] + r * per_rank[k - 1, S])``: a Lagrangian price on a quantity
+    that adds up over devices and layers.
+
+    Parameters
+    ----------
+    fixed, per_rank : arrays, shape (L, S + 1)
+    price : float
+    both : array, shape (L, 2, S + 1), or None
+        W and `per_rank` side by side, where somebody has them at hand for many prices.
     """
 
     fixed: Floats
     per_rank: Floats
+    price: float = 1.0
+    both: Floats | None = None
+
+    def beside(self, weight: Floats) -> Floats:
+        """W from the first layer on and `per_rank`, side by side, shape (L, 2, S + 1)."""
+        return np.stack([weight[1:], self.per_rank], axis=1) if self.both is None else self.both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +88,8 @@ class Tables:
         What each layer earns in place of W times its gain and of prices.
     prices : Prices or None
     factors, both : arrays, shapes (L, R, 2) and (L, 2, S + 1)
-        Gain and rank, and what they are multiplied with: W and the price of a rank. Empty
-        where there are no prices.
+        Gain and rank times the price, and what they are multiplied with: W and what a rank
+        has of the quantity priced. Empty where there are no prices.
     stretches : list of tuple of int, length K + 1
         First and last prefix sum that is looked at, by depth.
     """
@@ -119,7 +132,8 @@ class Tables:
             else:
                 earned = self.gains[k - 1] * self.weight[k, carried]
             if self.prices is not None:
-                earned += self.choices * self.prices.per_rank[k - 1, carried]
+                per_rank = self.prices.price * self.prices.per_rank[k - 1, carried]
+                earned += self.choices * per_rank
             earned += self.flat[k - 1].take(before)
             best = earned.argmax()
             taken[k - 1], at = int(self.choices[best]), int(before[best])

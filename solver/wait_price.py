@@ -129,12 +129,15 @@ def best_price(
         target = lines.lowest() if lines.gain else None
         price = higher(lines, price) if target is None else target[0]
         table = relaxed.priced(price, band)
-        values = table.flat[relaxed.problem.question.min_depth :] - price * needed_s
-        if not values.size or np.isneginf(values.max()):
+        values = table.flat[relaxed.problem.question.min_depth :]
+        if not values.size:
             return None
         depth, at = divmod(int(values.argmax()), values.shape[1])
-        height = float(values[depth, at])
-        ends = values if ends is None else np.minimum(ends, values)
+        height = float(values[depth, at]) - price * needed_s
+        if height == -np.inf:
+            return None
+        values = values - price * needed_s
+        ends = values if ends is None else np.minimum(ends, values, out=ends)
         bound = float(ends.max())
         if height < lowest or best is None:
             lowest = height

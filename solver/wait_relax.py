@@ -47,6 +47,8 @@ class Relaxed:
         Sum of the own times at depth 0, or 1 where nobody may stay at 0.
     fixed_s, per_rank_s : arrays, shape (L, S + 1)
         What layer k adds at prefix sum S, beside and per rank.
+    both : array, shape (L, 2, S + 1)
+        Weight of the devices and `per_rank_s`, side by side.
     rounding_s : float
         How far a sum of own times may be off.
     """
@@ -56,6 +58,7 @@ class Relaxed:
     bare_s: float
     fixed_s: Floats
     per_rank_s: Floats
+    both: Floats
     rounding_s: float
 
     @classmethod
@@ -72,7 +75,11 @@ class Relaxed:
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         # Everybody is this deep at least: its time is no reward of a layer.
         first = min(question.min_depth, 1)
-        fixed_s, per_rank_s = np.zeros((2, problem.layers, top + 1))
+        fixed_s, both = (
+            np.empty((problem.layers, top + 1)),
+            np.empty((problem.layers, 2, top + 1)),
+        )
+        both[:, 0], per_rank_s = table.reach[1:], both[:, 1]
         for k in range(1, problem.layers + 1):
             # With a cache the first layer may save time, and whoever adapts none wait less.
             deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, max(k - 1, first)), 0.0) * counts
@@ -88,6 +95,7 @@ class Relaxed:
             bare_s=float(np.dot(q.fixed(c, first) + q.offset, counts)),
             fixed_s=fixed_s,
             per_rank_s=per_rank_s,
+            both=both,
             rounding_s=ROUNDING * float(counts.sum()) * deadline_s,
         )
 
@@ -106,7 +114,7 @@ class Relaxed:
         """Reward of own time at a price per second; None at 0."""
         if price == 0:
             return None
-        return Prices(fixed=price * self.fixed_s, per_rank=price * self.per_rank_s)
+        return Prices(fixed=self.fixed_s, per_rank=self.per_rank_s, price=price, both=self.both)
 
     def priced(self, price: float, band: Band | None) -> Tables:
         """Fill the dynamic program with a price per second of own time."""
