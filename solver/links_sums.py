@@ -163,15 +163,21 @@ class Sums:
         apart = high_price - low_price
         known = np.where(apart > 0, apart, 1.0)
         share = np.where(apart > 0, (toll - low_price) / known, 0.0)
-        below = self.value[group, high - 1, depth, cap]
-        above = self.value[group, high, depth, cap]
+        # One index into a flat table is several times faster than four.
+        offers, (_, prices, depths, caps) = self.value.reshape(-1), self.value.shape
+        apiece = depths * caps
+        first = (group * prices * depths + depth) * caps + cap
+        below = offers.take(first + (high - 1) * apiece)
+        above = offers.take(first + high * apiece)
         rise = np.subtract(above, below, out=np.zeros_like(below), where=np.isfinite(below))
         least, price = below + share * rise, toll.copy()
-        for p in range(grid.shape[1]):
-            over = grid[:, p] - toll
-            offer = self.value[group, p, depth, cap] + over * middle
+        for p, at in enumerate(grid.T):
+            over = at - toll
+            offer = offers.take(first + p * apiece)
+            offer += over * middle
             lower = (over >= 0) & (offer < least)
-            least[lower], price[lower] = offer[lower], grid[lower, p]
+            np.copyto(least, offer, where=lower)
+            np.copyto(price, at, where=lower)
         # Beyond its toll all its room is paid for.
         paid, free = price > toll, -rise / known
         least += terms.bonus[device, depth + 1]
