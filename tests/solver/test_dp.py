@@ -1,5 +1,6 @@
 """The dynamic program against every rank vector, ties included, and its completions."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from solver import dp_small, dp_tables
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
-from solver.dp import shared_ranks
+from solver.dp import SharedRanks, shared_ranks
 from solver.dp_completions import completions
+from solver.dp_rising import rising_ranks
 from solver.dp_tables import tables
 from solver.dp_values import Band, Prices
 
@@ -113,3 +115,30 @@ def test_completions_and_bands_lead_to_the_optimum() -> None:
         band = Band(low=prefix, high=prefix)
         narrow = tables(capacity, gains, choices, rank_budget=budget, prices=prices, band=band)
         assert narrow.flat.max() == pytest.approx(found.value, abs=1e-12)
+
+
+@pytest.mark.parametrize("solve", [shared_ranks, rising_ranks])
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_a_price_is_a_factor_of_what_is_priced(
+    solve: Callable[..., SharedRanks | None], at_hand: bool
+) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(2000 + seed)
+        layers, choices = int(rng.integers(2, 5)), np.array([1, 2, 4])
+        steps = rng.integers(1, 4, layers)
+        gains = np.sort(rng.uniform(0, 1, (layers, len(choices))), axis=1)
+        capacity = random_capacity(rng, steps, int(choices[-1]))
+        fixed, per_rank = rng.uniform(0, 1, (2, *capacity.reach[1:].shape))
+        both = np.stack([capacity.reach[1:], per_rank], axis=1) if at_hand else None
+        price, budget = float(rng.uniform(0, 3)), layers * 3 if seed % 2 else None
+        found, folded = (
+            solve(capacity, gains, choices, min_depth=0, rank_budget=budget, prices=prices)
+            for prices in (
+                Prices(fixed=fixed, per_rank=per_rank, price=price, both=both),
+                Prices(fixed=price * fixed, per_rank=price * per_rank),
+            )
+        )
+        assert found is not None
+        assert folded is not None
+        assert found.value == pytest.approx(folded.value, abs=1e-12)
+        assert found.ranks.tolist() == folded.ranks.tolist()
