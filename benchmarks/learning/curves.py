@@ -68,6 +68,10 @@ class Curve:
         columns = (self.time_s, self.upload_bytes, self.download_bytes)
         return Spent(*(float(column[index]) for column in columns))
 
+    def accuracy_at(self, time_s: float) -> float:
+        """Accuracy at a virtual time, on a line between evaluations."""
+        return float(np.interp(time_s, self.time_s, self.accuracy))
+
     def mean_accuracy(self, until_s: float) -> float:
         """Mean of the accuracy over virtual time: high where it rises early and ends high.
 

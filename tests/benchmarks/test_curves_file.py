@@ -58,6 +58,14 @@ def test_the_mean_over_time_weighs_by_seconds_and_holds_the_last_value() -> None
     assert fast.mean_accuracy(10.0) == pytest.approx(by_hand, abs=1e-3)
 
 
+def test_accuracy_at_a_time_lies_between_evaluations() -> None:
+    made = curve(2.0)
+    half_way = (made.time_s[3] + made.time_s[4]) / 2
+    between = (made.accuracy[3] + made.accuracy[4]) / 2
+    assert made.accuracy_at(half_way) == pytest.approx(between)
+    assert made.accuracy_at(made.time_s[3]) == made.accuracy[3]
+
+
 def test_exponents_of_power_laws_are_found() -> None:
     sizes = [1e5, 1e6, 1e7]
     slope, factor = exponent(sizes, [3e-6 * size**0.9 for size in sizes])
