@@ -115,17 +115,28 @@ def _pack(size: Floats, loss: Floats, price: float, room: float) -> Ints:
     length = int(max(room, 0.0) // unit) + 1
     units = -(-np.rint(more).astype(np.int64) // unit)
     length = min(length, int(units.max(axis=1).sum()) + 1)
-    best, taken = np.zeros(length), list[Ints]()
-    for own, gain in zip(units.tolist(), worth, strict=True):
-        table = np.full((len(own), length), -np.inf)
-        for o, step in enumerate(own):
+    return np.asarray(option[every, _filled(units.tolist(), worth.tolist(), length)])
+
+
+def _filled(units: list[list[int]], worth: list[list[float]], length: int) -> list[int]:
+    """Options by row that are worth most in fewer units than `length`; the first of equals.
+
+    The first of every row takes no unit.
+    """
+    best = [np.zeros(length)]
+    for steps, gains in zip(units, worth, strict=True):
+        before = best[-1]
+        here = before + gains[0]
+        for step, gain in zip(steps[1:], gains[1:], strict=True):
             if 0 <= step < length:
-                table[o, step:] = best[: length - step] + gain[o]
-        at = table.argmax(axis=0)
-        best = np.take_along_axis(table, at[None], axis=0)[0]
-        taken.append(at.astype(np.int8))
-    at, left = np.zeros(len(size), dtype=np.int64), length - 1
-    for i in range(len(size) - 1, -1, -1):
-        at[i] = taken[i][left]
-        left -= int(units[i, at[i]])
-    return np.asarray(option[every, at])
+                np.maximum(here[step:], before[: length - step] + gain, out=here[step:])
+        best.append(here)
+    # What was taken is found again on the way back, as in `solver.dp_values`.
+    chosen, left = [0] * len(units), length - 1
+    for i in range(len(units) - 1, -1, -1):
+        before, most = best[i], -np.inf
+        for o, (step, gain) in enumerate(zip(units[i], worth[i], strict=True)):
+            if 0 <= step <= left and before[left - step] + gain > most:
+                chosen[i], most = o, before[left - step] + gain
+        left -= units[i][chosen[i]]
+    return chosen

@@ -158,10 +158,15 @@ class _Settling:
         np.add.at(more, (np.arange(len(order))[:, None], self.limit[who]), added)
         used = np.flatnonzero(np.abs(more).any(axis=0))
         more, left = more[:, used], self.left[used]
-        after = self._cost(left - more[:, None] - more[None, :], used).sum(axis=2)
-        total = lost.flat[order][:, None] + lost.flat[order][None, :] + after
+        # What is left costs its price whatever its sign, and what is passed so much more: in
+        # products of matrices, as this is looked at thousands of times.
+        price, dearer = self.price[used], self.strict * self.dear[used] + self.price[used]
+        passed = (more - left)[:, None] + more[None, :]
+        np.maximum(passed, 0.0, out=passed)
+        alone = lost.flat[order] - more @ price
+        total = alone[:, None] + alone[None, :] + passed @ dearer
         total[who[:, None] == who[None, :]] = np.inf
-        total -= self._cost(left, used).sum()
+        total -= float(np.maximum(-left, 0.0) @ dearer)
         at = int(total.argmin())
         if total.flat[at] >= -SMALLEST * self._scale():
             return False
