@@ -19,8 +19,6 @@ ALPHA, SKEWED = 10.0, 1.0
 RATES = 2e-3, 4e-3
 # Where labels differ much, devices that learn their shares of them first end at chance.
 ADJUSTMENT = {ALPHA: 0.0, SKEWED: 1.0}
-# One seed does not show every failure there.
-TIMES_SEEDS = {ALPHA: 1, SKEWED: 2}
 NAMES = {ALPHA: tuple(arm.name for arm in ARMS), SKEWED: SKEWED_ARMS}
 # Where the case has not been run.
 RATE = 2e-3
@@ -29,10 +27,9 @@ FIRST_SEED = 1000
 
 PROTOCOL = f"""
 The arms of time-to-accuracy and of time-to-accuracy-more with labels spread by a Dirichlet of
-{ALPHA:g}, those of time-to-accuracy-skewed with one of {SKEWED:g} and twice as many seeds
-(quick: the first alone), at rates {", ".join(f"{rate:g}" for rate in RATES)}, falling and with
-losses as there (`legend run --schedule {SCHEDULE}`): {LENGTH.sample} devices a round,
-{LENGTH.rounds} rounds or more until {LIMIT_S:g} virtual seconds have passed, on fleets of
+{ALPHA:g}, those of time-to-accuracy-skewed with one of {SKEWED:g} (quick: the first alone), at
+rates {", ".join(f"{rate:g}" for rate in RATES)}, falling and with losses as there (`legend run
+--schedule {SCHEDULE}`): {LENGTH.sample} devices a round, {LENGTH.rounds} rounds or more until {LIMIT_S:g} virtual seconds have passed, on fleets of
 seeds from {FIRST_SEED} up, scored on {LENGTH.max_test} validation texts every
 {EVAL_EVERY_S:g} virtual seconds (quick: {QUICK.rounds} rounds). The figure is the mean accuracy
 over the first {LIMIT_S:g} seconds, high where it rises early and ends high; the comparisons
@@ -55,7 +52,7 @@ def measure(job: Job) -> list[Figure]:
             on_validation=True,
         )
         for arm, alpha, rate in wanted
-        for seed in range(job.seeds * TIMES_SEEDS[alpha])
+        for seed in range(job.seeds)
     ]
     scores = iter(play_all(trials, job.say))
     return [
@@ -63,7 +60,7 @@ def measure(job: Job) -> list[Figure]:
             f"mean validation accuracy, rate {rate:g}",
             [
                 100 * curve.mean_accuracy(LIMIT_S)
-                for curve in itertools.islice(scores, job.seeds * TIMES_SEEDS[alpha])
+                for curve in itertools.islice(scores, job.seeds)
             ],
             "%",
             setting=f"{arm.name}, alpha {alpha:g}",
