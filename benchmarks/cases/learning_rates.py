@@ -29,11 +29,11 @@ PROTOCOL = f"""
 The arms of time-to-accuracy and of time-to-accuracy-more with labels spread by a Dirichlet of
 {ALPHA:g}, those of time-to-accuracy-skewed with one of {SKEWED:g} (quick: the first alone), at
 rates {", ".join(f"{rate:g}" for rate in RATES)}, falling and with losses as there (`legend run
---schedule {SCHEDULE}`): {LENGTH.sample} devices a round, {LENGTH.rounds} rounds or more until {LIMIT_S:g} virtual seconds have passed, on fleets of
-seeds from {FIRST_SEED} up, scored on {LENGTH.max_test} validation texts every
-{EVAL_EVERY_S:g} virtual seconds (quick: {QUICK.rounds} rounds). The figure is the mean accuracy
-over the first {LIMIT_S:g} seconds, high where it rises early and ends high; the comparisons
-take the rate of the highest median.
+--schedule {SCHEDULE}`): {LENGTH.sample} devices a round, {LENGTH.rounds} rounds or more until
+{LIMIT_S:g} virtual seconds have passed, on fleets of seeds from {FIRST_SEED} up, scored on
+{LENGTH.max_test} validation texts every {EVAL_EVERY_S:g} virtual seconds (quick: {QUICK.rounds}
+rounds). The figure is the mean accuracy over the first {LIMIT_S:g} seconds, high where it rises
+early and ends high; the comparisons take the rate of the highest median.
 """
 
 
