@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from profiler.closed_form.style import LLAMA, RotaryStyle
 from profiler.configs import Config, ConfigError
 from profiler.schema import InputError, Lora, Model, Target, Training
 
@@ -24,7 +25,7 @@ __all__ = [
     "read_architecture",
 ]
 
-Attention = Literal["standard", "position-bias", "disentangled", "rotary", "fused"]
+Attention = Literal["standard", "position-bias", "disentangled", "rotary"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class Linear:
 class Architecture:
     """Structure of a transformer whose layers are all alike.
 
-    Parameters are counted as the family's Hugging Face classes allocate them.
+    Parameters are counted as the family's Hugging Face classes allocate them; `has_sdpa` says
+    whether these offer fused attention.
     """
 
     family: str
@@ -60,6 +62,8 @@ class Architecture:
     positions: int
     linears: tuple[Linear, ...]
     attention: Attention
+    style: RotaryStyle = LLAMA
+    has_sdpa: bool = True
     activation: str = "gelu"
     adapted: tuple[str, ...]
     layers_path: str
@@ -90,9 +94,9 @@ class Architecture:
         )
 
     @property
-    def has_sdpa(self) -> bool:
-        """Whether transformers offers fused attention for it."""
-        return self.attention in ("standard", "rotary", "fused")
+    def joint_projection(self) -> bool:
+        """Whether one linear module gives query, key and value."""
+        return self.linears[0].out_features > self.heads * self.head_size
 
     def frozen_parameters(self, task: str) -> int:
         """Parameters frozen in training: base without the parts the task's class drops."""
@@ -143,8 +147,8 @@ class Architecture:
     def _is_meant(self, name: str, word: str) -> bool:
         index = {"q": 0, "k": 1, "v": 2, "o": 3}.get(word)
         if index is not None:
-            # A fused projection holds query, key and value; the output follows it.
-            place = index // 3 if self.attention == "fused" else index
+            # A joint projection holds query, key and value; the output follows it.
+            place = index // 3 if self.joint_projection else index
             return name == self.linears[place].name
         return word == "all-linear" or name == word or name.endswith(f".{word}")
 

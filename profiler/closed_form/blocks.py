@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture
 from profiler.closed_form.disentangled import disentangled_attention
+from profiler.closed_form.rotary import rotary_layer
 from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
 from profiler.schema import Training
 
@@ -44,6 +45,16 @@ class Block:
         return self.training.batch_size * self.training.sequence_length
 
     @property
+    def width(self) -> int:
+        """Hidden size, H."""
+        return self.architecture.hidden_size
+
+    @property
+    def output_index(self) -> int:
+        """Place of the linear module that ends attention."""
+        return 1 if self.architecture.joint_projection else 3
+
+    @property
     def scores(self) -> int:
         """Attention scores of a layer, B * h * S * S."""
         return self.tokens * self.training.sequence_length * self.architecture.heads
@@ -58,7 +69,7 @@ class Block:
         """Whether dropout on attention weights is active."""
         return self.training.dropout and self.architecture.attention_dropout
 
-    def forward(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int) -> Tensor:
         """Record the layer.
 
         Parameters
@@ -69,10 +80,15 @@ class Block:
             LoRA rank of the adapted modules; 0 for a bare layer.
         shared : mapping of str to Tensor
             What all layers use: mask, rotary tables, position bias.
+        index : int
+            Place of the layer, 0 at the input.
         """
-        layers = {"rotary": self._llama, "fused": self._gpt2}
-        layer = layers.get(self.architecture.attention, self._encoder)
-        out = layer(x, rank, shared)
+        if self.architecture.attention == "rotary":
+            out = rotary_layer(self, x, rank, shared, index)
+        elif self.architecture.decoder:
+            out = self._gpt2(x, rank, shared)
+        else:
+            out = self._encoder(x, rank, shared)
         self.returned.clear()
         return out
 
@@ -98,26 +114,26 @@ class Block:
         if self.architecture.family == "distilbert":
             del context
             return self._norm_sum(attended, x)
-        attended = self._dropped(attended)
+        attended = self.dropped(attended)
         return self._norm_sum(attended, x)
 
     def _encoder_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         if self.architecture.attention == "disentangled":
             return disentangled_attention(self, x, rank, shared)
         query, key, value = (self.linear(x, i, rank) for i in range(3))
-        return self._attend(query, key, value, shared)
+        return self.attend(query, key, value, shared)
 
     def _encoder_mlp(self, x: Tensor, rank: int) -> Tensor:
         if self.architecture.family == "distilbert":
             return self._norm_sum(self._feed_forward(x, rank), x)
         inner = self._intermediate(x, rank)
-        out = self._dropped(self.linear(inner, 5, rank))
+        out = self.dropped(self.linear(inner, 5, rank))
         return self._norm_sum(out, x)
 
     def _feed_forward(self, x: Tensor, rank: int) -> Tensor:
         x = self._intermediate(x, rank)
         x = self.linear(x, 5, rank)
-        return self._dropped(x)
+        return self.dropped(x)
 
     def _norm_sum(self, x: Tensor, residual: Tensor) -> Tensor:
         total = op.add(self.tape, x, residual)
@@ -126,37 +142,7 @@ class Block:
     def _intermediate(self, x: Tensor, rank: int) -> Tensor:
         return op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
 
-    # Pre-norm decoders.
-
-    def _llama(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        width = self.architecture.hidden_size
-        normed = op.rms_norm(self.tape, x, width)
-        attended = self.linear(self._llama_context(normed, rank, shared), 3, rank)
-        del normed
-        x = op.add(self.tape, x, attended)
-        del attended
-        return op.add(self.tape, x, self._gated(op.rms_norm(self.tape, x, width), rank))
-
-    def _llama_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        query, key, value = (self.linear(x, i, rank) for i in range(3))
-        if self.architecture.family == "qwen3":
-            query = op.rms_norm(self.tape, query, self.architecture.head_size)
-            key = op.rms_norm(self.tape, key, self.architecture.head_size)
-        query, key = self._rotate(query, shared), self._rotate(key, shared)
-        return self._attend(query, key, value, shared)
-
-    def _rotate(self, x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
-        """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
-        cosine = op.multiply(self.tape, x, shared["cosine"])
-        return op.add(self.tape, cosine, op.multiply(self.tape, self._turn(x), shared["sine"]))
-
-    def _turn(self, x: Tensor) -> Tensor:
-        negated = op.elementwise(self.tape, (x,), x.elements // 2)
-        return op.elementwise(self.tape, (x, negated), x.elements)
-
-    def _gated(self, x: Tensor, rank: int) -> Tensor:
-        gate = op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
-        return self.linear(op.multiply(self.tape, gate, self.linear(x, 5, rank)), 6, rank)
+    # Pre-norm decoders with a table of positions.
 
     def _gpt2(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         width = self.architecture.hidden_size
@@ -168,27 +154,29 @@ class Block:
 
     def _gpt2_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         context = self._gpt2_context(x, rank, shared)
-        return self._dropped(self.linear(context, 1, rank))
+        return self.dropped(self.linear(context, 1, rank))
 
     def _gpt2_mlp(self, x: Tensor, rank: int) -> Tensor:
         x = self.linear(x, 2, rank)
         x = op.activate(self.tape, x, self.architecture.activation)
         x = self.linear(x, 3, rank)
-        return self._dropped(x)
+        return self.dropped(x)
 
-    def _dropped(self, x: Tensor) -> Tensor:
+    def dropped(self, x: Tensor) -> Tensor:
+        """Dropout behind a linear module."""
         return op.dropout(self.tape, x, self.hidden_dropout)
 
     def _gpt2_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         joint = self.linear(x, 0, rank)
         query, key, value = self.tape.split(joint, 3)
-        return self._attend(query, key, value, shared)
+        return self.attend(query, key, value, shared)
 
     # Attention, from query, key and value of shapes (B, h, S, d), (B, g, S, d) twice.
 
-    def _attend(
+    def attend(
         self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
     ) -> Tensor:
+        """Attention by the kernels that transformers takes."""
         if self.architecture.heads != self.architecture.key_value_heads:
             key, value = self._repeat(key), self._repeat(value)
         if self.fused_attention:
@@ -213,9 +201,16 @@ class Block:
         return self.training.attention == "sdpa" and self.architecture.has_sdpa and kernel
 
     def _repeat(self, x: Tensor) -> Tensor:
-        """Repeat the heads of grouped keys and values."""
+        """Repeat the heads of grouped keys and values; one head alone is seen many times."""
         groups = self.architecture.heads // self.architecture.key_value_heads
+        if self.architecture.key_value_heads == 1:
+            return op.spread(self.tape, x, x.elements * groups)
         return op.elementwise(self.tape, (x,), x.elements * groups)
+
+    def _in_a_row(self, x: Tensor) -> Tensor:
+        """Key or value with the numbers of a head together; repeated heads have them so."""
+        repeated = 1 < self.architecture.key_value_heads < self.architecture.heads
+        return x if repeated else op.copy(self.tape, x)
 
     def _plain_attention(
         self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
@@ -227,7 +222,7 @@ class Block:
         weights = op.dropout(self.tape, weights, self.attention_dropout)
         if self.architecture.attention != "position-bias":
             self._keep_weights(weights)
-        return op.copy(self.tape, self._weighted(weights, op.copy(self.tape, value)))
+        return op.copy(self.tape, self._weighted(weights, self._in_a_row(value)))
 
     def _weighted(self, weights: Tensor, value: Tensor) -> Tensor:
         elements = self.tokens * self.architecture.heads * self.architecture.head_size
@@ -236,11 +231,13 @@ class Block:
 
     def _scores(self, query: Tensor, key: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
         scores = op.copy(self.tape, self._products(query, key))
+        for step in op.CAP if self.architecture.style.capped_scores else ():
+            scores = step(self.tape, scores)
         return op.add(self.tape, scores, shared["mask"])
 
     def _products(self, query: Tensor, key: Tensor) -> Tensor:
         tape, size = self.tape, self.architecture.head_size
-        left, right = op.copy(tape, query), op.copy(tape, key)
+        left, right = op.copy(tape, query), self._in_a_row(key)
         return op.matmul(tape, left, right, self.scores, size)
 
     def _math_attention(
@@ -255,7 +252,7 @@ class Block:
         weights = op.saves_output(tape, weights)
         weights = op.dropout(tape, weights, self.attention_dropout)
         narrow = tape.source(self.scores) if tape.itemsize < FP32_BYTES else None
-        context = self._weighted(weights, op.copy(tape, value))
+        context = self._weighted(weights, self._in_a_row(value))
         context = op.cast(tape, context, tape.itemsize)
         del weights, narrow, scaled, query, key, value, mask
         return op.copy(tape, context)

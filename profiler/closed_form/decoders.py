@@ -1,9 +1,10 @@
 """Readers of decoder families, from ``config.json`` to `Architecture`."""
 
 from profiler.closed_form.architectures import Architecture, Linear
+from profiler.closed_form.style import LLAMA, RotaryStyle
 from profiler.configs import Config, fraction, refuse, whole
 
-__all__ = ["gpt2", "llama"]
+__all__ = ["gated_decoder", "gpt2", "llama", "mistral", "qwen2", "qwen3"]
 
 
 def gpt2(config: Config) -> Architecture:
@@ -29,7 +30,7 @@ def gpt2(config: Config) -> Architecture:
             Linear(name="mlp.c_fc", in_features=hidden, out_features=inner),
             Linear(name="mlp.c_proj", in_features=inner, out_features=hidden),
         ),
-        attention="fused",
+        attention="standard",
         activation=str(config.get("activation_function", "gelu_new")),
         adapted=("attn.c_attn",),
         layers_path="h",
@@ -45,55 +46,104 @@ def gpt2(config: Config) -> Architecture:
 
 
 def llama(config: Config) -> Architecture:
-    """Llama, Mistral, Qwen2 and Qwen3: RMS norms, rotary positions, gated MLP."""
-    family = str(config["model_type"])
+    """Llama: RMS norms, rotary positions, gated MLP."""
+    return gated_decoder(
+        config,
+        attention_bias=bool(config.get("attention_bias", False)),
+        mlp_bias=bool(config.get("mlp_bias", False)),
+    )
+
+
+def mistral(config: Config) -> Architecture:
+    """Mistral: Llama without biases."""
+    return gated_decoder(config)
+
+
+def qwen2(config: Config) -> Architecture:
+    """Qwen2: Llama with biases on query, key and value."""
+    return gated_decoder(config, input_bias=True)
+
+
+def qwen3(config: Config) -> Architecture:
+    """Qwen3: Llama with norms on each head's query and key."""
+    return gated_decoder(
+        config,
+        RotaryStyle(query_key_norm="head"),
+        head_size=128,
+        attention_bias=bool(config.get("attention_bias", False)),
+    )
+
+
+def gated_decoder(
+    config: Config,
+    style: RotaryStyle = LLAMA,
+    *,
+    head_size: int = 0,
+    activation: str = "silu",
+    attention_bias: bool = False,
+    input_bias: bool = False,
+    mlp_bias: bool = False,
+    tied: bool = False,
+) -> Architecture:
+    """A decoder with Llama's modules and names.
+
+    Parameters
+    ----------
+    config : mapping
+        Content of ``config.json``.
+    style : RotaryStyle
+        What its layers do differently.
+    head_size : int
+        Width of a head where the config has none; 0 divides the hidden size by the heads.
+    activation : str
+        Of the MLP, where the config names none.
+    attention_bias, input_bias, mlp_bias : bool
+        Biases of all modules of attention, of its query, key and value, of the MLP.
+    tied : bool
+        Whether the output shares the embeddings' weights where the config does not say.
+    """
     hidden = whole(config, "hidden_size")
     heads = whole(config, "num_attention_heads")
     groups = whole(config, "num_key_value_heads", default=heads)
-    size = whole(
-        config, "head_dim", default=128 if family == "qwen3" else max(1, hidden // heads)
-    )
-    head_norms = 2 * size if family == "qwen3" else 0
+    size = whole(config, "head_dim", default=head_size or max(1, hidden // heads))
+    inner = whole(config, "intermediate_size")
     vocabulary = whole(config, "vocab_size")
+    queries, keys = heads * size, groups * size
+    into = attention_bias or input_bias
+    modules = (
+        ("self_attn.q_proj", hidden, queries, into),
+        ("self_attn.k_proj", hidden, keys, into),
+        ("self_attn.v_proj", hidden, keys, into),
+        ("self_attn.o_proj", queries, hidden, attention_bias),
+        ("mlp.gate_proj", hidden, inner, mlp_bias),
+        ("mlp.up_proj", hidden, inner, mlp_bias),
+        ("mlp.down_proj", inner, hidden, mlp_bias),
+    )
+    head_norms = {"": 0, "head": 2 * size, "whole": queries + keys}[style.query_key_norm]
     return Architecture(
-        family=family,
+        family=str(config["model_type"]),
         layers=whole(config, "num_hidden_layers"),
         hidden_size=hidden,
         heads=heads,
         key_value_heads=groups,
         head_size=size,
-        intermediate_size=whole(config, "intermediate_size"),
+        intermediate_size=inner,
         vocabulary=vocabulary,
         positions=whole(config, "max_position_embeddings", default=2048),
-        linears=_llama_linears(config, hidden, heads * size, groups * size),
+        linears=tuple(
+            Linear(name=n, in_features=i, out_features=o, bias=b) for n, i, o, b in modules
+        ),
         attention="rotary",
-        activation=str(config.get("hidden_act", "silu")),
+        style=style,
+        activation=str(config.get("hidden_act") or activation),
         adapted=("self_attn.q_proj", "self_attn.v_proj"),
         layers_path="layers",
-        layer_norm_parameters=2 * hidden + head_norms,
+        layer_norm_parameters=style.norms * hidden + head_norms,
         embedding_parameters=vocabulary * hidden,
         outside_parameters=hidden,
         decoder=True,
-        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
+        tied_embeddings=bool(config.get("tie_word_embeddings", tied)),
         head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
         hidden_dropout=False,
         attention_dropout=fraction(config, "attention_dropout", 0.0) > 0,
     )
-
-
-def _llama_linears(config: Config, hidden: int, queries: int, keys: int) -> tuple[Linear, ...]:
-    family = config["model_type"]
-    output_bias = family in ("llama", "qwen3") and bool(config.get("attention_bias", False))
-    input_bias = family == "qwen2" or output_bias
-    mlp_bias = family == "llama" and bool(config.get("mlp_bias", False))
-    inner = whole(config, "intermediate_size")
-    table = (
-        ("self_attn.q_proj", hidden, queries, input_bias),
-        ("self_attn.k_proj", hidden, keys, input_bias),
-        ("self_attn.v_proj", hidden, keys, input_bias),
-        ("self_attn.o_proj", queries, hidden, output_bias),
-        ("mlp.gate_proj", hidden, inner, mlp_bias),
-        ("mlp.up_proj", hidden, inner, mlp_bias),
-        ("mlp.down_proj", inner, hidden, mlp_bias),
-    )
-    return tuple(Linear(name=n, in_features=i, out_features=o, bias=b) for n, i, o, b in table)

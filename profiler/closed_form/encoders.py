@@ -105,6 +105,7 @@ def mpnet(config: Config) -> Architecture:
             mlp=("intermediate.dense", "output.dense"),
         ),
         attention="position-bias",
+        has_sdpa=False,
         adapted=("attention.attn.q", "attention.attn.v"),
         embedding_parameters=base.embedding_parameters - types * hidden,
         outside_parameters=base.heads
@@ -175,6 +176,7 @@ def deberta_v2(config: Config) -> Architecture:
         base,
         linears=linears,
         attention="disentangled" if relative else "standard",
+        has_sdpa=False,
         adapted=(names[0], names[2]),
         embedding_parameters=_deberta_rows(config) * hidden + 2 * hidden,
         outside_parameters=2 * span * hidden + norm,

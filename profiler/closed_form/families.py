@@ -6,7 +6,7 @@ family with its own parameter count.
 
 from collections.abc import Callable
 
-from profiler.closed_form import decoders, encoders
+from profiler.closed_form import decoders, encoders, gemma
 from profiler.closed_form.architectures import Architecture
 from profiler.configs import Config
 
@@ -22,7 +22,10 @@ READERS: dict[str, Callable[[Config], Architecture]] = {
     "mpnet": encoders.mpnet,
     "gpt2": decoders.gpt2,
     "llama": decoders.llama,
-    "mistral": decoders.llama,
-    "qwen2": decoders.llama,
-    "qwen3": decoders.llama,
+    "mistral": decoders.mistral,
+    "qwen2": decoders.qwen2,
+    "qwen3": decoders.qwen3,
+    "gemma": gemma.gemma,
+    "gemma2": gemma.gemma2,
+    "gemma3_text": gemma.gemma3,
 }

@@ -51,6 +51,7 @@ class Node:
         "again",
         "edges",
         "gathers",
+        "holds",
         "order",
         "saved",
         "tied",
@@ -74,6 +75,7 @@ class Node:
         self.gathers = False
         self.tied = False
         self.again: Callable[[], None] | None = None
+        self.holds: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ needs for the other one's gradient, a frozen linear layer keeps nothing of its i
 from dataclasses import replace
 
 from profiler.closed_form.architectures import Linear
+from profiler.closed_form.style import Norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 
 __all__ = [
+    "CAP",
     "activate",
     "add",
     "add_in_place",
@@ -18,13 +20,16 @@ __all__ = [
     "dropout",
     "elementwise",
     "fused_attention",
+    "join",
     "layer_norm",
     "linear",
     "matmul",
     "multiply",
-    "rms_norm",
+    "norm",
     "saves_output",
+    "scaled",
     "softmax",
+    "spread",
     "trained_linear",
     "view",
 ]
@@ -61,6 +66,12 @@ def view(tape: Tape, x: Tensor, elements: int) -> Tensor:
     return tape.emit(elements, edges, Cost(0.0, 0.0), itemsize=x.itemsize, storage=x.storage)
 
 
+def spread(tape: Tape, x: Tensor, elements: int) -> Tensor:
+    """A tensor seen several times in its own storage; the gradients are summed."""
+    edges = tape.edge(x, 0.0, elements * x.itemsize)
+    return tape.emit(elements, edges, Cost(0.0, 0.0), itemsize=x.itemsize, storage=x.storage)
+
+
 def multiply(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
     """Product of two tensors; each is kept for the gradient of the other."""
     size, width = max(a.elements, b.elements), max(a.itemsize, b.itemsize)
@@ -85,6 +96,13 @@ def copy(tape: Tape, x: Tensor) -> Tensor:
     """Same numbers in a new layout; the gradient needs no copy."""
     cost = Cost(0.0, 2.0 * x.nbytes)
     return tape.emit(x.elements, tape.alias(x), cost, itemsize=x.itemsize)
+
+
+def join(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
+    """Copy two tensors into one; their gradients are views of its gradient."""
+    size = a.elements + b.elements
+    edges = (*tape.alias(a), *tape.alias(b))
+    return tape.emit(size, edges, Cost(0.0, 2.0 * size * a.itemsize), itemsize=a.itemsize)
 
 
 def cast(tape: Tape, x: Tensor, itemsize: int) -> Tensor:
@@ -158,6 +176,15 @@ def saves_output(tape: Tape, x: Tensor) -> Tensor:
     return tape.emit(x.elements, edges, cost, saved=(held,), itemsize=x.itemsize, storage=held)
 
 
+def scaled(tape: Tape, x: Tensor) -> Tensor:
+    """A tensor times a number."""
+    return elementwise(tape, (x,))
+
+
+# The steps of ``c tanh(x / c)``; a caller takes them one by one, so that each input can go.
+CAP = (scaled, saves_output, scaled)
+
+
 def dropout(tape: Tape, x: Tensor, active: bool) -> Tensor:
     """Dropout; its mask is kept, of one byte a number only on a GPU."""
     if not active:
@@ -175,14 +202,26 @@ def layer_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
     return elementwise(tape, (x,), saved=(x.storage, *statistics))
 
 
-def rms_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
-    """RMS norm as Llama writes it, step by step, in 32 bits."""
+def norm(tape: Tape, x: Tensor, width: int, kind: Norm) -> Tensor:
+    """Norm of rows of `width` numbers; RMS norms step by step, in 32 bits, as written."""
+    if kind == "layer":
+        return layer_norm(tape, x, width)
+    normed = _normed(tape, x, width)
+    if kind == "rms":
+        return elementwise(tape, (cast(tape, normed, x.itemsize),))
+    # The weights in 32 bits and raised by 1 are new numbers, which the gradient needs.
+    saved = (Storage(tape, width * FP32_BYTES),) if kind == "rms-shifted" else ()
+    scaled = elementwise(tape, (normed,), saved=saved)
+    del normed, saved
+    return cast(tape, scaled, x.itemsize)
+
+
+def _normed(tape: Tape, x: Tensor, width: int) -> Tensor:
     wide = cast(tape, x, FP32_BYTES)
     rows = x.elements // width
     variance = elementwise(tape, (_square(tape, wide),), rows)
     inverse = saves_output(tape, copy(tape, variance))
-    normed = cast(tape, multiply(tape, wide, inverse), x.itemsize)
-    return elementwise(tape, (normed,))
+    return multiply(tape, wide, inverse)
 
 
 def _square(tape: Tape, x: Tensor) -> Tensor:

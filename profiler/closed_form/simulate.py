@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from profiler.closed_form import operations as op
-from profiler.closed_form.architectures import Architecture, Linear, head_linears
+from profiler.closed_form.architectures import Architecture, head_linears
 from profiler.closed_form.blocks import Block
+from profiler.closed_form.loss import record_loss
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 from profiler.schema import Training
 
@@ -180,7 +181,8 @@ class _Recorder:
     def forward(self, ranks: Sequence[int]) -> Tensor:
         """Run the model; returns the loss."""
         states = self._base(ranks)
-        loss = self._loss(states)
+        setting = self.setting
+        loss = record_loss(self.tape, setting.architecture, setting.training, states)
         self.head = self._take()
         return loss
 
@@ -194,23 +196,28 @@ class _Recorder:
         self.embedding = self._take()
         states = embedded
         kept = [states]
-        for rank in ranks:
-            states = self._layer(states, rank, shared)
+        first = self.setting.architecture.layers - len(ranks)
+        kinds = self.setting.architecture.style.kinds
+        for index, rank in enumerate(ranks, start=first):
+            own = shared[kinds[index] if kinds else ""]
+            states = self._layer(states, rank, own, index)
             self.layers.append(self._take())
             if self.setting.architecture.family == "deberta-v2":
                 kept.append(states)  # its encoder returns the outputs of all layers
         return self._final_norm(states)
 
-    def _layer(self, x: Tensor, rank: int, shared: dict[str, Tensor]) -> Tensor:
-        if not self.setting.training.gradient_checkpointing:
-            return self.block.forward(x, rank, shared)
-        return self.tape.checkpoint(lambda inner: self.block.forward(inner, rank, shared), x)
+    def _layer(self, x: Tensor, rank: int, shared: dict[str, Tensor], index: int) -> Tensor:
+        def run(inner: Tensor) -> Tensor:
+            return self.block.forward(inner, rank, shared, index)
+
+        checkpointed = self.setting.training.gradient_checkpointing
+        return self.tape.checkpoint(run, x) if checkpointed else run(x)
 
     def _final_norm(self, x: Tensor) -> Tensor:
         architecture = self.setting.architecture
         if architecture.attention == "rotary":
-            return op.rms_norm(self.tape, x, architecture.hidden_size)
-        if architecture.attention == "fused":
+            return op.norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
+        if architecture.decoder:
             return op.layer_norm(self.tape, x, architecture.hidden_size)
         return x
 
@@ -219,78 +226,48 @@ class _Recorder:
         words = tape.source(self.setting.tokens * architecture.hidden_size)
         tape.forward.append(Cost(0.0, 2.0 * words.nbytes))
         if architecture.attention == "rotary":
-            return words
+            return op.scaled(tape, words) if architecture.style.scaled_embeddings else words
         summed = op.add(tape, words, words)
         dropped = self.setting.training.dropout and architecture.hidden_dropout
         if not architecture.decoder:
             summed = op.layer_norm(tape, summed, architecture.hidden_size)
         return op.dropout(tape, summed, dropped)
 
-    def _shared(self) -> dict[str, Tensor]:
-        """Mask and tables that all layers use."""
+    def _shared(self) -> dict[str, dict[str, Tensor]]:
+        """Masks and tables that all layers use, by kind of layer."""
+        style = self.setting.architecture.style
+        tables = {} if style.own_tables else self._tables()
+        # Encoders keep the numbers of the positions as weights.
+        length = self.setting.training.sequence_length
+        numbers = self.tape.source(length * self.setting.architecture.decoder, INDEX_BYTES)
+        return {
+            kind: {"numbers": numbers, "mask": self._mask(), **(tables or self._tables())}
+            for kind in dict.fromkeys(style.kinds or ("",))
+        }
+
+    def _mask(self) -> Tensor:
+        training = self.setting.training
+        cells = training.batch_size * training.sequence_length**2
+        return self.tape.source(cells, self._mask_itemsize())
+
+    def _tables(self) -> dict[str, Tensor]:
+        """What tells positions."""
         architecture, training = self.setting.architecture, self.setting.training
-        length = training.sequence_length
-        cells = training.batch_size * length * length
-        shared = {"mask": self.tape.source(cells, self._mask_itemsize())}
-        if architecture.attention == "position-bias":
-            shared["bias"] = self.tape.source(cells * architecture.heads)
-        if architecture.attention == "disentangled":
-            shared["distances"] = self.tape.source(length * length, INDEX_BYTES)
-            positions = architecture.relative_positions * architecture.hidden_size
-            shared["positions"] = self.tape.source(positions)
+        length, source = training.sequence_length, self.tape.source
         if architecture.attention == "rotary":
-            table = length * architecture.head_size
-            shared["cosine"] = self.tape.source(table)
-            shared["sine"] = self.tape.source(table)
-        return shared
+            table = length * (architecture.style.rotated or architecture.head_size)
+            return {"cosine": source(table), "sine": source(table)}
+        if architecture.attention == "disentangled":
+            positions = architecture.relative_positions * architecture.hidden_size
+            distances = source(length * length, INDEX_BYTES)
+            return {"distances": distances, "positions": source(positions)}
+        if architecture.attention == "position-bias":
+            cells = training.batch_size * length * length
+            return {"bias": source(cells * architecture.heads)}
+        return {}
 
     def _mask_itemsize(self) -> int:
         """Boolean for sdpa; numbers to add for eager; integers in DeBERTa."""
         if self.setting.architecture.family == "deberta-v2":
             return INDEX_BYTES
         return 1 if self.setting.training.attention == "sdpa" else self.tape.itemsize
-
-    def _loss(self, states: Tensor) -> Tensor:
-        if self.setting.training.task == "causal-lm":
-            return self._token_loss(states)
-        if self.setting.architecture.decoder:
-            return self._scored_loss(states)
-        return self._pooled_loss(states)
-
-    def _token_loss(self, states: Tensor) -> Tensor:
-        architecture = self.setting.architecture
-        head = Linear(
-            name="lm_head",
-            in_features=architecture.hidden_size,
-            out_features=architecture.vocabulary,
-            bias=False,
-        )
-        logits = op.linear(self.tape, states, head)
-        return self._cross_entropy(op.cast(self.tape, logits, FP32_BYTES))
-
-    def _scored_loss(self, states: Tensor) -> Tensor:
-        (head,) = head_linears(self.setting.architecture, self.setting.training)
-        logits = op.trained_linear(self.tape, states, head)
-        size = self.setting.training.batch_size * head.out_features
-        return self._cross_entropy(op.elementwise(self.tape, (logits,), size))
-
-    def _pooled_loss(self, states: Tensor) -> Tensor:
-        tape, training = self.tape, self.setting.training
-        architecture = self.setting.architecture
-        width = architecture.hidden_size
-        first = op.view(tape, states, training.batch_size * width)
-        active = training.dropout and architecture.hidden_dropout
-        *hidden, last = head_linears(architecture, training)
-        if architecture.frozen_pooler:
-            pooler = Linear(name="pooler", in_features=width, out_features=width)
-            first = op.saves_output(tape, op.linear(tape, first, pooler))
-        for module in hidden:
-            first = op.dropout(tape, first, active and architecture.head_input_dropout)
-            first = op.trained_linear(tape, first, module)
-            gelu = architecture.family == "deberta-v2"
-            first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
-        logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
-        return self._cross_entropy(logits)
-
-    def _cross_entropy(self, logits: Tensor) -> Tensor:
-        return op.elementwise(self.tape, (op.saves_output(self.tape, logits),), 1)

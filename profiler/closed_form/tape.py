@@ -129,7 +129,8 @@ class Tape(Meter):
         self.saving = True
         if out.node is not None:
             nodes = upstream(out.node, first)
-            nodes[-1].saved = (x.storage,)
+            # What the part needs to run again stays until all its gradients are there.
+            nodes[-1].saved, nodes[-1].holds = (x.storage,), run
             out.node.again = lambda: self._repeat(run, x, nodes)
         return out
 
@@ -186,7 +187,7 @@ class Tape(Meter):
                 self.gradients.append(gradient_of_weights)
             if node.weights_cost:
                 self.backward.append(node.weights_cost)
-        node.edges, node.saved = (), ()
+        node.edges, node.saved, node.holds = (), (), None
         return passed
 
     def _gradient(self, edge: Edge, gradient: Storage) -> Storage:

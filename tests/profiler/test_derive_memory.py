@@ -24,6 +24,13 @@ SETUPS: list[dict[str, Any]] = [
     {"dtype": "bfloat16"},
     {"gradient_checkpointing": True},
 ]
+# Families by kind: post-norm, pre-norm, rotary as Llama, rotary with changes.
+EXACT = [
+    *("bert", "roberta", "distilbert", "mpnet"),
+    *("gpt2",),
+    *("llama", "qwen3"),
+    *("gemma", "gemma2", "gemma3_text"),
+]
 
 
 class Case:
@@ -60,9 +67,7 @@ def check(case: Case, depth: int, rank: int, *, tolerance: float) -> None:
     assert step.optimizer_bytes == pytest.approx(expected.optimizer_bytes, abs=BYTES)
 
 
-@pytest.mark.parametrize(
-    "family", ["bert", "roberta", "distilbert", "mpnet", "gpt2", "llama", "qwen3"]
-)
+@pytest.mark.parametrize("family", EXACT)
 def test_closed_form_is_exact_in_the_default_setup(family: str, tmp_path: Path) -> None:
     case = Case(tmp_path, family, Training(**PLAIN))
     for depth, rank in ((1, 5), (3, 8)):
@@ -76,7 +81,7 @@ def test_closed_form_follows_disentangled_attention(tmp_path: Path) -> None:
 # transformers renames a method that memory.py's step calls by its older name.
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable`:FutureWarning")
 @pytest.mark.parametrize("setup", SETUPS, ids=str)
-@pytest.mark.parametrize("family", ["bert", "llama"])
+@pytest.mark.parametrize("family", ["bert", "llama", "gemma2"])
 def test_closed_form_follows_the_setup(
     family: str, setup: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -89,9 +94,10 @@ def test_closed_form_follows_the_targets(family: str, tmp_path: Path) -> None:
     check(case, 2, 6, tolerance=0.001)
 
 
-def test_causal_models_pay_for_their_logits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_causal_models_pay_for_their_logits(family: str, tmp_path: Path) -> None:
     training = Training(**PLAIN, task="causal-lm", labels=0)
-    check(Case(tmp_path, "llama", training), 2, 6, tolerance=0.001)
+    check(Case(tmp_path, family, training), 2, 6, tolerance=0.001)
 
 
 def test_table_by_depth_and_rank_holds_between_its_probes(tmp_path: Path) -> None:

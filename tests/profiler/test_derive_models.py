@@ -67,7 +67,11 @@ TINY: dict[str, dict[str, Any]] = {
     "mistral": DECODER,
     "qwen2": DECODER,
     "qwen3": DECODER | {"head_dim": 16},
+    "gemma": DECODER | {"head_dim": 16, "num_key_value_heads": 1},
+    "gemma2": DECODER | {"head_dim": 16},
+    "gemma3_text": DECODER | {"head_dim": 16, "sliding_window_pattern": 2},
 }
+DECODERS = [family for family in TINY if "num_key_value_heads" in TINY[family]] + ["gpt2"]
 
 
 def tiny(family: str, **changes: Any) -> Any:
@@ -108,7 +112,7 @@ def test_targets_are_modules_of_the_base_model(family: str) -> None:
             assert sizes == {target.in_features, target.out_features}
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", DECODERS)
 @pytest.mark.parametrize("tied", [True, False])
 def test_causal_models_freeze_their_head(family: str, tied: bool) -> None:
     config = tiny(family, tie_word_embeddings=tied)
@@ -185,6 +189,20 @@ def test_a_folder_is_as_good_as_a_preset(tmp_path: Path) -> None:
 def test_a_bad_config_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_architecture({**ENCODER, "model_type": "bert", **changes})
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "words"),
+    [
+        ("gemma2", {"use_bidirectional_attention": True}, "attention in both directions"),
+        ("gemma3_text", {"layer_types": ["full_attention"]}, "no list of 3 kinds"),
+    ],
+)
+def test_what_closed_forms_do_not_cover_is_named(
+    family: str, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read_architecture({**TINY[family], "model_type": family, **changes})
 
 
 def test_a_bad_config_in_a_file_names_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Layers with rotary positions: Llama's, and what other families change in them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from profiler.closed_form import operations as op
+from profiler.closed_form.tape import Tensor
+
+if TYPE_CHECKING:
+    from profiler.closed_form.blocks import Block
+
+__all__ = ["rotary_layer"]
+
+
+def rotary_layer(
+    block: "Block", x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int
+) -> Tensor:
+    """Record a layer as `profiler.closed_form.style.RotaryStyle` describes it.
+
+    Parameters
+    ----------
+    block : Block
+        The layer.
+    x : Tensor, shape (B, S, H)
+        Hidden states.
+    rank : int
+        LoRA rank of the layer.
+    shared : mapping of str to Tensor
+        ``cosine`` and ``sine``, the rotary tables, and ``mask``.
+    index : int
+        Place of the layer, 0 at the input.
+    """
+    attended = _attention_branch(block, x, rank, shared, index)
+    if block.architecture.style.parallel:
+        total = op.add(block.tape, _mlp_branch(block, x, rank), attended)
+        return op.add(block.tape, total, x)
+    x = op.add(block.tape, x, attended)
+    del attended
+    return op.add(block.tape, x, _mlp_branch(block, x, rank))
+
+
+def _attention_branch(
+    block: "Block", x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int
+) -> Tensor:
+    normed = _norm_before(block, x)
+    context = _context(block, normed, rank, shared, index)
+    attended = block.dropped(block.linear(context, block.output_index, rank))
+    del context, normed
+    return _norm_after(block, attended)
+
+
+def _mlp_branch(block: "Block", x: Tensor, rank: int) -> Tensor:
+    return _norm_after(block, block.dropped(_mlp(block, _norm_before(block, x), rank)))
+
+
+def _norm_before(block: "Block", x: Tensor) -> Tensor:
+    style = block.architecture.style
+    return op.norm(block.tape, x, block.width, style.norm) if style.norm_before else x
+
+
+def _norm_after(block: "Block", x: Tensor) -> Tensor:
+    style = block.architecture.style
+    if style.norm_after:
+        x = op.norm(block.tape, x, block.width, style.norm)
+    return op.scaled(block.tape, x) if style.scaled else x
+
+
+def _context(
+    block: "Block", x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int
+) -> Tensor:
+    query, key, value = _projected(block, x, rank)
+    if index not in block.architecture.style.unrotated:
+        query, key = _rotate(block, query, shared), _rotate(block, key, shared)
+    return block.attend(query, key, value, shared)
+
+
+def _projected(block: "Block", x: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    architecture, style = block.architecture, block.architecture.style
+    if architecture.joint_projection:
+        return _parts(block, block.linear(x, 0, rank))
+    query, key, value = (block.linear(x, i, rank) for i in range(3))
+    if style.query_key_norm:
+        whole = style.query_key_norm == "whole"
+        groups = (architecture.heads, architecture.key_value_heads) if whole else (1, 1)
+        widths = [n * architecture.head_size for n in groups]
+        query = op.norm(block.tape, query, widths[0], style.norm)
+        key = op.norm(block.tape, key, widths[1], style.norm)
+    return query, key, value
+
+
+def _parts(block: "Block", joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value, cut out of one projection."""
+    size = block.tokens * block.architecture.head_size
+    query, key = size * block.architecture.heads, size * block.architecture.key_value_heads
+    parts = [op.view(block.tape, joint, n) for n in (query, key, key)]
+    return parts[0], parts[1], parts[2]
+
+
+def _rotate(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
+    """Rotate the whole head, or its first numbers and put the rest behind them."""
+    rotated = block.architecture.style.rotated
+    if not rotated:
+        return _rotate_all(block, x, shared)
+    size = x.elements // block.architecture.head_size * rotated
+    rest = op.view(block.tape, x, x.elements - size)
+    first = x if size == x.elements else op.view(block.tape, x, size)
+    return op.join(block.tape, _rotate_all(block, first, shared), rest)
+
+
+def _rotate_all(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
+    """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
+    tape = block.tape
+    cosine = op.multiply(tape, x, shared["cosine"])
+    return op.add(tape, cosine, op.multiply(tape, _turned(block, x), shared["sine"]))
+
+
+def _turned(block: "Block", x: Tensor) -> Tensor:
+    negated = op.elementwise(block.tape, (x,), x.elements // 2)
+    return op.elementwise(block.tape, (x, negated), x.elements)
+
+
+def _mlp(block: "Block", x: Tensor, rank: int) -> Tensor:
+    first = block.output_index + 1
+    style, activation = block.architecture.style, block.architecture.activation
+    if style.joint_gate:
+        gate, up = block.tape.split(block.linear(x, first, rank), 2)
+        inner = op.multiply(block.tape, up, op.activate(block.tape, gate, activation))
+        return block.linear(inner, first + 1, rank)
+    inner = op.activate(block.tape, block.linear(x, first, rank), activation)
+    if not style.gated:
+        return block.linear(inner, first + 1, rank)
+    inner = op.multiply(block.tape, inner, block.linear(x, first + 1, rank))
+    return block.linear(inner, first + 2, rank)

@@ -1,0 +1,71 @@
+"""How a family's layers with rotary positions differ from Llama's."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["LLAMA", "Norm", "RotaryStyle"]
+
+Norm = Literal["layer", "rms", "rms-shifted", "rms-wide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotaryStyle:
+    """Choices of a family in its layers; the defaults are Llama's.
+
+    Attributes
+    ----------
+    norm : Norm
+        ``rms-shifted`` multiplies by 1 + weight (Gemma), ``rms-wide`` by the weight before
+        rounding (OLMo 2).
+    norm_before, norm_after : bool
+        Whether attention and MLP have a norm on their input, on their output.
+    query_key_norm : str
+        Norm of query and key: per head, over all heads, or none.
+    rotated : int
+        Numbers of a head that are rotated; 0 where the code takes no part of the head.
+    gated : bool
+        Whether the MLP multiplies by a gate.
+    joint_gate : bool
+        Whether one linear module gives both factors of a gated MLP.
+    parallel : bool
+        Whether attention and MLP read the same input.
+    scaled : bool
+        Whether outputs of attention and MLP are multiplied by a number.
+    scaled_embeddings : bool
+        Whether the embeddings are.
+    capped_scores : bool
+        Whether attention scores go through a scaled tanh.
+    capped_logits, scaled_logits : bool
+        Whether the logits of a language model do; whether they are divided by a number.
+    kinds : tuple of str
+        Kind of every layer, where they have masks of several kinds; else empty.
+    own_tables : bool
+        Whether the kinds have rotary tables of their own, too.
+    unrotated : frozenset of int
+        Layers without rotary positions.
+    """
+
+    norm: Norm = "rms"
+    norm_before: bool = True
+    norm_after: bool = False
+    query_key_norm: Literal["", "head", "whole"] = ""
+    rotated: int = 0
+    gated: bool = True
+    joint_gate: bool = False
+    parallel: bool = False
+    scaled: bool = False
+    scaled_embeddings: bool = False
+    capped_scores: bool = False
+    capped_logits: bool = False
+    scaled_logits: bool = False
+    kinds: tuple[str, ...] = ()
+    own_tables: bool = False
+    unrotated: frozenset[int] = frozenset()
+
+    @property
+    def norms(self) -> int:
+        """Norms of the hidden size in a layer."""
+        return 2 * (self.norm_before + self.norm_after)
+
+
+LLAMA = RotaryStyle()
