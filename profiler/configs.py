@@ -20,6 +20,7 @@ __all__ = [
     "naming",
     "preset_names",
     "refuse",
+    "share",
     "whole",
 ]
 
@@ -116,10 +117,25 @@ def whole(config: Config, *keys: str, default: int | None = None) -> int:
 
 def fraction(config: Config, key: str, default: float) -> float:
     """A probability such as a dropout rate; raises `ConfigError`."""
+    value = _number(config, key, default)
+    if not 0 <= value < 1:
+        raise ConfigError(f"config: {key} is {value!r}; expected a number in [0, 1)")
+    return value
+
+
+def share(config: Config, key: str, default: float) -> float:
+    """A part of a whole, or all of it; raises `ConfigError`."""
+    value = _number(config, key, default)
+    if not 0 < value <= 1:
+        raise ConfigError(f"config: {key} is {value!r}; expected a number in (0, 1]")
+    return value
+
+
+def _number(config: Config, key: str, default: float) -> float:
     value = config.get(key, default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value < 1:
-        raise ConfigError(f"config: {key} is {value!r}; expected a number in [0, 1)")
+    if not number or not math.isfinite(value):
+        raise ConfigError(f"config: {key} is {value!r}; expected a number in [0, 1]")
     return float(value)
 
 

@@ -237,6 +237,11 @@ def head_linears(architecture: Architecture, training: Training) -> tuple[Linear
                 f"task causal-lm: {architecture.family} is an encoder; use classification"
             )
         return ()
+    if not architecture.head_linears:
+        raise InputError(
+            f"task classification: transformers has no classifier for {architecture.family}; "
+            "use causal-lm"
+        )
     if training.labels < 1:
         raise InputError(f"labels is {training.labels}; classification needs 1 or more")
     return architecture.head(training.labels)

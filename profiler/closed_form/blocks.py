@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture
 from profiler.closed_form.disentangled import disentangled_attention
+from profiler.closed_form.norms import layer_norm
 from profiler.closed_form.rotary import rotary_layer
 from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
 from profiler.schema import Training
@@ -83,14 +84,14 @@ class Block:
         index : int
             Place of the layer, 0 at the input.
         """
-        if self.architecture.attention == "rotary":
-            out = rotary_layer(self, x, rank, shared, index)
-        elif self.architecture.decoder:
-            out = self._gpt2(x, rank, shared)
-        else:
-            out = self._encoder(x, rank, shared)
-        self.returned.clear()
-        return out
+        try:
+            if self.architecture.attention == "rotary":
+                return rotary_layer(self, x, rank, shared, index)
+            if self.architecture.decoder:
+                return self._gpt2(x, rank, shared)
+            return self._encoder(x, rank, shared)
+        finally:
+            self.returned.clear()
 
     def _keep_weights(self, weights: Tensor) -> None:
         """Attention weights are returned to the layer, which holds them until it ends."""
@@ -137,7 +138,7 @@ class Block:
 
     def _norm_sum(self, x: Tensor, residual: Tensor) -> Tensor:
         total = op.add(self.tape, x, residual)
-        return op.layer_norm(self.tape, total, self.architecture.hidden_size)
+        return layer_norm(self.tape, total, self.architecture.hidden_size)
 
     def _intermediate(self, x: Tensor, rank: int) -> Tensor:
         return op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
@@ -146,10 +147,10 @@ class Block:
 
     def _gpt2(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         width = self.architecture.hidden_size
-        normed = op.layer_norm(self.tape, x, width)
+        normed = layer_norm(self.tape, x, width)
         attended = self._gpt2_attention(normed, rank, shared)
         x = op.add(self.tape, attended, x)
-        normed = op.layer_norm(self.tape, x, width)
+        normed = layer_norm(self.tape, x, width)
         return op.add(self.tape, x, self._gpt2_mlp(normed, rank))
 
     def _gpt2_attention(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
@@ -182,7 +183,7 @@ class Block:
         if self.fused_attention:
             mask = op.elementwise(self.tape, (shared["mask"],), itemsize=self.tape.itemsize)
             context = self.tokens * self.architecture.heads * self.architecture.head_size
-            return op.fused_attention(
+            attended = op.fused_attention(
                 self.tape,
                 (query, key, value),
                 mask,
@@ -190,6 +191,8 @@ class Block:
                 head_size=self.architecture.head_size,
                 elements=context,
             )
+            # The output lies as the query does; what follows wants it token by token.
+            return op.copy(self.tape, attended) if self._rotated_in_rows else attended
         if self.training.attention == "sdpa" and self.architecture.has_sdpa:
             return self._math_attention(query, key, value, shared)
         return self._plain_attention(query, key, value, shared)
@@ -207,10 +210,16 @@ class Block:
             return op.spread(self.tape, x, x.elements * groups)
         return op.elementwise(self.tape, (x,), x.elements * groups)
 
-    def _in_a_row(self, x: Tensor) -> Tensor:
-        """Key or value with the numbers of a head together; repeated heads have them so."""
-        repeated = 1 < self.architecture.key_value_heads < self.architecture.heads
-        return x if repeated else op.copy(self.tape, x)
+    @property
+    def _rotated_in_rows(self) -> bool:
+        """Whether query and key lie head by head, as joined from rotated and other numbers."""
+        return self.architecture.style.rotated > 0
+
+    def _in_rows(self, x: Tensor, there: bool = False) -> Tensor:
+        """Key or value head by head, as products of matrices need it; repeated heads lie so."""
+        heads, groups = self.architecture.heads, self.architecture.key_value_heads
+        ready = groups > 1 if groups < heads else there
+        return x if ready else op.copy(self.tape, x)
 
     def _plain_attention(
         self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
@@ -222,7 +231,7 @@ class Block:
         weights = op.dropout(self.tape, weights, self.attention_dropout)
         if self.architecture.attention != "position-bias":
             self._keep_weights(weights)
-        return op.copy(self.tape, self._weighted(weights, self._in_a_row(value)))
+        return op.copy(self.tape, self._weighted(weights, self._in_rows(value)))
 
     def _weighted(self, weights: Tensor, value: Tensor) -> Tensor:
         elements = self.tokens * self.architecture.heads * self.architecture.head_size
@@ -237,7 +246,9 @@ class Block:
 
     def _products(self, query: Tensor, key: Tensor) -> Tensor:
         tape, size = self.tape, self.architecture.head_size
-        left, right = op.copy(tape, query), self._in_a_row(key)
+        there = self._rotated_in_rows
+        left = query if there else op.copy(tape, query)
+        right = self._in_rows(key, there)
         return op.matmul(tape, left, right, self.scores, size)
 
     def _math_attention(
@@ -252,7 +263,7 @@ class Block:
         weights = op.saves_output(tape, weights)
         weights = op.dropout(tape, weights, self.attention_dropout)
         narrow = tape.source(self.scores) if tape.itemsize < FP32_BYTES else None
-        context = self._weighted(weights, self._in_a_row(value))
+        context = self._weighted(weights, self._in_rows(value))
         context = op.cast(tape, context, tape.itemsize)
         del weights, narrow, scaled, query, key, value, mask
         return op.copy(tape, context)

@@ -6,7 +6,7 @@ family with its own parameter count.
 
 from collections.abc import Callable
 
-from profiler.closed_form import decoders, encoders, gemma
+from profiler.closed_form import decoders, encoders, gemma, rotary_decoders
 from profiler.closed_form.architectures import Architecture
 from profiler.configs import Config
 
@@ -28,4 +28,9 @@ READERS: dict[str, Callable[[Config], Architecture]] = {
     "gemma": gemma.gemma,
     "gemma2": gemma.gemma2,
     "gemma3_text": gemma.gemma3,
+    "phi3": rotary_decoders.phi3,
+    "granite": rotary_decoders.granite,
+    "olmo2": rotary_decoders.olmo2,
+    "smollm3": rotary_decoders.smollm3,
+    "starcoder2": rotary_decoders.starcoder2,
 }

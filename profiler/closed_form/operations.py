@@ -7,7 +7,6 @@ needs for the other one's gradient, a frozen linear layer keeps nothing of its i
 from dataclasses import replace
 
 from profiler.closed_form.architectures import Linear
-from profiler.closed_form.style import Norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 
 __all__ = [
@@ -19,13 +18,12 @@ __all__ = [
     "copy",
     "dropout",
     "elementwise",
+    "frozen_weights",
     "fused_attention",
     "join",
-    "layer_norm",
     "linear",
     "matmul",
     "multiply",
-    "norm",
     "saves_output",
     "scaled",
     "softmax",
@@ -77,7 +75,7 @@ def multiply(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
     size, width = max(a.elements, b.elements), max(a.itemsize, b.itemsize)
     saved = (*((b.storage,) if a.node else ()), *((a.storage,) if b.node else ()))
     edges = [
-        replace(e, scratch_bytes=size * width if x.elements < size else 0)
+        replace(e, scratch_bytes=0 if x.nbytes == size * width else size * width)
         for x in (a, b)
         for e in tape.edge(x, 0.0, size * width)
     ]
@@ -123,11 +121,16 @@ def linear(
     weights = module.parameters * tape.itemsize
     moved = x.nbytes + size * tape.itemsize + weights
     edges = tape.edge(x, flops, size * tape.itemsize + weights, viewed=True)
-    result = tape.emit(size, edges, Cost(flops, moved))
+    result = tape.emit(size, edges, Cost(flops, moved), saved=(frozen_weights(tape),))
     if rank == 0:
         return result
     result = add(tape, result, _scaled_update(tape, x, module, rank, tied))
     return cast(tape, result, tape.itemsize)
+
+
+def frozen_weights(tape: Tape) -> Storage:
+    """What an operation saves of frozen weights: nothing that is not there already."""
+    return Storage(tape, 0)
 
 
 def _scaled_update(tape: Tape, x: Tensor, module: Linear, rank: int, tied: bool) -> Tensor:
@@ -193,42 +196,6 @@ def dropout(tape: Tape, x: Tensor, active: bool) -> Tensor:
     cost = Cost(0.0, 2.0 * x.nbytes + mask.nbytes, random_numbers=x.elements)
     edges = tape.edge(x, 0.0, x.nbytes + mask.nbytes)
     return tape.emit(x.elements, edges, cost, saved=(mask,), itemsize=x.itemsize)
-
-
-def layer_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
-    """Layer norm; input, means and deviations are kept."""
-    rows_bytes = x.elements // width * (FP32_BYTES if tape.fused else x.itemsize)
-    statistics = (Storage(tape, rows_bytes), Storage(tape, rows_bytes))
-    return elementwise(tape, (x,), saved=(x.storage, *statistics))
-
-
-def norm(tape: Tape, x: Tensor, width: int, kind: Norm) -> Tensor:
-    """Norm of rows of `width` numbers; RMS norms step by step, in 32 bits, as written."""
-    if kind == "layer":
-        return layer_norm(tape, x, width)
-    normed = _normed(tape, x, width)
-    if kind == "rms":
-        return elementwise(tape, (cast(tape, normed, x.itemsize),))
-    # The weights in 32 bits and raised by 1 are new numbers, which the gradient needs.
-    saved = (Storage(tape, width * FP32_BYTES),) if kind == "rms-shifted" else ()
-    scaled = elementwise(tape, (normed,), saved=saved)
-    del normed, saved
-    return cast(tape, scaled, x.itemsize)
-
-
-def _normed(tape: Tape, x: Tensor, width: int) -> Tensor:
-    wide = cast(tape, x, FP32_BYTES)
-    rows = x.elements // width
-    variance = elementwise(tape, (_square(tape, wide),), rows)
-    inverse = saves_output(tape, copy(tape, variance))
-    return multiply(tape, wide, inverse)
-
-
-def _square(tape: Tape, x: Tensor) -> Tensor:
-    """Square by ``pow``, whose gradient builds the power and its multiple first."""
-    edges = [replace(e, scratch_bytes=2 * x.nbytes) for e in tape.edge(x, 0.0, x.nbytes)]
-    cost = Cost(0.0, 2.0 * x.nbytes)
-    return tape.emit(x.elements, edges, cost, saved=(x.storage,), itemsize=x.itemsize)
 
 
 def activate(tape: Tape, x: Tensor, name: str) -> Tensor:

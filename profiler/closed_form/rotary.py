@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from profiler.closed_form import operations as op
+from profiler.closed_form.norms import norm
 from profiler.closed_form.tape import Tensor
 
 if TYPE_CHECKING:
@@ -50,18 +51,18 @@ def _attention_branch(
 
 
 def _mlp_branch(block: "Block", x: Tensor, rank: int) -> Tensor:
-    return _norm_after(block, block.dropped(_mlp(block, _norm_before(block, x), rank)))
+    return _norm_after(block, _mlp(block, _norm_before(block, x), rank))
 
 
 def _norm_before(block: "Block", x: Tensor) -> Tensor:
     style = block.architecture.style
-    return op.norm(block.tape, x, block.width, style.norm) if style.norm_before else x
+    return norm(block.tape, x, block.width, style.norm) if style.norm_before else x
 
 
 def _norm_after(block: "Block", x: Tensor) -> Tensor:
     style = block.architecture.style
     if style.norm_after:
-        x = op.norm(block.tape, x, block.width, style.norm)
+        x = norm(block.tape, x, block.width, style.norm)
     return op.scaled(block.tape, x) if style.scaled else x
 
 
@@ -83,8 +84,8 @@ def _projected(block: "Block", x: Tensor, rank: int) -> tuple[Tensor, Tensor, Te
         whole = style.query_key_norm == "whole"
         groups = (architecture.heads, architecture.key_value_heads) if whole else (1, 1)
         widths = [n * architecture.head_size for n in groups]
-        query = op.norm(block.tape, query, widths[0], style.norm)
-        key = op.norm(block.tape, key, widths[1], style.norm)
+        query = norm(block.tape, query, widths[0], style.norm)
+        key = norm(block.tape, key, widths[1], style.norm)
     return query, key, value
 
 
@@ -111,7 +112,8 @@ def _rotate_all(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tens
     """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
     tape = block.tape
     cosine = op.multiply(tape, x, shared["cosine"])
-    return op.add(tape, cosine, op.multiply(tape, _turned(block, x), shared["sine"]))
+    rotated = op.add(tape, cosine, op.multiply(tape, _turned(block, x), shared["sine"]))
+    return op.cast(tape, rotated, x.itemsize)
 
 
 def _turned(block: "Block", x: Tensor) -> Tensor:
@@ -120,14 +122,19 @@ def _turned(block: "Block", x: Tensor) -> Tensor:
 
 
 def _mlp(block: "Block", x: Tensor, rank: int) -> Tensor:
+    inner = _inner(block, x, rank)
+    out = block.linear(inner, len(block.architecture.linears) - 1, rank)
+    del inner
+    return block.dropped(out)
+
+
+def _inner(block: "Block", x: Tensor, rank: int) -> Tensor:
     first = block.output_index + 1
     style, activation = block.architecture.style, block.architecture.activation
     if style.joint_gate:
         gate, up = block.tape.split(block.linear(x, first, rank), 2)
-        inner = op.multiply(block.tape, up, op.activate(block.tape, gate, activation))
-        return block.linear(inner, first + 1, rank)
+        return op.multiply(block.tape, up, op.activate(block.tape, gate, activation))
     inner = op.activate(block.tape, block.linear(x, first, rank), activation)
     if not style.gated:
-        return block.linear(inner, first + 1, rank)
-    inner = op.multiply(block.tape, inner, block.linear(x, first + 1, rank))
-    return block.linear(inner, first + 2, rank)
+        return inner
+    return op.multiply(block.tape, inner, block.linear(x, first + 1, rank))

@@ -12,6 +12,7 @@ from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture, head_linears
 from profiler.closed_form.blocks import Block
 from profiler.closed_form.loss import record_loss
+from profiler.closed_form.norms import layer_norm, norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 from profiler.schema import Training
 
@@ -191,11 +192,9 @@ class _Recorder:
         return done
 
     def _base(self, ranks: Sequence[int]) -> Tensor:
-        embedded = self._embed()
+        states, *held = self._embed()
         shared = self._shared()
         self.embedding = self._take()
-        states = embedded
-        kept = [states]
         first = self.setting.architecture.layers - len(ranks)
         kinds = self.setting.architecture.style.kinds
         for index, rank in enumerate(ranks, start=first):
@@ -203,7 +202,7 @@ class _Recorder:
             states = self._layer(states, rank, own, index)
             self.layers.append(self._take())
             if self.setting.architecture.family == "deberta-v2":
-                kept.append(states)  # its encoder returns the outputs of all layers
+                held.append(states)  # its encoder returns the outputs of all layers
         return self._final_norm(states)
 
     def _layer(self, x: Tensor, rank: int, shared: dict[str, Tensor], index: int) -> Tensor:
@@ -216,22 +215,29 @@ class _Recorder:
     def _final_norm(self, x: Tensor) -> Tensor:
         architecture = self.setting.architecture
         if architecture.attention == "rotary":
-            return op.norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
+            return norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
         if architecture.decoder:
-            return op.layer_norm(self.tape, x, architecture.hidden_size)
+            return layer_norm(self.tape, x, architecture.hidden_size)
         return x
 
-    def _embed(self) -> Tensor:
+    def _embed(self) -> list[Tensor]:
+        """Embeddings; behind them what a model holds of their making while its layers run."""
         architecture, tape = self.setting.architecture, self.tape
         words = tape.source(self.setting.tokens * architecture.hidden_size)
         tape.forward.append(Cost(0.0, 2.0 * words.nbytes))
-        if architecture.attention == "rotary":
-            return op.scaled(tape, words) if architecture.style.scaled_embeddings else words
-        summed = op.add(tape, words, words)
         dropped = self.setting.training.dropout and architecture.hidden_dropout
-        if not architecture.decoder:
-            summed = op.layer_norm(tape, summed, architecture.hidden_size)
-        return op.dropout(tape, summed, dropped)
+        if architecture.attention == "rotary":
+            style = architecture.style
+            words = op.scaled(tape, words) if style.scaled_embeddings else words
+            return [op.dropout(tape, words, dropped and style.dropped_embeddings), words]
+        summed = op.add(tape, words, words)
+        if architecture.decoder:
+            length = self.setting.training.sequence_length
+            positions = tape.source(length * architecture.hidden_size)
+            return [op.dropout(tape, summed, dropped), words, positions]
+        normed = layer_norm(tape, summed, architecture.hidden_size)
+        embedded = op.dropout(tape, normed, dropped)
+        return [embedded, embedded]
 
     def _shared(self) -> dict[str, dict[str, Tensor]]:
         """Masks and tables that all layers use, by kind of layer."""
@@ -255,8 +261,10 @@ class _Recorder:
         architecture, training = self.setting.architecture, self.setting.training
         length, source = training.sequence_length, self.tape.source
         if architecture.attention == "rotary":
-            table = length * (architecture.style.rotated or architecture.head_size)
-            return {"cosine": source(table), "sine": source(table)}
+            style = architecture.style
+            table = length * (style.rotated or architecture.head_size)
+            width = FP32_BYTES if style.wide_tables else self.tape.itemsize
+            return {"cosine": source(table, width), "sine": source(table, width)}
         if architecture.attention == "disentangled":
             positions = architecture.relative_positions * architecture.hidden_size
             distances = source(length * length, INDEX_BYTES)

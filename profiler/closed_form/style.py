@@ -31,16 +31,16 @@ class RotaryStyle:
         Whether attention and MLP read the same input.
     scaled : bool
         Whether outputs of attention and MLP are multiplied by a number.
-    scaled_embeddings : bool
-        Whether the embeddings are.
+    scaled_embeddings, dropped_embeddings : bool
+        Whether the embeddings are; whether they go through dropout.
     capped_scores : bool
         Whether attention scores go through a scaled tanh.
     capped_logits, scaled_logits : bool
         Whether the logits of a language model do; whether they are divided by a number.
     kinds : tuple of str
         Kind of every layer, where they have masks of several kinds; else empty.
-    own_tables : bool
-        Whether the kinds have rotary tables of their own, too.
+    own_tables, wide_tables : bool
+        Whether the kinds have rotary tables of their own, too; whether tables have 32 bits.
     unrotated : frozenset of int
         Layers without rotary positions.
     """
@@ -55,11 +55,13 @@ class RotaryStyle:
     parallel: bool = False
     scaled: bool = False
     scaled_embeddings: bool = False
+    dropped_embeddings: bool = False
     capped_scores: bool = False
     capped_logits: bool = False
     scaled_logits: bool = False
     kinds: tuple[str, ...] = ()
     own_tables: bool = False
+    wide_tables: bool = False
     unrotated: frozenset[int] = frozenset()
 
     @property

@@ -11,6 +11,7 @@ Neither torch nor numpy is needed.
 import heapq
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from profiler.closed_form.graph import Cost, Edge, Meter, Node, Storage, Tensor, upstream
@@ -18,6 +19,19 @@ from profiler.closed_form.graph import Cost, Edge, Meter, Node, Storage, Tensor,
 __all__ = ["Cost", "Edge", "Storage", "Tape", "Tensor"]
 
 FP32_BYTES = 4
+
+
+class _Repeated(Exception):
+    """A part of the model ran again as far as something of it is missing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Repetition:
+    """A part that runs again: what it saves, by the place of the operation in it."""
+
+    first: int
+    last: int
+    saved: dict[int, tuple[Storage, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +55,8 @@ class Tape(Meter):
     gradients: list[Storage] = field(default_factory=list)
     saving: bool = True
     _order: int = 0
+    _last_saving: int = 0
+    _repetition: _Repetition | None = None
 
     def source(self, elements: int, itemsize: int = 0) -> Tensor:
         """A tensor that nothing trained has touched."""
@@ -97,15 +113,27 @@ class Tape(Meter):
             Whether the gradient adds to that of an operation with the same weights.
         """
         width = itemsize or self.itemsize
+        recorded = bool(edges or weights_bytes)
+        if recorded:
+            self._note(tuple(saved))
         held = storage or Storage(self, elements * width)
         self.forward.append(cost)
-        if not (edges or weights_bytes):
+        if not recorded:
             return Tensor(held, elements, width, None)
-        self._order += 1
         kept = tuple(saved) if self.saving else ()
         node = Node(self._order, tuple(edges), kept, weights_bytes, weights_cost)
         node.tied = tied
         return Tensor(held, elements, width, node)
+
+    def _note(self, saved: tuple[Storage, ...]) -> None:
+        """Number an operation; end a repetition where the last thing is saved again."""
+        self._order += 1
+        self._last_saving = self._order if saved else self._last_saving
+        if self._repetition is not None:
+            place = self._order - self._repetition.first
+            self._repetition.saved[place] = saved
+            if place == self._repetition.last:
+                raise _Repeated
 
     def split(self, x: Tensor, parts: int) -> list[Tensor]:
         """Views of equal size; their gradients are gathered, then joined into one tensor."""
@@ -121,27 +149,32 @@ class Tape(Meter):
         """Run a part of the model so that the backward pass repeats it.
 
         Autograd keeps the input alone. Where the walk back arrives, the part runs again and
-        its operations find what they would have saved.
+        its operations find what they would have saved. It ends before the last of them that
+        saves anything (torch's checkpoints stop early).
         """
         first = self._order
         self.saving = False
         out = run(x)
         self.saving = True
         if out.node is not None:
-            nodes = upstream(out.node, first)
+            nodes, last = upstream(out.node, first), self._last_saving - first
             # What the part needs to run again stays until all its gradients are there.
             nodes[-1].saved, nodes[-1].holds = (x.storage,), run
-            out.node.again = lambda: self._repeat(run, x, nodes)
+            out.node.again = lambda: self._repeat(run, x, nodes, last)
         return out
 
-    def _repeat(self, run: Callable[[Tensor], Tensor], x: Tensor, nodes: list[Node]) -> None:
+    def _repeat(
+        self, run: Callable[[Tensor], Tensor], x: Tensor, nodes: list[Node], last: int
+    ) -> None:
         """Run a part again; its work counts as backward work."""
-        done, self.forward, first = self.forward, self.backward, self._order
-        again = run(x).node
-        self.backward, self.forward = self.forward, done
-        if again is not None:
-            for node, twin in zip(nodes, upstream(again, first), strict=True):
-                node.saved = (*node.saved, *twin.saved)
+        done, self.forward = self.forward, self.backward
+        self._repetition = repetition = _Repetition(first=self._order, last=last)
+        with suppress(_Repeated):
+            run(x)
+        self.backward, self.forward, self._repetition = self.forward, done, None
+        first = nodes[-1].order - 1
+        for node in nodes:
+            node.saved = (*node.saved, *repetition.saved.get(node.order - first, ()))
 
     def run_backward(self, loss: Tensor) -> None:
         """Walk the graph from the loss as autograd does, newest operation first.

@@ -29,7 +29,7 @@ EXACT = [
     *("bert", "roberta", "distilbert", "mpnet"),
     *("gpt2",),
     *("llama", "qwen3"),
-    *("gemma", "gemma2", "gemma3_text"),
+    *("gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "smollm3", "starcoder2"),
 ]
 
 
@@ -88,13 +88,13 @@ def test_closed_form_follows_the_setup(
     check(Case(tmp_path, family, Training(**PLAIN, **setup)), 2, 6, tolerance=0.001)
 
 
-@pytest.mark.parametrize("family", ["roberta", "gpt2", "qwen2"])
+@pytest.mark.parametrize("family", ["roberta", "gpt2", "qwen2", "phi3"])
 def test_closed_form_follows_the_targets(family: str, tmp_path: Path) -> None:
     case = Case(tmp_path, family, Training(**PLAIN), targets=("all-linear",))
     check(case, 2, 6, tolerance=0.001)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "granite"])
 def test_causal_models_pay_for_their_logits(family: str, tmp_path: Path) -> None:
     training = Training(**PLAIN, task="causal-lm", labels=0)
     check(Case(tmp_path, family, training), 2, 6, tolerance=0.001)

@@ -70,7 +70,13 @@ TINY: dict[str, dict[str, Any]] = {
     "gemma": DECODER | {"head_dim": 16, "num_key_value_heads": 1},
     "gemma2": DECODER | {"head_dim": 16},
     "gemma3_text": DECODER | {"head_dim": 16, "sliding_window_pattern": 2},
+    "phi3": DECODER | {"pad_token_id": 0},
+    "granite": DECODER,
+    "olmo2": DECODER,
+    "smollm3": DECODER | {"pad_token_id": 0, "no_rope_layer_interval": 2},
+    "starcoder2": DECODER,
 }
+CLASSIFIERS = [family for family in TINY if family != "granite"]
 DECODERS = [family for family in TINY if "num_key_value_heads" in TINY[family]] + ["gpt2"]
 
 
@@ -86,7 +92,7 @@ def content(config: Any) -> dict[str, Any]:
     return dict(json.loads(config.to_json_string()))
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", CLASSIFIERS)
 def test_parameters_and_head_are_those_that_transformers_counts(family: str) -> None:
     config = tiny(family)
     model = describe_model("tiny", content(config), TRAINING)
@@ -99,7 +105,7 @@ def test_parameters_and_head_are_those_that_transformers_counts(family: str) -> 
     assert model.head_parameters == head
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", CLASSIFIERS)
 def test_targets_are_modules_of_the_base_model(family: str) -> None:
     config = tiny(family)
     model = describe_model("tiny", content(config), TRAINING)
@@ -196,6 +202,10 @@ def test_a_bad_config_is_named(changes: dict[str, Any], words: str) -> None:
     [
         ("gemma2", {"use_bidirectional_attention": True}, "attention in both directions"),
         ("gemma3_text", {"layer_types": ["full_attention"]}, "no list of 3 kinds"),
+        ("phi3", {"partial_rotary_factor": 2}, r"expected a number in \(0, 1\]"),
+        ("smollm3", {"use_sliding_window": True}, "a sliding window"),
+        ("smollm3", {"no_rope_layers": [1]}, "no list of 3 numbers"),
+        ("starcoder2", {"residual_dropout": 0.1}, "only one of residual_dropout"),
     ],
 )
 def test_what_closed_forms_do_not_cover_is_named(
@@ -229,6 +239,11 @@ def test_encoders_have_no_causal_head() -> None:
     causal = Training(batch_size=1, sequence_length=8, task="causal-lm", labels=0)
     with pytest.raises(InputError, match="is an encoder"):
         describe_model("roberta-base", config, causal)
+
+
+def test_granite_has_no_classifier() -> None:
+    with pytest.raises(InputError, match="no classifier for granite; use causal-lm"):
+        describe_model("granite", {**DECODER, "model_type": "granite"}, TRAINING)
 
 
 @pytest.mark.parametrize(
