@@ -25,7 +25,7 @@ ROLES = {
 }
 FUSED = ("c_attn", "query_key_value", "qkv_proj", "in_proj", "Wqkv", "qkv")
 ALL_LINEAR = "all-linear"
-_TABLES_OF_POSITIONS = ("position_embeddings", "wpe")
+_TABLES_OF_POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +120,9 @@ def _layer_list(base: nn.Module, checkpoint: Checkpoint) -> tuple[str, nn.Module
 def _check_length(base: nn.Module, training: Training) -> None:
     for name, module in base.named_modules():
         if isinstance(module, nn.Embedding) and name.endswith(_TABLES_OF_POSITIONS):
-            # RoBERTa and MPNet count positions from behind the padding index.
+            # RoBERTa and MPNet count positions from behind the padding index, OPT from 2.
             start = 0 if module.padding_idx is None else module.padding_idx + 1
+            start = getattr(module, "offset", start)
             limit = module.num_embeddings - start
             if training.sequence_length > limit:
                 raise InputError(

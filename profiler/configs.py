@@ -139,7 +139,10 @@ def _number(config: Config, key: str, default: float) -> float:
     return float(value)
 
 
-def refuse(config: Config, key: str, what: str) -> None:
-    """Raise `ConfigError` where a config asks for something that closed forms do not cover."""
-    if config.get(key):
+def refuse(config: Config, key: str, what: str, *, asked: bool = True) -> None:
+    """Raise `ConfigError` where a config asks for something that closed forms do not cover.
+
+    It asks by a `key` that is true, or by one that is false where `asked` is.
+    """
+    if bool(config.get(key, not asked)) is asked:
         raise ConfigError(f"config: {key} asks for {what}, which closed forms do not cover")

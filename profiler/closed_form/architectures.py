@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from profiler.closed_form.style import LLAMA, RotaryStyle
+from profiler.closed_form.style import LLAMA, DecoderStyle
 from profiler.configs import Config, ConfigError
 from profiler.schema import InputError, Lora, Model, Target, Training
 
@@ -47,8 +47,10 @@ class Linear:
 class Architecture:
     """Structure of a transformer whose layers are all alike.
 
-    Parameters are counted as the family's Hugging Face classes allocate them; `has_sdpa` says
-    whether these offer fused attention.
+    Parameters are counted as the family's Hugging Face classes allocate them. `has_sdpa` says
+    whether these offer fused attention, `wide_softmax` whether the other one has its softmax in
+    32 bits, `positions_by_token` whether every example looks up its positions.
+    `embedding_size` is 0 where it is the hidden size.
     """
 
     family: str
@@ -62,7 +64,7 @@ class Architecture:
     positions: int
     linears: tuple[Linear, ...]
     attention: Attention
-    style: RotaryStyle = LLAMA
+    style: DecoderStyle = LLAMA
     has_sdpa: bool = True
     activation: str = "gelu"
     adapted: tuple[str, ...]
@@ -76,9 +78,13 @@ class Architecture:
     head_linears: tuple[Linear, ...] = ()
     frozen_pooler: bool = False
     head_input_dropout: bool = False
+    head_activation: str = "tanh"
     hidden_dropout: bool = True
     attention_dropout: bool = True
+    wide_softmax: bool = False
     relative_positions: int = 0
+    embedding_size: int = 0
+    positions_by_token: bool = False
 
     @property
     def layer_parameters(self) -> int:

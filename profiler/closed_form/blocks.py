@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture
+from profiler.closed_form.decoder_layer import decoder_layer
 from profiler.closed_form.disentangled import disentangled_attention
 from profiler.closed_form.norms import layer_norm
-from profiler.closed_form.rotary import rotary_layer
 from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
 from profiler.schema import Training
 
@@ -85,11 +85,11 @@ class Block:
             Place of the layer, 0 at the input.
         """
         try:
-            if self.architecture.attention == "rotary":
-                return rotary_layer(self, x, rank, shared, index)
-            if self.architecture.decoder:
+            if not self.architecture.decoder:
+                return self._encoder(x, rank, shared)
+            if self.architecture.family == "gpt2":
                 return self._gpt2(x, rank, shared)
-            return self._encoder(x, rank, shared)
+            return decoder_layer(self, x, rank, shared, index)
         finally:
             self.returned.clear()
 
@@ -143,7 +143,7 @@ class Block:
     def _intermediate(self, x: Tensor, rank: int) -> Tensor:
         return op.activate(self.tape, self.linear(x, 4, rank), self.architecture.activation)
 
-    # Pre-norm decoders with a table of positions.
+    # GPT-2.
 
     def _gpt2(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
         width = self.architecture.hidden_size
@@ -168,8 +168,7 @@ class Block:
         return op.dropout(self.tape, x, self.hidden_dropout)
 
     def _gpt2_context(self, x: Tensor, rank: int, shared: Mapping[str, Tensor]) -> Tensor:
-        joint = self.linear(x, 0, rank)
-        query, key, value = self.tape.split(joint, 3)
+        query, key, value = self.tape.split(self.linear(x, 0, rank), 3)
         return self.attend(query, key, value, shared)
 
     # Attention, from query, key and value of shapes (B, h, S, d), (B, g, S, d) twice.
@@ -225,7 +224,7 @@ class Block:
         self, query: Tensor, key: Tensor, value: Tensor, shared: Mapping[str, Tensor]
     ) -> Tensor:
         scores = self._scores(query, key, shared)
-        weights = op.softmax(self.tape, scores, wide=self.architecture.attention == "rotary")
+        weights = op.softmax(self.tape, scores, wide=self.architecture.wide_softmax)
         if self.architecture.attention != "position-bias":
             del scores
         weights = op.dropout(self.tape, weights, self.attention_dropout)

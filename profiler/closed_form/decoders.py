@@ -1,10 +1,10 @@
 """Readers of decoder families, from ``config.json`` to `Architecture`."""
 
 from profiler.closed_form.architectures import Architecture, Linear
-from profiler.closed_form.style import LLAMA, RotaryStyle
-from profiler.configs import Config, fraction, refuse, whole
+from profiler.closed_form.style import LLAMA, DecoderStyle
+from profiler.configs import Config, ConfigError, fraction, refuse, whole
 
-__all__ = ["gated_decoder", "gpt2", "llama", "mistral", "qwen2", "qwen3"]
+__all__ = ["gated_decoder", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3"]
 
 
 def gpt2(config: Config) -> Architecture:
@@ -31,6 +31,7 @@ def gpt2(config: Config) -> Architecture:
             Linear(name="mlp.c_proj", in_features=inner, out_features=hidden),
         ),
         attention="standard",
+        style=DecoderStyle(norm="layer", dropped_embeddings=True),
         activation=str(config.get("activation_function", "gelu_new")),
         adapted=("attn.c_attn",),
         layers_path="h",
@@ -42,6 +43,63 @@ def gpt2(config: Config) -> Architecture:
         head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
         hidden_dropout=fraction(config, "resid_pdrop", 0.1) > 0,
         attention_dropout=fraction(config, "attn_pdrop", 0.1) > 0,
+    )
+
+
+def opt(config: Config) -> Architecture:
+    """OPT: a table of positions as GPT-2, separate projections as Llama."""
+    refuse(config, "layerdrop", "layers left out at random")
+    refuse(config, "_remove_final_layer_norm", "no norm behind the last layer")
+    refuse(config, "do_layer_norm_before", "norms behind attention and MLP", asked=False)
+    refuse(config, "layer_norm_elementwise_affine", "norms without weights", asked=False)
+    hidden, inner = whole(config, "hidden_size"), whole(config, "ffn_dim", "intermediate_size")
+    if whole(config, "word_embed_proj_dim", default=hidden) != hidden:
+        raise ConfigError("config: word_embed_proj_dim differs from hidden_size; not covered")
+    heads, vocabulary = whole(config, "num_attention_heads"), whole(config, "vocab_size")
+    positions = whole(config, "max_position_embeddings", default=2048)
+    bias = bool(config.get("enable_bias", True))
+    modules = (
+        *((f"self_attn.{n}_proj", hidden, hidden) for n in ("q", "k", "v", "out")),
+        ("fc1", hidden, inner),
+        ("fc2", inner, hidden),
+    )
+    layers = whole(config, "num_hidden_layers")
+    style = DecoderStyle(
+        norm="layer",
+        scaled_query=True,
+        gated=False,
+        inline_mlp=True,
+        unrotated=frozenset(range(layers)),
+    )
+    return Architecture(
+        family="opt",
+        layers=layers,
+        hidden_size=hidden,
+        heads=heads,
+        key_value_heads=heads,
+        head_size=max(1, hidden // heads),
+        intermediate_size=inner,
+        vocabulary=vocabulary,
+        positions=positions,
+        linears=tuple(
+            Linear(name=n, in_features=i, out_features=o, bias=bias) for n, i, o in modules
+        ),
+        attention="standard",
+        style=style,
+        activation=str(config.get("activation_function", "relu")),
+        adapted=("self_attn.q_proj", "self_attn.v_proj"),
+        layers_path="decoder.layers",
+        layer_norm_parameters=4 * hidden,
+        # Positions count from 2.
+        embedding_parameters=(vocabulary + positions + 2) * hidden,
+        outside_parameters=2 * hidden,
+        decoder=True,
+        tied_embeddings=bool(config.get("tie_word_embeddings", True)),
+        head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
+        hidden_dropout=fraction(config, "dropout", 0.1) > 0,
+        attention_dropout=fraction(config, "attention_dropout", 0.0) > 0,
+        wide_softmax=True,
+        positions_by_token=True,
     )
 
 
@@ -68,7 +126,7 @@ def qwen3(config: Config) -> Architecture:
     """Qwen3: Llama with norms on each head's query and key."""
     return gated_decoder(
         config,
-        RotaryStyle(query_key_norm="head"),
+        DecoderStyle(query_key_norm="head"),
         head_size=128,
         attention_bias=bool(config.get("attention_bias", False)),
     )
@@ -76,7 +134,7 @@ def qwen3(config: Config) -> Architecture:
 
 def gated_decoder(
     config: Config,
-    style: RotaryStyle = LLAMA,
+    style: DecoderStyle = LLAMA,
     *,
     head_size: int = 0,
     activation: str = "silu",
@@ -91,7 +149,7 @@ def gated_decoder(
     ----------
     config : mapping
         Content of ``config.json``.
-    style : RotaryStyle
+    style : DecoderStyle
         What its layers do differently.
     head_size : int
         Width of a head where the config has none; 0 divides the hidden size by the heads.
@@ -146,4 +204,5 @@ def gated_decoder(
         head_linears=(Linear(name="score", in_features=hidden, out_features=1, bias=False),),
         hidden_dropout=False,
         attention_dropout=fraction(config, "attention_dropout", 0.0) > 0,
+        wide_softmax=True,
     )

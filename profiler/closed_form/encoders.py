@@ -5,7 +5,7 @@ from dataclasses import replace
 from profiler.closed_form.architectures import Architecture, Linear
 from profiler.configs import Config, ConfigError, fraction, refuse, whole
 
-__all__ = ["bert", "deberta_v2", "distilbert", "mpnet", "roberta"]
+__all__ = ["bert", "deberta_v2", "distilbert", "electra", "mpnet", "roberta"]
 
 
 def bert(config: Config) -> Architecture:
@@ -87,6 +87,25 @@ def roberta(config: Config) -> Architecture:
         frozen_pooler=False,
         head_linears=head,
         head_input_dropout=True,
+    )
+
+
+def electra(config: Config) -> Architecture:
+    """ELECTRA: BERT whose embeddings may be narrower, with a head in place of the pooler."""
+    refuse(config, "add_cross_attention", "cross attention")
+    base = bert(config)
+    hidden, width = base.hidden_size, whole(config, "embedding_size", default=128)
+    rows = base.vocabulary + base.positions + _token_types(config, default=2)
+    projection = (width + 1) * hidden if width != hidden else 0
+    return replace(
+        base,
+        embedding_size=width,
+        embedding_parameters=(rows + 2) * width + projection,
+        pooler_parameters=0,
+        frozen_pooler=False,
+        head_linears=_dense_head(hidden, "classifier.dense", "classifier.out_proj"),
+        head_input_dropout=True,
+        head_activation="gelu",
     )
 
 
@@ -183,6 +202,7 @@ def deberta_v2(config: Config) -> Architecture:
         pooler_parameters=0,
         frozen_pooler=False,
         head_linears=_dense_head(hidden, "pooler.dense", "classifier"),
+        head_activation="gelu",
         relative_positions=2 * span,
     )
 

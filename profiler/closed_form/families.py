@@ -6,7 +6,7 @@ family with its own parameter count.
 
 from collections.abc import Callable
 
-from profiler.closed_form import decoders, encoders, gemma, rotary_decoders
+from profiler.closed_form import decoders, encoders, gemma, unlike_llama
 from profiler.closed_form.architectures import Architecture
 from profiler.configs import Config
 
@@ -20,6 +20,7 @@ READERS: dict[str, Callable[[Config], Architecture]] = {
     "distilbert": encoders.distilbert,
     "deberta-v2": encoders.deberta_v2,
     "mpnet": encoders.mpnet,
+    "electra": encoders.electra,
     "gpt2": decoders.gpt2,
     "llama": decoders.llama,
     "mistral": decoders.mistral,
@@ -28,9 +29,11 @@ READERS: dict[str, Callable[[Config], Architecture]] = {
     "gemma": gemma.gemma,
     "gemma2": gemma.gemma2,
     "gemma3_text": gemma.gemma3,
-    "phi3": rotary_decoders.phi3,
-    "granite": rotary_decoders.granite,
-    "olmo2": rotary_decoders.olmo2,
-    "smollm3": rotary_decoders.smollm3,
-    "starcoder2": rotary_decoders.starcoder2,
+    "phi3": unlike_llama.phi3,
+    "granite": unlike_llama.granite,
+    "olmo2": unlike_llama.olmo2,
+    "smollm3": unlike_llama.smollm3,
+    "starcoder2": unlike_llama.starcoder2,
+    "gpt_neox": unlike_llama.gpt_neox,
+    "opt": decoders.opt,
 }

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from profiler.closed_form.architectures import Architecture
 from profiler.closed_form.decoders import gated_decoder
-from profiler.closed_form.style import RotaryStyle
+from profiler.closed_form.style import DecoderStyle
 from profiler.configs import Config, ConfigError, refuse, whole
 
 __all__ = ["gemma", "gemma2", "gemma3"]
 
 HEAD_SIZE = 256
-GEMMA = RotaryStyle(norm="rms-shifted", scaled_embeddings=True)
+GEMMA = DecoderStyle(norm="rms-shifted", scaled_embeddings=True)
 SANDWICH = replace(GEMMA, norm_after=True)
 
 
@@ -58,7 +58,7 @@ def _kinds(config: Config, pattern: int) -> tuple[str, ...]:
     return tuple(str(kind) for kind in named)
 
 
-def _read(config: Config, style: RotaryStyle) -> Architecture:
+def _read(config: Config, style: DecoderStyle) -> Architecture:
     refuse(config, "use_bidirectional_attention", "attention in both directions")
     if config["model_type"] != "gemma":
         config = {**config, "hidden_act": config.get("hidden_activation")}

@@ -56,7 +56,7 @@ def _pooled_loss(
     for module in hidden:
         first = op.dropout(tape, first, active and architecture.head_input_dropout)
         first = op.trained_linear(tape, first, module)
-        gelu = architecture.family == "deberta-v2"
+        gelu = architecture.head_activation == "gelu"
         first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
     logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
     return _cross_entropy(tape, logits)

@@ -52,10 +52,16 @@ def elementwise(
 
 
 def add(tape: Tape, a: Tensor, b: Tensor) -> Tensor:
-    """Sum of two tensors of one shape; both get the same gradient."""
-    edges = (*tape.alias(a), *tape.alias(b))
-    moved = a.nbytes + b.nbytes + a.nbytes
-    return tape.emit(a.elements, edges, Cost(0.0, moved), itemsize=a.itemsize)
+    """Sum of two tensors; the wider type wins, and what has it gets the gradient itself."""
+    width = max(a.itemsize, b.itemsize)
+    size = a.elements * width
+    edges = [
+        e
+        for x in (a, b)
+        for e in (tape.alias(x) if x.itemsize == width else tape.edge(x, 0.0, size))
+    ]
+    cost = Cost(0.0, a.nbytes + b.nbytes + size)
+    return tape.emit(a.elements, edges, cost, itemsize=width)
 
 
 def view(tape: Tape, x: Tensor, elements: int) -> Tensor:
@@ -202,6 +208,8 @@ def activate(tape: Tape, x: Tensor, name: str) -> Tensor:
     """Activation function by its Hugging Face name."""
     if name in ("gelu_new", "gelu_fast"):
         return _composed_gelu(tape, x)
+    if name == "relu":
+        return saves_output(tape, x)
     return elementwise(tape, (x,), saved=(x.storage,), functions=x.elements)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from profiler.closed_form import operations as op
-from profiler.closed_form.architectures import Architecture, head_linears
+from profiler.closed_form.architectures import Architecture, Linear, head_linears
 from profiler.closed_form.blocks import Block
 from profiler.closed_form.loss import record_loss
 from profiler.closed_form.norms import layer_norm, norm
@@ -214,29 +214,41 @@ class _Recorder:
 
     def _final_norm(self, x: Tensor) -> Tensor:
         architecture = self.setting.architecture
-        if architecture.attention == "rotary":
-            return norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
-        if architecture.decoder:
-            return layer_norm(self.tape, x, architecture.hidden_size)
-        return x
+        if not architecture.decoder:
+            return x
+        return norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
 
     def _embed(self) -> list[Tensor]:
         """Embeddings; behind them what a model holds of their making while its layers run."""
         architecture, tape = self.setting.architecture, self.tape
-        words = tape.source(self.setting.tokens * architecture.hidden_size)
+        width = architecture.embedding_size or architecture.hidden_size
+        words = tape.source(self.setting.tokens * width)
         tape.forward.append(Cost(0.0, 2.0 * words.nbytes))
-        dropped = self.setting.training.dropout and architecture.hidden_dropout
+        return self._decoder_input(words) if architecture.decoder else self._input(words, width)
+
+    def _decoder_input(self, words: Tensor) -> list[Tensor]:
+        architecture, training, tape = self.block.architecture, self.setting.training, self.tape
+        style = architecture.style
+        words = op.scaled(tape, words) if style.scaled_embeddings else words
+        dropped = training.dropout and architecture.hidden_dropout and style.dropped_embeddings
         if architecture.attention == "rotary":
-            style = architecture.style
-            words = op.scaled(tape, words) if style.scaled_embeddings else words
-            return [op.dropout(tape, words, dropped and style.dropped_embeddings), words]
-        summed = op.add(tape, words, words)
-        if architecture.decoder:
-            length = self.setting.training.sequence_length
-            positions = tape.source(length * architecture.hidden_size)
-            return [op.dropout(tape, summed, dropped), words, positions]
-        normed = layer_norm(tape, summed, architecture.hidden_size)
-        embedded = op.dropout(tape, normed, dropped)
+            return [op.dropout(tape, words, dropped), words]
+        positions = tape.source(self._places() * architecture.hidden_size)
+        return [op.dropout(tape, op.add(tape, words, words), dropped), words, positions]
+
+    def _places(self) -> int:
+        """Positions that are looked up."""
+        by_token = self.setting.architecture.positions_by_token
+        return self.setting.tokens if by_token else self.setting.training.sequence_length
+
+    def _input(self, words: Tensor, width: int) -> list[Tensor]:
+        architecture, tape = self.block.architecture, self.tape
+        normed = layer_norm(tape, op.add(tape, words, words), width)
+        embedded = op.dropout(tape, normed, self.block.hidden_dropout)
+        if width != architecture.hidden_size:
+            hidden = architecture.hidden_size
+            into = Linear(name="embeddings_project", in_features=width, out_features=hidden)
+            embedded = op.linear(tape, embedded, into)
         return [embedded, embedded]
 
     def _shared(self) -> dict[str, dict[str, Tensor]]:
@@ -244,8 +256,8 @@ class _Recorder:
         style = self.setting.architecture.style
         tables = {} if style.own_tables else self._tables()
         # Encoders keep the numbers of the positions as weights.
-        length = self.setting.training.sequence_length
-        numbers = self.tape.source(length * self.setting.architecture.decoder, INDEX_BYTES)
+        places = self._places() * self.setting.architecture.decoder
+        numbers = self.tape.source(places, INDEX_BYTES)
         return {
             kind: {"numbers": numbers, "mask": self._mask(), **(tables or self._tables())}
             for kind in dict.fromkeys(style.kinds or ("",))

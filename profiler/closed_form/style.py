@@ -1,16 +1,16 @@
-"""How a family's layers with rotary positions differ from Llama's."""
+"""How a family of decoders differs from Llama."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LLAMA", "Norm", "RotaryStyle"]
+__all__ = ["LLAMA", "DecoderStyle", "Norm"]
 
 Norm = Literal["layer", "rms", "rms-shifted", "rms-wide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotaryStyle:
-    """Choices of a family in its layers; the defaults are Llama's.
+class DecoderStyle:
+    """Choices of a family; the defaults are Llama's.
 
     Attributes
     ----------
@@ -21,10 +21,16 @@ class RotaryStyle:
         Whether attention and MLP have a norm on their input, on their output.
     query_key_norm : str
         Norm of query and key: per head, over all heads, or none.
+    scaled_query : bool
+        Whether the query is multiplied by a number before attention.
     rotated : int
         Numbers of a head that are rotated; 0 where the code takes no part of the head.
+    split : bool
+        Whether a joint projection is split at once, or else cut part by part.
     gated : bool
         Whether the MLP multiplies by a gate.
+    inline_mlp : bool
+        Whether the MLP is no module of its own.
     joint_gate : bool
         Whether one linear module gives both factors of a gated MLP.
     parallel : bool
@@ -42,15 +48,18 @@ class RotaryStyle:
     own_tables, wide_tables : bool
         Whether the kinds have rotary tables of their own, too; whether tables have 32 bits.
     unrotated : frozenset of int
-        Layers without rotary positions.
+        Layers that rotate nothing.
     """
 
     norm: Norm = "rms"
     norm_before: bool = True
     norm_after: bool = False
     query_key_norm: Literal["", "head", "whole"] = ""
+    scaled_query: bool = False
     rotated: int = 0
+    split: bool = False
     gated: bool = True
+    inline_mlp: bool = False
     joint_gate: bool = False
     parallel: bool = False
     scaled: bool = False
@@ -70,4 +79,4 @@ class RotaryStyle:
         return 2 * (self.norm_before + self.norm_after)
 
 
-LLAMA = RotaryStyle()
+LLAMA = DecoderStyle()

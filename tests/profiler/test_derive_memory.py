@@ -24,12 +24,13 @@ SETUPS: list[dict[str, Any]] = [
     {"dtype": "bfloat16"},
     {"gradient_checkpointing": True},
 ]
-# Families by kind: post-norm, pre-norm, rotary as Llama, rotary with changes.
+# Families by kind: encoders, decoders with a table of positions, Llama's kin, others.
 EXACT = [
-    *("bert", "roberta", "distilbert", "mpnet"),
-    *("gpt2",),
+    *("bert", "roberta", "distilbert", "mpnet", "electra"),
+    *("gpt2", "opt"),
     *("llama", "qwen3"),
-    *("gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "smollm3", "starcoder2"),
+    *("gemma", "gemma2", "gemma3_text", "olmo2", "smollm3"),
+    *("phi3", "starcoder2", "gpt_neox"),
 ]
 
 
@@ -88,7 +89,7 @@ def test_closed_form_follows_the_setup(
     check(Case(tmp_path, family, Training(**PLAIN, **setup)), 2, 6, tolerance=0.001)
 
 
-@pytest.mark.parametrize("family", ["roberta", "gpt2", "qwen2", "phi3"])
+@pytest.mark.parametrize("family", ["roberta", "gpt2", "qwen2", "phi3", "opt"])
 def test_closed_form_follows_the_targets(family: str, tmp_path: Path) -> None:
     case = Case(tmp_path, family, Training(**PLAIN), targets=("all-linear",))
     check(case, 2, 6, tolerance=0.001)

@@ -51,6 +51,7 @@ TINY: dict[str, dict[str, Any]] = {
     "xlm-roberta": ENCODER,
     "camembert": ENCODER,
     "mpnet": ENCODER,
+    "electra": ENCODER | {"embedding_size": 16},
     "distilbert": {"dim": 24, "n_layers": 3, "n_heads": 3, "hidden_dim": 40, "vocab_size": 50},
     "deberta-v2": ENCODER
     | {
@@ -75,9 +76,14 @@ TINY: dict[str, dict[str, Any]] = {
     "olmo2": DECODER,
     "smollm3": DECODER | {"pad_token_id": 0, "no_rope_layer_interval": 2},
     "starcoder2": DECODER,
+    "gpt_neox": ENCODER | {"rotary_pct": 0.5, "pad_token_id": 0},
+    "opt": ENCODER | {"ffn_dim": 40},
 }
 CLASSIFIERS = [family for family in TINY if family != "granite"]
-DECODERS = [family for family in TINY if "num_key_value_heads" in TINY[family]] + ["gpt2"]
+DECODERS = [
+    *("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
+    *("phi3", "granite", "olmo2", "smollm3", "starcoder2", "gpt_neox", "opt"),
+]
 
 
 def tiny(family: str, **changes: Any) -> Any:
@@ -206,6 +212,9 @@ def test_a_bad_config_is_named(changes: dict[str, Any], words: str) -> None:
         ("smollm3", {"use_sliding_window": True}, "a sliding window"),
         ("smollm3", {"no_rope_layers": [1]}, "no list of 3 numbers"),
         ("starcoder2", {"residual_dropout": 0.1}, "only one of residual_dropout"),
+        ("opt", {"do_layer_norm_before": False}, "norms behind attention and MLP"),
+        ("opt", {"word_embed_proj_dim": 12}, "word_embed_proj_dim differs"),
+        ("opt", {"layerdrop": 0.1}, "left out at random"),
     ],
 )
 def test_what_closed_forms_do_not_cover_is_named(

@@ -1,4 +1,4 @@
-"""Layers with rotary positions: Llama's, and what other families change in them."""
+"""Layers of decoders: Llama's, and what other families change in them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,13 +10,13 @@ from profiler.closed_form.tape import Tensor
 if TYPE_CHECKING:
     from profiler.closed_form.blocks import Block
 
-__all__ = ["rotary_layer"]
+__all__ = ["decoder_layer"]
 
 
-def rotary_layer(
+def decoder_layer(
     block: "Block", x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int
 ) -> Tensor:
-    """Record a layer as `profiler.closed_form.style.RotaryStyle` describes it.
+    """Record a layer as `profiler.closed_form.style.DecoderStyle` describes it.
 
     Parameters
     ----------
@@ -51,7 +51,18 @@ def _attention_branch(
 
 
 def _mlp_branch(block: "Block", x: Tensor, rank: int) -> Tensor:
+    if block.architecture.style.inline_mlp:
+        return _inline_mlp(block, x, rank)
     return _norm_after(block, _mlp(block, _norm_before(block, x), rank))
+
+
+def _inline_mlp(block: "Block", x: Tensor, rank: int) -> Tensor:
+    """An MLP that the layer runs itself: no caller holds on to what is overwritten."""
+    first = block.output_index + 1
+    inner = block.linear(_norm_before(block, x), first, rank)
+    inner = op.activate(block.tape, inner, block.architecture.activation)
+    inner = block.linear(inner, first + 1, rank)
+    return block.dropped(inner)
 
 
 def _norm_before(block: "Block", x: Tensor) -> Tensor:
@@ -80,6 +91,7 @@ def _projected(block: "Block", x: Tensor, rank: int) -> tuple[Tensor, Tensor, Te
     if architecture.joint_projection:
         return _parts(block, block.linear(x, 0, rank))
     query, key, value = (block.linear(x, i, rank) for i in range(3))
+    query = op.scaled(block.tape, query) if style.scaled_query else query
     if style.query_key_norm:
         whole = style.query_key_norm == "whole"
         groups = (architecture.heads, architecture.key_value_heads) if whole else (1, 1)
@@ -91,10 +103,13 @@ def _projected(block: "Block", x: Tensor, rank: int) -> tuple[Tensor, Tensor, Te
 
 def _parts(block: "Block", joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value, cut out of one projection."""
+    if block.architecture.style.split:
+        query, key, value = block.tape.split(joint, 3)
+        return query, key, value
     size = block.tokens * block.architecture.head_size
-    query, key = size * block.architecture.heads, size * block.architecture.key_value_heads
-    parts = [op.view(block.tape, joint, n) for n in (query, key, key)]
-    return parts[0], parts[1], parts[2]
+    heads, groups = block.architecture.heads, block.architecture.key_value_heads
+    query, key, value = (op.view(block.tape, joint, size * n) for n in (heads, groups, groups))
+    return query, key, value
 
 
 def _rotate(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
