@@ -87,7 +87,8 @@ def opt(config: Config) -> Architecture:
         attention="standard",
         style=style,
         activation=str(config.get("activation_function", "relu")),
-        adapted=("self_attn.q_proj", "self_attn.v_proj"),
+        # As transformers orders them.
+        adapted=("self_attn.v_proj", "self_attn.q_proj"),
         layers_path="decoder.layers",
         layer_norm_parameters=4 * hidden,
         # Positions count from 2.

@@ -33,8 +33,11 @@ FAMILIES: dict[str, tuple[str, str, list[str]]] = {
     "llama": ("layers", "self_attn.q_proj", ["score"]),
     "qwen2": ("layers", "self_attn.q_proj", ["score"]),
     "qwen3": ("layers", "self_attn.q_proj", ["score"]),
+    "gemma3_text": ("layers", "self_attn.q_proj", ["score"]),
+    "phi3": ("layers", "self_attn.qkv_proj", ["score"]),
 }
 EAGER = ("deberta-v2", "mpnet")
+JOINT = ("gpt2", "phi3")
 
 
 def save_family(
@@ -43,7 +46,7 @@ def save_family(
     """Save the base model, and load it back as a run would."""
     path, target, heads = FAMILIES[family]
     own = {"distilbert": DISTILBERT, "gpt2": GPT2}.get(family, SIZES)
-    more = {"head_dim": 8} if family == "qwen3" else {}
+    more = {"head_dim": 8} if family in ("qwen3", "gemma3_text") else {}
     config = AutoConfig.for_model(family, **{**own, **more, **sizes})
     model = AutoModelForSequenceClassification.from_config(config)
     model.base_model.save_pretrained(folder)
@@ -61,7 +64,7 @@ def save_family(
             family=family,
             layers_path=path,
             targets=[
-                Target(name=target, in_features=16, out_features=48 if family == "gpt2" else 16)
+                Target(name=target, in_features=16, out_features=48 if family in JOINT else 16)
             ],
             head_modules=heads if named else [],
             head_parameters=head_parameters,

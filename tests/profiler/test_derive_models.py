@@ -150,6 +150,16 @@ def test_causal_models_freeze_their_head(family: str, tied: bool) -> None:
         ("llama-3-8b", 8_030_261_248 - 128_256 * 4096),
         ("llama-3-70b", 70_553_706_496 - 128_256 * 8192),
         ("qwen2-0.5b", 494_032_768),
+        ("gemma-2-2b", 2_614_341_888),
+        ("gemma-3-1b", 999_885_952),
+        ("phi-3-mini-4k", 3_821_079_552 - 32_064 * 3072),
+        ("smollm2-135m", 134_515_008),
+        ("smollm2-360m", 361_821_120),
+        ("tinyllama-1.1b", 1_100_048_384 - 32_000 * 2048),
+        ("pythia-160m", 162_322_944 - 50_304 * 768),
+        ("opt-125m", 125_239_296),
+        # KerasHub counts a pooler, which transformers has not.
+        ("electra-small-discriminator", 13_548_800 - 257 * 256),
     ],
 )
 def test_presets_have_the_published_size(name: str, parameters: int) -> None:

@@ -29,6 +29,8 @@ QUERY_VALUE = {
     "llama": ["self_attn.q_proj", "self_attn.v_proj"],
     "qwen2": ["self_attn.q_proj", "self_attn.v_proj"],
     "qwen3": ["self_attn.q_proj", "self_attn.v_proj"],
+    "phi3": ["self_attn.qkv_proj"],
+    "opt": ["self_attn.v_proj", "self_attn.q_proj"],
 }
 HEADS = {
     "distilbert": ["pre_classifier", "classifier"],
@@ -37,6 +39,8 @@ HEADS = {
     "llama": ["score"],
     "qwen2": ["score"],
     "qwen3": ["score"],
+    "phi3": ["score"],
+    "opt": ["score"],
 }
 
 
@@ -143,6 +147,7 @@ def test_all_linear_means_every_linear_module(tmp_path: Path) -> None:
         ("albert", {}, "weights of their own"),
         ("bert", {"sequence_length": 71}, "past the 70 positions"),
         ("roberta", {"sequence_length": 70}, "past the 69 positions"),
+        ("opt", {"sequence_length": 71}, "past the 70 positions"),
         ("mpnet", {"gradient_checkpointing": True}, "cannot recompute"),
         ("distilbert", {"task": "causal-lm", "labels": 0}, "no causal-lm model"),
         ("bert", {"task": "causal-lm", "labels": 0}, "is an encoder"),

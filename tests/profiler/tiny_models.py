@@ -76,6 +76,8 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "qwen2": lambda: transformers.Qwen2Config(**_GROUPED),
     "qwen3": lambda: transformers.Qwen3Config(**_GROUPED, head_dim=16),
     "gemma2": _gemma2,
+    "phi3": lambda: transformers.Phi3Config(**_GROUPED),
+    "opt": lambda: transformers.OPTConfig(**_COMMON, ffn_dim=48),
     "albert": lambda: transformers.AlbertConfig(**_COMMON, embedding_size=16),
     "t5": transformers.T5Config,
     "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**_GROUPED, num_experts=4),
@@ -90,6 +92,8 @@ FAMILIES = (
     "llama",
     "qwen2",
     "qwen3",
+    "phi3",
+    "opt",
 )
 
 
