@@ -79,6 +79,7 @@ class Architecture:
     frozen_pooler: bool = False
     head_input_dropout: bool = False
     head_activation: str = "tanh"
+    pooling: Literal["first", "mean"] = "first"
     hidden_dropout: bool = True
     attention_dropout: bool = True
     wide_softmax: bool = False

@@ -85,11 +85,11 @@ class Block:
             Place of the layer, 0 at the input.
         """
         try:
-            if not self.architecture.decoder:
-                return self._encoder(x, rank, shared)
             if self.architecture.family == "gpt2":
                 return self._gpt2(x, rank, shared)
-            return decoder_layer(self, x, rank, shared, index)
+            if self.architecture.decoder or self.architecture.attention == "rotary":
+                return decoder_layer(self, x, rank, shared, index)
+            return self._encoder(x, rank, shared)
         finally:
             self.returned.clear()
 

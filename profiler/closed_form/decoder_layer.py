@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from profiler.closed_form import operations as op
 from profiler.closed_form.norms import norm
-from profiler.closed_form.tape import Tensor
+from profiler.closed_form.tape import FP32_BYTES, Tensor
 
 if TYPE_CHECKING:
     from profiler.closed_form.blocks import Block
@@ -36,14 +36,16 @@ def decoder_layer(
         total = op.add(block.tape, _mlp_branch(block, x, rank), attended)
         return op.add(block.tape, total, x)
     x = op.add(block.tape, x, attended)
-    del attended
+    if not block.architecture.style.holds_attention:
+        del attended
     return op.add(block.tape, x, _mlp_branch(block, x, rank))
 
 
 def _attention_branch(
     block: "Block", x: Tensor, rank: int, shared: Mapping[str, Tensor], index: int
 ) -> Tensor:
-    normed = _norm_before(block, x)
+    bare = block.architecture.style.bare_first and index == 0
+    normed = x if bare else _norm_before(block, x)
     context = _context(block, normed, rank, shared, index)
     attended = block.dropped(block.linear(context, block.output_index, rank))
     del context, normed
@@ -126,9 +128,14 @@ def _rotate(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
 def _rotate_all(block: "Block", x: Tensor, shared: Mapping[str, Tensor]) -> Tensor:
     """``x cos + rotate_half(x) sin``; the tables carry no gradient."""
     tape = block.tape
-    cosine = op.multiply(tape, x, shared["cosine"])
-    rotated = op.add(tape, cosine, op.multiply(tape, _turned(block, x), shared["sine"]))
-    return op.cast(tape, rotated, x.itemsize)
+    cosine = op.multiply(tape, _widened(block, x), shared["cosine"])
+    sine = op.multiply(tape, _turned(block, _widened(block, x)), shared["sine"])
+    return op.cast(tape, op.add(tape, cosine, sine), x.itemsize)
+
+
+def _widened(block: "Block", x: Tensor) -> Tensor:
+    wide = block.architecture.style.wide_rotation
+    return op.cast(block.tape, x, FP32_BYTES if wide else x.itemsize)
 
 
 def _turned(block: "Block", x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ family with its own parameter count.
 
 from collections.abc import Callable
 
-from profiler.closed_form import decoders, encoders, gemma, unlike_llama
+from profiler.closed_form import decoders, encoders, gemma, modernbert, unlike_llama
 from profiler.closed_form.architectures import Architecture
 from profiler.configs import Config
 
@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[Config], Architecture]] = {
     "deberta-v2": encoders.deberta_v2,
     "mpnet": encoders.mpnet,
     "electra": encoders.electra,
+    "modernbert": modernbert.modernbert,
     "gpt2": decoders.gpt2,
     "llama": decoders.llama,
     "mistral": decoders.mistral,

@@ -7,7 +7,7 @@ from profiler.closed_form.decoders import gated_decoder
 from profiler.closed_form.style import DecoderStyle
 from profiler.configs import Config, ConfigError, refuse, whole
 
-__all__ = ["gemma", "gemma2", "gemma3"]
+__all__ = ["gemma", "gemma2", "gemma3", "layer_kinds"]
 
 HEAD_SIZE = 256
 GEMMA = DecoderStyle(norm="rms-shifted", scaled_embeddings=True)
@@ -23,7 +23,7 @@ def gemma2(config: Config) -> Architecture:
     """Gemma 2: norms on both sides of attention and MLP, capped scores and logits."""
     style = replace(
         SANDWICH,
-        kinds=_kinds(config, 2),
+        kinds=layer_kinds(config, 2),
         capped_scores=_is_capped(config, "attn_logit_softcapping"),
         capped_logits=_is_capped(config, "final_logit_softcapping"),
     )
@@ -41,18 +41,22 @@ def gemma3(config: Config) -> Architecture:
         SANDWICH,
         query_key_norm="head",
         capped_logits=config.get("final_logit_softcapping") is not None,
-        kinds=_kinds(config, whole(config, "sliding_window_pattern", default=6)),
+        kinds=layer_kinds(config, whole(config, "sliding_window_pattern", default=6)),
         own_tables=True,
     )
     return _read(config, style)
 
 
-def _kinds(config: Config, pattern: int) -> tuple[str, ...]:
-    """Kind of every layer: one of each `pattern` sees everything, the others a window."""
+def layer_kinds(config: Config, pattern: int, first: int = 1) -> tuple[str, ...]:
+    """Kind of every layer: one of each `pattern` sees everything, the others a window.
+
+    The `first` layer's number says which one.
+    """
     named = config.get("layer_types")
     layers = whole(config, "num_hidden_layers")
     if named is None:
-        return tuple("sliding" if i % pattern else "full" for i in range(1, layers + 1))
+        numbers = range(first, first + layers)
+        return tuple("sliding" if i % pattern else "full" for i in numbers)
     if not isinstance(named, list) or len(named) != layers:
         raise ConfigError(f"config: layer_types is no list of {layers} kinds")
     return tuple(str(kind) for kind in named)

@@ -2,7 +2,8 @@
 
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture, Linear, head_linears
-from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
+from profiler.closed_form.norms import layer_norm
+from profiler.closed_form.tape import FP32_BYTES, Cost, Tape, Tensor
 from profiler.schema import Training
 
 __all__ = ["record_loss"]
@@ -47,19 +48,33 @@ def _pooled_loss(
     tape: Tape, architecture: Architecture, training: Training, states: Tensor
 ) -> Tensor:
     width = architecture.hidden_size
-    first = op.view(tape, states, training.batch_size * width)
+    first = _pooled(tape, architecture, states, training.batch_size * width)
     active = training.dropout and architecture.hidden_dropout
     *hidden, last = head_linears(architecture, training)
     if architecture.frozen_pooler:
         pooler = Linear(name="pooler", in_features=width, out_features=width)
         first = op.saves_output(tape, op.linear(tape, first, pooler))
     for module in hidden:
+        if module.name.endswith("norm"):
+            first = layer_norm(tape, first, width, trained=module.parameters)
+            continue
         first = op.dropout(tape, first, active and architecture.head_input_dropout)
         first = op.trained_linear(tape, first, module)
         gelu = architecture.head_activation == "gelu"
         first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
     logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
     return _cross_entropy(tape, logits)
+
+
+def _pooled(tape: Tape, architecture: Architecture, states: Tensor, size: int) -> Tensor:
+    """The first token, or the mean of those that are no padding."""
+    if architecture.pooling == "first":
+        return op.view(tape, states, size)
+    masked = op.scaled(tape, states)
+    # The gradient of a sum is a view.
+    cost = Cost(0.0, masked.nbytes)
+    total = tape.emit(size, tape.alias(masked), cost, itemsize=masked.itemsize)
+    return op.scaled(tape, total)
 
 
 def _cross_entropy(tape: Tape, logits: Tensor) -> Tensor:

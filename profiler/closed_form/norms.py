@@ -9,14 +9,22 @@ from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 __all__ = ["layer_norm", "norm"]
 
 
-def layer_norm(tape: Tape, x: Tensor, width: int) -> Tensor:
-    """Layer norm; input, means and deviations are kept."""
+def layer_norm(tape: Tape, x: Tensor, width: int, *, trained: int = 0) -> Tensor:
+    """Layer norm, of so many `trained` parameters; input, means and deviations are kept."""
     rows_bytes = x.elements // width * (FP32_BYTES if tape.fused else x.itemsize)
     # It gives these beside its output, so they are not there before the output is.
     held, *statistics = (Storage(tape, n) for n in (x.nbytes, rows_bytes, rows_bytes))
     saved, edges = (x.storage, *statistics), tape.edge(x, 0.0, x.nbytes)
     cost = Cost(0.0, 2.0 * x.nbytes)
-    return tape.emit(x.elements, edges, cost, saved=saved, itemsize=x.itemsize, storage=held)
+    return tape.emit(
+        x.elements,
+        edges,
+        cost,
+        saved=saved,
+        itemsize=x.itemsize,
+        storage=held,
+        weights_bytes=trained * x.itemsize,
+    )
 
 
 def norm(tape: Tape, x: Tensor, width: int, kind: Norm) -> Tensor:

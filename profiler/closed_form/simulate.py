@@ -6,20 +6,19 @@ torch. `footprint` and `roofline` beside this file turn a few such steps into a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from profiler.closed_form import operations as op
-from profiler.closed_form.architectures import Architecture, Linear, head_linears
+from profiler.closed_form.architectures import Architecture, Linear
 from profiler.closed_form.blocks import Block
 from profiler.closed_form.loss import record_loss
 from profiler.closed_form.norms import layer_norm, norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
+from profiler.closed_form.trained import INDEX_BYTES, Trained
 from profiler.schema import Training
 
 __all__ = ["ITEM_BYTES", "Setting", "SimulatedStep", "simulate_step"]
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-INDEX_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ def simulate_step(setting: Setting, ranks: Sequence[int]) -> SimulatedStep:
         bare layers all cost the same.
     """
     tape = Tape(itemsize=setting.itemsize, fused=setting.fused)
-    trained = _Trained(setting, ranks)
+    trained = Trained(setting, ranks)
     held = [Storage(tape, trained.resident_bytes)]
     recorder = _Recorder(setting, tape)
     loss = recorder.forward(ranks)
@@ -110,57 +109,6 @@ def simulate_step(setting: Setting, ranks: Sequence[int]) -> SimulatedStep:
         backward_bytes=backward_peak,
         optimizer_bytes=optimizer_peak,
     )
-
-
-class _Trained:
-    """Trained parameters and what the optimizer keeps beside them."""
-
-    def __init__(self, setting: Setting, ranks: Sequence[int]) -> None:
-        self.setting = setting
-        head = head_linears(setting.architecture, setting.training)
-        self.head_sizes = [
-            size * setting.itemsize
-            for m in head
-            for size in (m.in_features * m.out_features, m.bias * m.out_features)
-            if size
-        ]
-        modules = [setting.architecture.target(name) for name in setting.adapted]
-        self.lora_sizes = [
-            rank * width * FP32_BYTES
-            for rank in ranks
-            if rank
-            for m in modules
-            for width in (m.in_features, m.out_features)
-        ]
-
-    @property
-    def parameter_bytes(self) -> int:
-        return sum(self.head_sizes) + sum(self.lora_sizes)
-
-    @property
-    def resident_bytes(self) -> int:
-        """Parameters, optimizer state, batch."""
-        copies = 3 if self.setting.training.optimizer == "adamw" else 1
-        causal = self.setting.training.task == "causal-lm"
-        labels = self.setting.tokens if causal else self.setting.training.batch_size
-        batch = INDEX_BYTES * (2 * self.setting.tokens + labels)
-        counters = FP32_BYTES * len((*self.head_sizes, *self.lora_sizes)) * (copies > 1)
-        return copies * self.parameter_bytes + batch + counters
-
-    def temporary_bytes(self, fused: bool) -> int:
-        """Temporaries of an optimizer step: of all parameters at once, or one by one."""
-        if self.setting.training.optimizer == "sgd":
-            return 0
-        if fused:
-            return self.parameter_bytes
-        sizes = (*self.lora_sizes, *self.head_sizes)
-        # Two for the parameter at hand; one of the parameter before it is still referred to.
-        return max((2 * n + before for before, n in pairwise((0, *sizes))), default=0)
-
-    def optimizer_work(self) -> tuple[Cost, ...]:
-        """Read and write parameters, gradients and moments."""
-        passes = 7.0 if self.setting.training.optimizer == "adamw" else 3.0
-        return tuple(Cost(0.0, passes * n) for n in (*self.head_sizes, *self.lora_sizes))
 
 
 class _Recorder:
@@ -214,7 +162,7 @@ class _Recorder:
 
     def _final_norm(self, x: Tensor) -> Tensor:
         architecture = self.setting.architecture
-        if not architecture.decoder:
+        if not (architecture.decoder or architecture.attention == "rotary"):
             return x
         return norm(self.tape, x, architecture.hidden_size, architecture.style.norm)
 
@@ -243,7 +191,10 @@ class _Recorder:
 
     def _input(self, words: Tensor, width: int) -> list[Tensor]:
         architecture, tape = self.block.architecture, self.tape
-        normed = layer_norm(tape, op.add(tape, words, words), width)
+        if architecture.attention != "rotary":
+            words = op.add(tape, words, words)
+        normed = layer_norm(tape, words, width)
+        del words
         embedded = op.dropout(tape, normed, self.block.hidden_dropout)
         if width != architecture.hidden_size:
             hidden = architecture.hidden_size
@@ -255,13 +206,17 @@ class _Recorder:
         """Masks and tables that all layers use, by kind of layer."""
         style = self.setting.architecture.style
         tables = {} if style.own_tables else self._tables()
-        # Encoders keep the numbers of the positions as weights.
-        places = self._places() * self.setting.architecture.decoder
-        numbers = self.tape.source(places, INDEX_BYTES)
+        numbers = self.tape.source(self._numbers(), INDEX_BYTES)
         return {
             kind: {"numbers": numbers, "mask": self._mask(), **(tables or self._tables())}
             for kind in dict.fromkeys(style.kinds or ("",))
         }
+
+    def _numbers(self) -> int:
+        """Numbers of positions; encoders with a table of these keep them as weights."""
+        architecture = self.setting.architecture
+        made = architecture.decoder or architecture.attention == "rotary"
+        return self._places() if made else 0
 
     def _mask(self) -> Tensor:
         training = self.setting.training

@@ -1,4 +1,4 @@
-"""How a family of decoders differs from Llama."""
+"""How a family of decoders, or ModernBERT, differs from Llama."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +19,8 @@ class DecoderStyle:
         rounding (OLMo 2).
     norm_before, norm_after : bool
         Whether attention and MLP have a norm on their input, on their output.
+    bare_first : bool
+        Whether attention of the first layer has none on its input, all the same.
     query_key_norm : str
         Norm of query and key: per head, over all heads, or none.
     scaled_query : bool
@@ -35,6 +37,8 @@ class DecoderStyle:
         Whether one linear module gives both factors of a gated MLP.
     parallel : bool
         Whether attention and MLP read the same input.
+    holds_attention : bool
+        Whether the output of attention stays until the layer ends.
     scaled : bool
         Whether outputs of attention and MLP are multiplied by a number.
     scaled_embeddings, dropped_embeddings : bool
@@ -47,6 +51,8 @@ class DecoderStyle:
         Kind of every layer, where they have masks of several kinds; else empty.
     own_tables, wide_tables : bool
         Whether the kinds have rotary tables of their own, too; whether tables have 32 bits.
+    wide_rotation : bool
+        Whether query and key are turned to 32 bits before they are rotated.
     unrotated : frozenset of int
         Layers that rotate nothing.
     """
@@ -54,6 +60,7 @@ class DecoderStyle:
     norm: Norm = "rms"
     norm_before: bool = True
     norm_after: bool = False
+    bare_first: bool = False
     query_key_norm: Literal["", "head", "whole"] = ""
     scaled_query: bool = False
     rotated: int = 0
@@ -62,6 +69,7 @@ class DecoderStyle:
     inline_mlp: bool = False
     joint_gate: bool = False
     parallel: bool = False
+    holds_attention: bool = False
     scaled: bool = False
     scaled_embeddings: bool = False
     dropped_embeddings: bool = False
@@ -71,6 +79,7 @@ class DecoderStyle:
     kinds: tuple[str, ...] = ()
     own_tables: bool = False
     wide_tables: bool = False
+    wide_rotation: bool = False
     unrotated: frozenset[int] = frozenset()
 
     @property

@@ -26,7 +26,7 @@ SETUPS: list[dict[str, Any]] = [
 ]
 # Families by kind: encoders, decoders with a table of positions, Llama's kin, others.
 EXACT = [
-    *("bert", "roberta", "distilbert", "mpnet", "electra"),
+    *("bert", "roberta", "distilbert", "mpnet", "electra", "modernbert"),
     *("gpt2", "opt"),
     *("llama", "qwen3"),
     *("gemma", "gemma2", "gemma3_text", "olmo2", "smollm3"),
@@ -89,7 +89,7 @@ def test_closed_form_follows_the_setup(
     check(Case(tmp_path, family, Training(**PLAIN, **setup)), 2, 6, tolerance=0.001)
 
 
-@pytest.mark.parametrize("family", ["roberta", "gpt2", "qwen2", "phi3", "opt"])
+@pytest.mark.parametrize("family", ["roberta", "modernbert", "gpt2", "qwen2", "phi3", "opt"])
 def test_closed_form_follows_the_targets(family: str, tmp_path: Path) -> None:
     case = Case(tmp_path, family, Training(**PLAIN), targets=("all-linear",))
     check(case, 2, 6, tolerance=0.001)

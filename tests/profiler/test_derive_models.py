@@ -52,6 +52,7 @@ TINY: dict[str, dict[str, Any]] = {
     "camembert": ENCODER,
     "mpnet": ENCODER,
     "electra": ENCODER | {"embedding_size": 16},
+    "modernbert": ENCODER | {"pad_token_id": 0, "classifier_pooling": "mean"},
     "distilbert": {"dim": 24, "n_layers": 3, "n_heads": 3, "hidden_dim": 40, "vocab_size": 50},
     "deberta-v2": ENCODER
     | {
@@ -158,6 +159,8 @@ def test_causal_models_freeze_their_head(family: str, tied: bool) -> None:
         ("tinyllama-1.1b", 1_100_048_384 - 32_000 * 2048),
         ("pythia-160m", 162_322_944 - 50_304 * 768),
         ("opt-125m", 125_239_296),
+        # With the head that foretells masked words.
+        ("modernbert-base", 149_655_232 - (768 * 769 + 50_368)),
         # KerasHub counts a pooler, which transformers has not.
         ("electra-small-discriminator", 13_548_800 - 257 * 256),
     ],
@@ -222,6 +225,8 @@ def test_a_bad_config_is_named(changes: dict[str, Any], words: str) -> None:
         ("smollm3", {"use_sliding_window": True}, "a sliding window"),
         ("smollm3", {"no_rope_layers": [1]}, "no list of 3 numbers"),
         ("starcoder2", {"residual_dropout": 0.1}, "only one of residual_dropout"),
+        ("modernbert", {"mlp_dropout": 0.1}, "mlp_dropout asks for dropout"),
+        ("modernbert", {"classifier_pooling": "max"}, "expected cls or mean"),
         ("opt", {"do_layer_norm_before": False}, "norms behind attention and MLP"),
         ("opt", {"word_embed_proj_dim": 12}, "word_embed_proj_dim differs"),
         ("opt", {"layerdrop": 0.1}, "left out at random"),
