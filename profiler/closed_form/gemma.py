@@ -58,7 +58,10 @@ def layer_kinds(config: Config, pattern: int, first: int = 1) -> tuple[str, ...]
         numbers = range(first, first + layers)
         return tuple("sliding" if i % pattern else "full" for i in numbers)
     if not isinstance(named, list) or len(named) != layers:
-        raise ConfigError(f"config: layer_types is no list of {layers} kinds")
+        raise ConfigError(
+            f"config: layer_types is {str(named)[:60]}, no list of {layers} kinds; name "
+            "one for each layer"
+        )
     return tuple(str(kind) for kind in named)
 
 
