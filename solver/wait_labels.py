@@ -224,7 +224,10 @@ def _extend(
 
 def _undominated(at: Ints, gain: Floats, own_s: Floats, quantum_s: float) -> Ints:
     """Labels that none at the same node has as much gain and own times as, by node."""
-    order = np.lexsort((-gain, at))
+    # Few nodes, many labels: sorting by gain, then by the node as a short number, takes a third
+    # of the time that sorting by both does.
+    falling, short = np.argsort(-gain), np.min_scalar_type(int(at.max(initial=0)))
+    order = falling[np.argsort(at[falling].astype(short), kind="stable")]
     node = np.cumsum(np.diff(at[order], prepend=-1) != 0)
     whole = np.rint(own_s[order] / quantum_s).astype(np.int64)
     key = node * (int(whole.max(initial=0)) + 2) + whole

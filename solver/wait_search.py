@@ -46,7 +46,7 @@ NEAR, SAME = 2e-4, 1e-12
 # Nodes alive at which labels are set.
 FEW_NODES = 600
 # Prices at which labels are bounded beside the best one, as shares of it.
-FACTORS = (0.25, 0.5, 2.0, 4.0)
+FACTORS = (0.25, 4.0)
 # Deadlines whose tables are kept: the parts of an interval share one.
 DEADLINES = 16
 
