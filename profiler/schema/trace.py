@@ -1,17 +1,22 @@
 """How devices change from round to round or from second to second: ``legend/trace/1``."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta
+from msgspec.structs import replace
 
-from profiler.files import read
+from profiler.files import InputError, read
 from profiler.schema.base import Base, NonNegative, Positive, finite, length
+from profiler.schema.fleet import Fleet, FleetDevice
 from profiler.schema.origins import Provenance
 
 TRACE_SCHEMA = "legend/trace/1"
+
+T = TypeVar("T")
 
 
 class DeviceTrace(Base, frozen=True, kw_only=True):
@@ -38,6 +43,23 @@ class DeviceTrace(Base, frozen=True, kw_only=True):
                 owner = f"device '{self.name}'"
                 length(owner, rows, **{field: values})
                 finite(owner, **{field: values})
+
+    def at(self, row: int, device: FleetDevice) -> FleetDevice | None:
+        """The device as it is in a row; None where it is away."""
+        if not _value(self.available, row, True):
+            return None
+        return replace(
+            device,
+            device_class=_value(self.device_class, row, device.device_class),
+            uplink_bytes_per_s=_value(self.uplink_bytes_per_s, row, device.uplink_bytes_per_s),
+            downlink_bytes_per_s=_value(
+                self.downlink_bytes_per_s, row, device.downlink_bytes_per_s
+            ),
+        )
+
+
+def _value(values: Sequence[T], row: int, otherwise: T) -> T:
+    return values[row] if values else otherwise
 
 
 class Trace(Base, frozen=True, kw_only=True):
@@ -86,6 +108,32 @@ class Trace(Base, frozen=True, kw_only=True):
     def edges(self) -> Sequence[float]:
         """Edges in their unit, shape (M + 1,)."""
         return self.edge_rounds or self.edge_s
+
+    def devices_at(self, at: float, fleet: Fleet) -> list[FleetDevice]:
+        """Devices of a fleet that are there at a round or second, as they are then."""
+        row = bisect_right(self.edges, at) - 1
+        changes = {device.name: device for device in self.devices}
+        found = (
+            changes[device.name].at(row, device) if device.name in changes else device
+            for device in fleet.devices
+        )
+        return [device for device in found if device is not None]
+
+    def check_names(self, fleet: Fleet) -> None:
+        """Raise `InputError` if it names a device or a class that the fleet does not have."""
+        devices = {device.name for device in fleet.devices}
+        classes = {device_class.name for device_class in fleet.classes}
+        for change in self.devices:
+            if change.name not in devices:
+                raise InputError(
+                    f"the trace changes device '{change.name}', which is not in the fleet; use "
+                    "the trace with the fleet that it was made for"
+                )
+            if unknown := set(change.device_class) - classes:
+                raise InputError(
+                    f"the trace switches device '{change.name}' to class '{min(unknown)}', "
+                    "which is not in the fleet; make the fleet with --all-modes"
+                )
 
 
 def read_trace(path: Path) -> Trace:

@@ -1,16 +1,10 @@
 """A fleet as it stands at one moment of a trace."""
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from typing import TypeVar
-
 from msgspec.structs import replace
 
-from profiler.schema import DeviceTrace, Fleet, FleetDevice, InputError, Trace
+from profiler.schema import Fleet, InputError, Trace
 
 __all__ = ["fleet_at"]
-
-T = TypeVar("T")
 
 
 def fleet_at(fleet: Fleet, trace: Trace, at: float) -> Fleet:
@@ -39,56 +33,13 @@ def fleet_at(fleet: Fleet, trace: Trace, at: float) -> Fleet:
     -----
     A trace does not go on by itself: to repeat it, ask for ``at % trace.edges[-1]``.
     """
-    row = _row(trace, at)
-    changes = {device.name: device for device in trace.devices}
-    _check_names(fleet, trace)
-    devices = [
-        device if change is None else _changed(device, change, row)
-        for device in fleet.devices
-        for change in [changes.get(device.name)]
-        if change is None or _value(change.available, row, True)
-    ]
-    if not devices:
-        raise InputError(f"no device is available at {at:g} {trace.unit} of the trace")
-    return replace(fleet, devices=devices)
-
-
-def _row(trace: Trace, at: float) -> int:
     end = trace.edges[-1]
     if not 0 <= at < end:
         raise InputError(
             f"{at:g} {trace.unit} lies outside the trace; expected 0 up to, without, {end:g}"
         )
-    return bisect_right(trace.edges, at) - 1
-
-
-def _check_names(fleet: Fleet, trace: Trace) -> None:
-    devices = {device.name for device in fleet.devices}
-    classes = {device_class.name for device_class in fleet.classes}
-    for change in trace.devices:
-        if change.name not in devices:
-            raise InputError(
-                f"trace: device '{change.name}' is not in the fleet; use the trace with the "
-                "fleet that it was made for"
-            )
-        unknown = set(change.device_class) - classes
-        if unknown:
-            raise InputError(
-                f"trace: device '{change.name}' switches to class '{min(unknown)}', which is "
-                "not in the fleet; make the fleet with --all-modes"
-            )
-
-
-def _changed(device: FleetDevice, change: DeviceTrace, row: int) -> FleetDevice:
-    return replace(
-        device,
-        device_class=_value(change.device_class, row, device.device_class),
-        uplink_bytes_per_s=_value(change.uplink_bytes_per_s, row, device.uplink_bytes_per_s),
-        downlink_bytes_per_s=_value(
-            change.downlink_bytes_per_s, row, device.downlink_bytes_per_s
-        ),
-    )
-
-
-def _value(values: Sequence[T], row: int, otherwise: T) -> T:
-    return values[row] if values else otherwise
+    trace.check_names(fleet)
+    devices = trace.devices_at(at, fleet)
+    if not devices:
+        raise InputError(f"no device is available at {at:g} {trace.unit} of the trace")
+    return replace(fleet, devices=devices)

@@ -90,7 +90,7 @@ def test_moments_outside_the_trace_are_refused(at: float) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (DeviceTrace(name="nobody"), "'nobody' is not in the fleet"),
+        (DeviceTrace(name="nobody"), "'nobody', which is not in the fleet"),
         (
             DeviceTrace(name=FIRST.name, device_class=[FIRST.device_class, "tx3"]),
             "class 'tx3', which is not in the fleet; make the fleet with --all-modes",
