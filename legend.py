@@ -22,6 +22,7 @@ COMMANDS = {
     "frontier": "solver.cli.frontier",
     "export": "finetune.cli",
     "run": "finetune.cli",
+    "rehearse": "finetune.rehearse_cli",
     "report": "finetune.cli",
     "schema": "finetune.schema_cli",
     "plan-from-peft": "solver.cli.plan_from_peft",

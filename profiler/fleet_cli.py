@@ -23,7 +23,7 @@ __all__ = ["fleet"]
 
 TRAINING_OPTIONS = ("batch_size", "sequence_length", "task", "dtype")
 FILE = click.Path(path_type=Path)
-WITH_AT = {"at", "base", "trace", "output", "as_json"}
+WITH_TRACE = {"at", "within", "base", "trace", "output", "as_json"}
 # Columns where there is no terminal to fit.
 WIDE = 140
 
@@ -89,27 +89,34 @@ def fleet(
     r"""Describe a fleet: PRESET (paper-80), or a table of devices.
 
     Costs come from closed forms and the hardware catalogue, or from measured profiles. With
-    --trace, how modes, bandwidth and availability change goes into a second file; with --at,
-    a fleet is read and written as it stands at one moment of such a trace.
+    --trace, how modes, bandwidth and availability change goes into a second file. With --at, a
+    fleet is read and written as it stands at one moment of such a trace; with --within 0.9, as
+    slow as each device is at most in nine tenths of it, to plan for what comes.
 
     \b
     legend fleet paper-80 --model roberta-base -o fleet.json
     legend fleet --from devices.csv --model roberta-base -o fleet.json
     legend fleet paper-80 --profile profile.json --trace trace.json -o fleet.json
+    legend fleet --fleet fleet.json --trace trace.json --within 0.95 -o slow.json
     """
     from profiler.schema import check_writable, write
 
     shape = take_trace_options(options)
-    trace, at, base = (options.pop(name) for name in ("trace", "at", "base"))
+    trace, base = options.pop("trace"), options.pop("base")
+    at, within = options.pop("at"), options.pop("within")
+    moves = at is not None or within is not None
     read = (table, options["links_path"], base, *profiles)
-    check_writable(output, *read, trace if at is not None else None)
-    if trace is not None and at is None:
+    check_writable(output, *read, trace if moves else None)
+    if trace is not None and not moves:
         check_writable(trace, *read)
     given = [name for name in (preset, table) if name is not None]
-    if at is not None and not given and not profiles:
-        refuse_given(ctx, ctx.params.keys() - WITH_AT, "--at writes a fleet that is there")
-        made = fleet_from_trace(base, trace, at)
-    elif at is None and base is None and len(given) == 1:
+    if moves and not given and not profiles:
+        flag = "--within" if at is None else "--at"
+        refuse_given(
+            ctx, ctx.params.keys() - WITH_TRACE, f"{flag} writes a fleet that is there"
+        )
+        made = fleet_from_trace(base, trace, at, within)
+    elif not moves and base is None and len(given) == 1:
         if trace == output:
             raise click.UsageError(f"--trace and --output are both {output}; name two files")
         options["all_modes"] |= trace is not None
@@ -118,12 +125,13 @@ def fleet(
         made = _from_source(preset, table, profiles, options)
     else:
         raise click.UsageError(
-            "give one of: a preset (paper-80), --from devices.csv, or --at with --fleet"
+            "give one of: a preset (paper-80), --from devices.csv, or --at or --within with "
+            "--fleet"
         )
     write(output, made)
-    if at is None and trace is not None:
+    if trace is not None and not moves:
         write_trace(made, output, trace, options["seed"], shape)
-    _report(_summary(made, output, trace if at is None else None), as_json=as_json)
+    _report(_summary(made, output, None if moves else trace), as_json=as_json)
 
 
 def _report(summary: dict[str, Any], *, as_json: bool) -> None:

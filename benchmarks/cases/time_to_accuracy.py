@@ -60,8 +60,8 @@ been run; the notes say which. Accuracy is the mean of {WINDOW} evaluations of
 {FULL.max_test} test texts, some {EVAL_EVERY_S:g} virtual seconds apart for every policy; final
 accuracy the mean of the last {FINAL}, whenever a run ends; those at {EARLY_S:g} and
 {FULL.least_s:g} s, which all last, are given too. Where a run does not reach a target its whole
-time and bytes count, so ratios of it are lower bounds; how many reach it is a figure of its own.
-Traffic is bytes both ways.
+time and bytes count, so ratios of it are lower bounds; how many reach it is a figure of its
+own. Traffic is bytes both ways.
 'exact-int8-replan' plans anew every {REPLAN_EVERY} rounds.
 """
 

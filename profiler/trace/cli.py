@@ -1,4 +1,7 @@
-"""Trace options of ``legend fleet``: how devices change, and a fleet at one moment of that."""
+"""Trace options of ``legend fleet``: how devices change, and a fleet at one moment of that.
+
+Or as slow as its devices are in most of it.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,11 +51,23 @@ SHAPE = {
     ),
 }
 PLACE = (
-    click.option("--trace", type=FILE, help="Trace to write beside the fleet; read with --at."),
+    click.option(
+        "--trace",
+        type=FILE,
+        help="Trace to write beside the fleet; read with --at or --within.",
+    ),
     click.option(
         "--at", type=FiniteRange(), help="Write --fleet as --trace has it at this round."
     ),
-    click.option("--fleet", "base", type=FILE, help="With --at: the fleet that changes."),
+    click.option(
+        "--within",
+        type=SHARE,
+        metavar="SHARE",
+        help="Write --fleet as slow as each device is at most in this share of --trace.",
+    ),
+    click.option(
+        "--fleet", "base", type=FILE, help="With --at and --within: the fleet that changes."
+    ),
 )
 
 
@@ -73,7 +88,8 @@ def take_trace_options(options: dict[str, Any]) -> dict[str, Any]:
     """
     shape = {name: options.pop(name) for name in SHAPE}
     given = {name: value for name, value in shape.items() if value is not None}
-    if given and (options["trace"] is None or options["at"] is not None):
+    reads = options["at"] is not None or options["within"] is not None
+    if given and (options["trace"] is None or reads):
         flag = "rounds" if "rows" in given else next(iter(given)).replace("_", "-")
         raise click.UsageError(f"--{flag} is for a new trace; say where with --trace FILE")
     return given
@@ -92,20 +108,30 @@ def write_trace(
     write(path, generate_trace(fleet, request))
 
 
-def fleet_from_trace(base: Path | None, trace: Path | None, at: float) -> "Fleet":
-    """Read a fleet and a trace and put them together."""
+def fleet_from_trace(
+    base: Path | None, trace: Path | None, at: float | None, within: float | None
+) -> "Fleet":
+    """Read a fleet and a trace and put them together: at a moment, or for a share of it."""
     from msgspec.structs import replace
 
     from profiler.schema import provenance, read_fleet, read_trace
     from profiler.trace.moment import fleet_at
+    from profiler.trace.within import fleet_within
 
+    if at is not None and within is not None:
+        raise click.UsageError("--at and --within ask for two fleets; give one of them")
+    flag = "--at" if within is None else "--within"
     if base is None or trace is None:
-        raise click.UsageError("--at needs --fleet fleet.json and --trace trace.json")
-    fleet = read_fleet(base)
-    made = fleet_at(fleet, read_trace(trace), at)
+        raise click.UsageError(f"{flag} needs --fleet fleet.json and --trace trace.json")
+    fleet, changes = read_fleet(base), read_trace(trace)
+    if within is None:
+        assert at is not None
+        made, options = fleet_at(fleet, changes, at), {"at": f"{at:g}"}
+    else:
+        made, options = fleet_within(fleet, changes, within), {"within": f"{within:g}"}
     source = provenance(
         seed=fleet.provenance.seed,
-        options={"at": f"{at:g}"},
+        options=options,
         inputs=[base, trace],
         origins=fleet.provenance.origins,
     )
