@@ -46,6 +46,7 @@ NAMES = (
     "time-to-accuracy-short",
     "time-to-accuracy-skewed",
     "utility-truth",
+    "changing-fleet",
     "replan",
     "prefix-cache",
     "local-step",
