@@ -16,7 +16,7 @@ QUICK = Length(rounds=12, sample=6, max_test=500, eval_every=3)
 # Needs no horizon, which a comparison of times to an accuracy does not have.
 SCHEDULE = "inverse-sqrt"
 ALPHA, SKEWED = 10.0, 1.0
-RATES = 2e-3, 4e-3
+RATES = 2e-3, 4e-3, 8e-3
 # Where labels differ much, devices that learn their shares of them first end at chance.
 ADJUSTMENT = {ALPHA: 0.0, SKEWED: 1.0}
 NAMES = {ALPHA: tuple(arm.name for arm in ARMS), SKEWED: SKEWED_ARMS}
