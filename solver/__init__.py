@@ -55,3 +55,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'solver' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names to complete, loaded or not."""
+    return sorted(globals().keys() | set(__all__))
