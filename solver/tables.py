@@ -19,6 +19,8 @@ from solver.prices import Price
 _BESIDE, _CELL = 78, 3
 # Costs of a row, and the terminal that has no room for the later two; --json has them.
 _COSTS, _NARROW = ("time s", "wait s", "memory", "upload"), 72
+# Devices, or rows of devices alike, that are shown one by one and not by class.
+_FEW = 12
 # Links named under a plan.
 _LINKS = 6
 # What a certificate's value is, by objective.
@@ -30,6 +32,8 @@ _VALUES = {
 }
 
 Layout = Literal["grid", "depth", "runs"]
+# A name and a configuration, and who has both.
+Members = tuple[tuple[str, int | None], list[PlannedDevice]]
 # A word, and what is said under it.
 Row = tuple[str, str | Text]
 
@@ -47,6 +51,7 @@ def plan_view(plan: Plan, width: int) -> Group:
 def plan_table(plan: Plan, width: int) -> Table:
     """One row per device class and configuration: ranks, predicted costs, what binds.
 
+    A fleet of a few devices is shown device by device: classes would hide who is who.
     Where a grid of layers does not fit `width`, equal ranks are written as '8x4' (eight
     layers of rank 4); where all devices share ranks, just how many layers adapt.
     """
@@ -60,7 +65,8 @@ def plan_table(plan: Plan, width: int) -> Table:
     padding = (0, 1) if layout == "grid" else (0, 0)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     table.add_column("", justify="right")
-    table.add_column("class", overflow="fold")
+    few = len(plan.devices) <= _FEW
+    table.add_column("device" if few else "class", overflow="fold")
     justify: Literal["right", "left"] = "right" if layout == "depth" else "left"
     table.add_column(header, no_wrap=layout == "grid", justify=justify)
     shown = _COSTS if width >= _NARROW else _COSTS[:2]
@@ -68,20 +74,24 @@ def plan_table(plan: Plan, width: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what binds")
     above = ""
-    for (device_class, index), devices in _groups(plan):
+    for (label, index), devices in _each(plan) if few else _groups(plan):
         configuration = None if index is None else plan.configurations[index]
         table.add_row(
             f"{sum(d.count for d in devices)}",
-            "" if device_class == above else device_class,
+            "" if label == above else label,
             _ranks(configuration, layout),
             *_costs(devices)[: len(shown)],
             _binding(devices),
         )
-        above = device_class
+        above = label
     return table
 
 
-def _groups(plan: Plan) -> list[tuple[tuple[str, int | None], list[PlannedDevice]]]:
+def _each(plan: Plan) -> list[Members]:
+    return [((d.name, d.configuration), [d]) for d in plan.devices]
+
+
+def _groups(plan: Plan) -> list[Members]:
     def key(device: PlannedDevice) -> tuple[str, int]:
         return device.device_class, -1 if device.configuration is None else device.configuration
 

@@ -154,7 +154,7 @@ def solve(
     if prices:
         shown.print(prices_table(prices))
     if output is not None:
-        click.echo(f"plan written to {output}", err=True)
+        click.echo(f"wrote {output}", err=True)
     ctx.exit(code)
 
 

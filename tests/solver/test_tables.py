@@ -18,8 +18,8 @@ CLASS = "jetson-xavier-nx/10w-desktop"
 METHOD = "auto: dynamic program, exact since costs per rank are in proportion to the sizes"
 
 
-def fleet() -> Fleet:
-    made = random_fleet(3, layers=12, devices=6, max_rank=4)
+def fleet(devices: int = 14) -> Fleet:
+    made = random_fleet(3, layers=12, devices=devices, max_rank=4)
     names = {"class-0": CLASS, "class-1": "phone[/x] :cat: [red]old"}
     return replace(
         made,
@@ -33,6 +33,27 @@ def fleet() -> Fleet:
 def plan(**options: Any) -> Plan:
     made = solve(Problem.of(fleet(), ranks=range(1, 5), round_time_s=40, **options))
     return replace(made, certificate=replace(made.certificate, method=METHOD))
+
+
+def test_a_few_devices_are_shown_by_name_and_many_by_class() -> None:
+    few = fleet(devices=3)
+    names = ["van", "kiosk", "lab[/x] :cat: [red]old"]
+    named = replace(
+        few,
+        devices=[replace(d, name=n) for d, n in zip(few.devices, names, strict=True)],
+    )
+    made = solve(Problem.of(named, ranks=range(1, 5)))
+    for width in (60, 140):
+        lines = shown(made, width)
+        rows = [line for line in lines if line.strip()[:1].isdigit()]
+        found = [next(i for i, row in enumerate(rows) if name[:5] in row) for name in names]
+        assert found == sorted(found)
+        assert any("device" in line for line in lines)
+        assert CLASS not in "\n".join(lines)
+    many = "\n".join(shown(plan(), 140))
+    assert " class " in many
+    assert CLASS in many
+    assert fleet().devices[0].name not in many.split()
 
 
 def shown(made: Plan, width: int) -> list[str]:
