@@ -224,16 +224,26 @@ def _summary(rows: Sequence[Row]) -> Table:
 def _totals(plan: Plan) -> list[Row]:
     p = plan.predicted
     spread = f" ± {p.time_error_fraction:.0%}" if p.time_error_fraction else ""
-    energy = f", energy {friendly(p.energy_j, 'J')}" if p.energy_j else ""
     return [
         (
             "round",
             f"{p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · upload "
-            f"{friendly(p.upload_bytes, 'bytes')}{energy} in all",
+            f"{friendly(p.upload_bytes, 'bytes')}{_energy(plan)} in all",
         ),
         ("utility", f"{p.utility:.5f}"),
         *_local_steps(plan),
     ]
+
+
+def _energy(plan: Plan) -> str:
+    """Energy of a round, and of how many devices where not all of their draws are known."""
+    total = plan.predicted.energy_j
+    if not total:
+        return ""
+    counts = [(d.count, d.predicted.energy_j) for d in plan.devices if d.predicted is not None]
+    known, everybody = sum(n for n, energy_j in counts if energy_j), sum(n for n, _ in counts)
+    some = "" if known == everybody else f" (draw of {known} of {everybody} devices known)"
+    return f", energy {friendly(total, 'J')}{some}"
 
 
 def _local_steps(plan: Plan) -> list[Row]:

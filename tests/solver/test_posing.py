@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import solver
 from profiler.schema import Fleet, write
@@ -71,3 +72,17 @@ def test_a_changed_budget_is_checked_like_a_first_one(fleet: Fleet) -> None:
 
 def test_every_name_can_be_completed() -> None:
     assert set(solver.__all__) <= set(dir(solver))
+
+
+def test_no_budget_on_energy_without_knowing_what_a_device_draws(fleet: Fleet) -> None:
+    used = fleet.devices[0].device_class
+    dark = replace(
+        fleet,
+        classes=[
+            replace(c, device=replace(c.device, power_w=0.0)) if c.name == used else c
+            for c in fleet.classes
+        ],
+    )
+    with pytest.raises(InputError, match=f"class '{used}': its draw under load"):
+        Problem.of(dark, energy_j=100.0)
+    assert solve(Problem.of(dark)).predicted.energy_j >= 0

@@ -117,6 +117,17 @@ def test_energy_is_in_a_unit_people_use(energy_j: float, said: str) -> None:
     assert "\n".join(shown(asked, 140)).count(said) == 2
 
 
+def test_energy_of_some_is_not_said_to_be_that_of_all() -> None:
+    made = plan()
+    first, *others = made.devices
+    assert first.predicted is not None
+    unknown = replace(first, predicted=replace(first.predicted, energy_j=0.0))
+    known, total = sum(d.count for d in others), sum(d.count for d in made.devices)
+    text = "\n".join(shown(replace(made, devices=[unknown, *others]), 140))
+    assert f" (draw of {known} of {total} devices known) in all" in text
+    assert "known" not in "\n".join(shown(made, 140))
+
+
 @pytest.mark.parametrize(
     ("objective", "options", "said"),
     [
