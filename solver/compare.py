@@ -15,7 +15,7 @@ from solver.outcome import relative_gap
 from solver.plan import read_plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.tables import budget_text
+from solver.tables import NO_BUDGETS, budget_text
 
 
 def compare_policies(
@@ -105,7 +105,9 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     gap = None
     if kept:
         gap = relative_gap(plan.predicted.utility, best, "utility")
-    reason = "" if kept else f"asks for less: {budget_text(plan.question.budgets)}"
+    heeded = budget_text(plan.question.budgets)
+    only = "" if heeded == NO_BUDGETS else "only "
+    reason = "" if kept else f"heeds {only}{heeded}, so no gap is shown"
     return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)
 
 

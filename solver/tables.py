@@ -21,6 +21,7 @@ _BESIDE, _CELL = 78, 3
 _COSTS, _NARROW = ("time s", "wait s", "memory", "upload"), 72
 # Devices, or rows of devices alike, that are shown one by one and not by class.
 _FEW = 12
+NO_BUDGETS = "no budgets"
 # Links named under a plan.
 _LINKS = 6
 # What a certificate's value is, by objective.
@@ -208,7 +209,7 @@ def budget_text(budgets: Budgets) -> str:
     }
     found = {name: getattr(budgets, name) for name in texts}
     said = [texts[name](value) for name, value in found.items() if value is not None]
-    return ", ".join(said) or "no budgets"
+    return ", ".join(said) or NO_BUDGETS
 
 
 def _summary(rows: Sequence[Row]) -> Table:
