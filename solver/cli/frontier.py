@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 @LEAVE_OUT
 @CHANGES
 @click.option(
-    "--points", type=click.IntRange(2, 10_000), default=20, help="Round times to plan for."
+    "--points",
+    type=click.IntRange(2, 10_000),
+    default=20,
+    help="Round times to plan for.  [20]",
 )
 @click.option("--all", "whole", is_flag=True, help="Every step of the curve instead of some.")
 @click.option(
