@@ -1,4 +1,4 @@
-"""Plans and comparisons as tables that people read."""
+"""Plans as tables that people read."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from rich.text import Text
 from solver.explain import friendly
 from solver.links_said import at_limit
 from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
-from solver.prices import Price
 
 # Columns that the table takes beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
@@ -297,15 +296,3 @@ def _certificate(plan: Plan) -> list[Row]:
         proof = f"{value} {c.value:.6g}, bound {c.bound:.6g}, gap {c.gap_fraction:.3%}"
     status = c.status.replace("_", " ")
     return [("proof", Text(f"{status}: {proof}", style=style)), ("method", c.method)]
-
-
-def prices_table(prices: Sequence[Price]) -> Table:
-    """What one more unit of each budget buys."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("one more")
-    table.add_column("buys utility", justify="right")
-    table.add_column("that is", justify="right")
-    for price in prices:
-        sure = "" if price.exact else " (not proven)"
-        table.add_row(price.budget, f"{price.utility:.6f}{sure}", f"{price.fraction:.3%}")
-    return table
