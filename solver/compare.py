@@ -15,7 +15,7 @@ from solver.outcome import relative_gap
 from solver.plan import read_plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.tables import NO_BUDGETS, budget_text
+from solver.question_words import NO_BUDGETS, budget_text
 
 
 def compare_policies(

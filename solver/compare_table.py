@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
+from solver.explain import friendly, plain
 from solver.plan import Plan
 
 _COLUMNS = (
@@ -86,8 +86,8 @@ def _cells(row: Row) -> list[str]:
     return [
         f"{predicted.utility:.5f}",
         "-" if row.gap_fraction is None else f"{row.gap_fraction:.2%}",
-        f"{predicted.round_time_s:.4g}",
-        f"{predicted.mean_wait_s:.3g}",
+        plain(predicted.round_time_s, 4),
+        plain(predicted.mean_wait_s),
         friendly(predicted.upload_bytes, "bytes"),
         friendly(predicted.download_bytes, "bytes"),
         friendly(row.memory_bytes or 0.0, "bytes"),

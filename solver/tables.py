@@ -10,17 +10,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
+from solver.explain import friendly, plain
 from solver.links_said import at_limit
-from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
+from solver.plan import Configuration, Plan, PlannedDevice
+from solver.question_words import question_text
 
-# Columns that the table takes beside the ranks, and a layer's cell in the grid.
+# Columns beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
 # Costs of a row, and the terminal that has no room for the later two; --json has them.
 _COSTS, _NARROW = ("time s", "wait s", "memory", "upload"), 72
 # Devices, or rows of devices alike, that are shown one by one and not by class.
 _FEW = 12
-NO_BUDGETS = "no budgets"
 # Links named under a plan.
 _LINKS = 6
 # What a certificate's value is, by objective.
@@ -146,7 +146,7 @@ def _costs(devices: Sequence[PlannedDevice]) -> list[str]:
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    low, high = plain(min(values)), plain(max(values))
     return low if low == high else f"{low}-{high}"
 
 
@@ -162,53 +162,9 @@ def _heading(plan: Plan) -> Text:
     model, asked = plan.model, plan.question
     total = sum(d.count for d in plan.devices)
     return Text(
-        f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
-        f"{_ranks_asked(asked)} · {_aim(asked)}{budget_text(asked.budgets)}{_choices(asked)}",
+        f"{model.name}, {model.layers} layers, {total} devices · {question_text(asked)}",
         style="bold",
     )
-
-
-def _ranks_asked(asked: Question) -> str:
-    shapes = {"free": "", "rising": ", rising", "progression": ", a progression"}
-    deepest = "" if asked.max_depth is None else f", {asked.max_depth} layers at most"
-    return f"{asked.structure} ranks{shapes[asked.rank_shape]}{deepest}"
-
-
-def _choices(asked: Question) -> str:
-    """Cache, codecs and what fills waits, where they are asked for."""
-    cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
-    ways = ((asked.upload_codec, "uploads"), (asked.download_codec, "downloads"))
-    codecs = "".join(f" · {codec} {way}" for codec, way in ways if codec != "none")
-    fill = "" if asked.fill_wait == 1 else f" · waits filled to {asked.fill_wait:g}x steps"
-    return cache + codecs + fill
-
-
-def _aim(asked: Question) -> str:
-    """The objective where it is not the usual one, and its floor."""
-    names = {
-        "time": "least round time",
-        "efficiency": "most utility a second",
-        "legend": "as deep as possible",
-    }
-    if asked.objective not in names:
-        return ""
-    floor = "" if asked.min_utility is None else f" with utility {asked.min_utility:g} or more"
-    return f"{names[asked.objective]}{floor} · "
-
-
-def budget_text(budgets: Budgets) -> str:
-    """The budgets in force, in one line."""
-    texts = {
-        "round_time_s": lambda v: f"round time {v:g} s",
-        "mean_wait_s": lambda v: f"mean wait {v:g} s",
-        "upload_bytes": lambda v: f"upload {friendly(v, 'bytes')}",
-        "download_bytes": lambda v: f"download {friendly(v, 'bytes')}",
-        "energy_j": lambda v: f"energy {friendly(v, 'J')}",
-        "rank_budget": lambda v: f"rank budget {v}",
-    }
-    found = {name: getattr(budgets, name) for name in texts}
-    said = [texts[name](value) for name, value in found.items() if value is not None]
-    return ", ".join(said) or NO_BUDGETS
 
 
 def _summary(rows: Sequence[Row]) -> Table:
@@ -227,8 +183,8 @@ def _totals(plan: Plan) -> list[Row]:
     return [
         (
             "round",
-            f"{p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · upload "
-            f"{friendly(p.upload_bytes, 'bytes')}{_energy(plan)} in all",
+            f"{plain(p.round_time_s, 4)} s{spread} · mean wait {plain(p.mean_wait_s)} s · "
+            f"upload {friendly(p.upload_bytes, 'bytes')}{_energy(plan)} in all",
         ),
         ("utility", f"{p.utility:.5f}"),
         *_local_steps(plan),
@@ -267,9 +223,16 @@ def _caches(plan: Plan) -> list[Row]:
     parts = [d.predicted for d in plan.devices if d.predicted is not None]
     stored = max((p.storage_bytes for p in parts), default=0.0)
     build_s = max((p.cache_build_s for p in parts), default=0.0)
-    first = f", filled once in up to {build_s:.3g} s before the first round" if build_s else ""
+    first = (
+        f", filled once in up to {plain(build_s)} s before the first round" if build_s else ""
+    )
     said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
-    return [("caches", f"{said}; up to {friendly(stored, 'bytes')} stored{first}")]
+    return [
+        (
+            "caches",
+            f"{said}; up to {friendly(stored, 'bytes')} stored{first if build_s else ''}",
+        )
+    ]
 
 
 def _links(plan: Plan) -> list[Row]:
@@ -281,8 +244,8 @@ def _links(plan: Plan) -> list[Row]:
     full = at_limit(busy, limit_s)
     if not full:
         name = max(busy, key=lambda each: busy[each])
-        return [("links", f"none binds; the busiest, {name}, takes {busy[name]:.4g} s")]
-    shown = ", ".join(f"{name} {busy[name]:.4g} s" for name in full[:_LINKS])
+        return [("links", f"none binds; the busiest, {name}, takes {plain(busy[name], 4)} s")]
+    shown = ", ".join(f"{name} {plain(busy[name], 4)} s" for name in full[:_LINKS])
     more = f" and {len(full) - _LINKS} more" if len(full) > _LINKS else ""
     return [("links", f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")]
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from profiler.schema import Fleet, write
+from solver.explain import plain
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
@@ -154,3 +155,29 @@ def test_names_with_brackets_pass_every_command(run: Any, tmp_path: Any) -> None
     assert "phone[/x] :cat: [red]old" in out
     for command in ("compare", "frontier"):
         assert run(command, path, *asked)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (2e-7, "<0.001"),
+        (0.0123456, "0.0123"),
+        (12.345, "12.3"),
+        (999.4, "999"),
+        (999.6, "1000"),
+        (3447.2, "3447"),
+        (1.5e6, "1500000"),
+    ],
+)
+def test_a_figure_has_no_power_of_ten(value: float, said: str) -> None:
+    assert plain(value) == said
+
+
+def test_long_rounds_are_seconds_in_every_table(run: Any, tmp_path: Any) -> None:
+    path, slow = tmp_path / "fleet.json", ("--set", "all,time_scale=1000", "--ranks", "1-4")
+    write(path, fleet())
+    for command in ("solve", "compare", "frontier"):
+        code, out, _ = run(command, path, *slow)
+        assert code == 0
+        assert "e+" not in out
