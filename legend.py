@@ -96,7 +96,7 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        _fail(" ".join(error.format_message().split()), error.exit_code)
+        _fail(_with_hint(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped by the user", 130)
     except BrokenPipeError:
@@ -115,6 +115,16 @@ def main() -> None:
         _fail(str(error) if code != 1 else _keep_traceback(error), code)
     # A command that ends early hands its exit code back.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_hint(error: click.ClickException) -> str:
+    """One line, and where to read what there is for who asked for what there is not."""
+    text = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if context is None or not text.startswith(("No such", "Missing", "Got unexpected")):
+        return text
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"{text}{stop} See '{context.command_path} --help'"
 
 
 def _mend_streams() -> None:

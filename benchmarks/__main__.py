@@ -51,7 +51,7 @@ def run_case(name: str, quick: bool, seeds: int | None, keep: bool, as_json: boo
 
         click.echo(msgspec.json.encode(result))
     else:
-        _show(result)
+        show(result)
     if keep:
         click.echo(f"wrote {save(result)}", err=True)
 
@@ -69,7 +69,8 @@ def pictures() -> None:
         click.echo(f"wrote {path}", err=True)
 
 
-def _show(result: Result) -> None:
+def show(result: Result) -> None:
+    """Print figures and notes on stderr."""
     from rich.console import Console
     from rich.table import Table
 
@@ -81,9 +82,9 @@ def _show(result: Result) -> None:
         shown.add_column(header, no_wrap=header != "setting")
     for one in result.figures:
         shown.add_row(*(cell.replace("*", "") for cell in cells(one)))
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console = Console(stderr=True, width=160)
+    width = None if sys.stderr.isatty() else 160
+    # Notes are printed as they are: to rich 'legend-planner[bench]' holds a style.
+    console = Console(stderr=True, width=width, markup=False, emoji=False)
     console.print(shown)
     for note in result.notes:
         console.print(note)

@@ -8,6 +8,7 @@ and result travel as JSON.
 import importlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from profiler.schema import InputError
 __all__ = ["TimedOut", "in_child", "peak_rss_bytes", "restart_peak", "rss_bytes"]
 
 STATUS = Path("/proc/self/status")
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
 class TimedOut(Exception):
@@ -51,8 +53,10 @@ def in_child(
     ------
     TimedOut
         If the time was up.
+    ModuleNotFoundError
+        If the process lacked a module, as without the extra that brings it.
     InputError
-        If the process failed; the message ends with its last line.
+        If it failed otherwise; the message ends with its last line.
     """
     name = f"{function.__module__}:{function.__qualname__}"
     process = subprocess.Popen(
@@ -74,6 +78,8 @@ def in_child(
             process.communicate()
     if process.returncode != 0:
         last = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        if missing := _MISSING.fullmatch(last):
+            raise ModuleNotFoundError(last, name=missing[1])
         raise InputError(f"{name} ended with code {process.returncode}: {last}")
     return json.loads(out.splitlines()[-1])
 

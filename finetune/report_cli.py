@@ -114,6 +114,18 @@ def _check_wanted(
         check_format(picture)
 
 
+def _check_model(plan: Plan, fleet: Path) -> None:
+    """Refuse a fleet of another model: its curves would have nothing to do with the plan."""
+    from profiler.schema import read_fleet
+
+    planned = read_fleet(fleet).model
+    if (planned.name, planned.layers) != (plan.model.name, plan.model.layers):
+        raise InputError(
+            f"{fleet}: is a fleet for {planned.name} of {planned.layers} layers, and the plan "
+            f"is for {plan.model.name} of {plan.model.layers}; give the fleet it was made for"
+        )
+
+
 def _answers(
     plan: Plan,
     sources: "Sources",
@@ -133,6 +145,7 @@ def _answers(
         sources = replace(sources, policies=read_policies(compare))
     if fleet is None:
         return sources
+    _check_model(plan, fleet)
     notes = [mismatch(plan, hashlib.sha256(read_bytes(fleet)).hexdigest())]
     try:
         if frontier is None:

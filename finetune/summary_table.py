@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from finetune.report.words import amount, seconds
 from finetune.result import Summary
 
 __all__ = ["show"]
@@ -22,10 +23,10 @@ def show(summary: Summary, out: Path) -> None:
             else {}
         ),
         "best": f"{100 * summary.best_accuracy:.1f} %",
-        "virtual time": f"{summary.virtual_time_s:.1f} s",
+        "virtual time": seconds(summary.virtual_time_s),
         "mean wait a round": f"{summary.mean_wait_s:.2f} s",
-        "uploaded": f"{summary.upload_bytes / 1e6:.1f} MB",
-        "downloaded": f"{summary.download_bytes / 1e6:.1f} MB",
+        "uploaded": amount(summary.upload_bytes),
+        "downloaded": amount(summary.download_bytes),
         "updates left out": _refused(summary),
         **({"new plans": str(summary.plans)} if summary.plans else {}),
         "aggregation error": "none accepted"

@@ -19,3 +19,7 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+    def _describe_range(self) -> str:
+        """Say nothing in the help where neither end is limited."""
+        return "" if self.min is None and self.max is None else super()._describe_range()

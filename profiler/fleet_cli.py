@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.finite import FiniteRange
+from profiler.fleet_help import Listing
 from profiler.given import refuse_given
 from profiler.trace.cli import (
     fleet_from_trace,
@@ -28,16 +29,7 @@ WITH_TRACE = {"at", "within", "base", "trace", "output", "as_json"}
 WIDE = 140
 
 
-COLUMNS = """\b
-Columns of --from, in any order; those in brackets may be missing:
-  name  class  uplink_mbit_per_s  downlink_mbit_per_s  [latency_s]  [examples]
-  [local_steps]  [memory_gib]  [storage_gb]  [count]  [time_scale]  [link]
-Columns of --links:
-  name  [parent]  uplink_mbit_per_s  downlink_mbit_per_s
-"""
-
-
-@click.command(epilog=COLUMNS)
+@click.command(cls=Listing)
 @click.argument("preset", required=False)
 @click.option(
     "--from",
@@ -52,7 +44,11 @@ Columns of --links:
     multiple=True,
     help="Measured profile: one for a preset, one a device class for a table.",
 )
-@click.option("--model", default="", help="Preset or folder with config.json.")
+@click.option(
+    "--model",
+    default="",
+    help="Name of a model below, or a folder with its config.json.  [roberta-base]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--devices", type=click.IntRange(1, 1_000_000), help="Devices of a preset.")
 @click.option("--local-steps", type=click.IntRange(1, 10**6), default=10, show_default=True)
@@ -265,17 +261,24 @@ def _range(made: "Fleet", name: str) -> list[float]:
     return [min(speeds), max(speeds)] if speeds else []
 
 
+def _mbit_per_s(speed_bytes_per_s: float) -> str:
+    """One decimal, or two digits of what is slower than that shows."""
+    mbit_per_s = speed_bytes_per_s * 8e-6
+    return f"{mbit_per_s:.1f}" if mbit_per_s >= 0.1 else f"{mbit_per_s:.2g}"
+
+
 def _print(summary: dict[str, Any]) -> None:
     """Print on stderr, in full: in a file there is no width to keep to."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary['devices']} devices, {summary['model']}")
+    devices = summary["devices"]
+    table = Table(title=f"{devices} device{'s' * (devices != 1)}, {summary['model']}")
     table.add_column("class", overflow="fold")
     for header in ("devices", "step at full depth, rank 8", "uplink"):
         table.add_column(header, justify="right", overflow="fold")
     for row in summary["classes"]:
-        speeds = " to ".join(f"{speed * 8e-6:.1f}" for speed in row["uplink_bytes_per_s"])
+        speeds = " to ".join(dict.fromkeys(map(_mbit_per_s, row["uplink_bytes_per_s"])))
         table.add_row(
             row["name"],
             str(row["devices"]),
@@ -287,4 +290,4 @@ def _print(summary: dict[str, Any]) -> None:
     console = Console(stderr=True, width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
     for path in filter(None, (summary["output"], summary["trace"])):
-        console.print(f"Wrote {path}", soft_wrap=True)
+        console.print(f"wrote {path}", soft_wrap=True)

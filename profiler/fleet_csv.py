@@ -42,10 +42,13 @@ from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_byt
 
 __all__ = [
     "COLUMNS",
+    "LINK_OPTIONAL",
+    "LINK_REQUIRED",
     "Row",
     "by_label",
     "class_names",
     "devices_of",
+    "links_of",
     "read_devices",
     "read_links",
     "read_rows",
@@ -124,8 +127,12 @@ def read_links(path: Path) -> list[Link]:
     InputError
         With one line for every bad cell.
     """
-    rows = read_rows(path, LINK_REQUIRED, LINK_OPTIONAL)
-    reader = RowReader(str(path), {}, 1, "", 0)
+    return links_of(read_rows(path, LINK_REQUIRED, LINK_OPTIONAL), str(path))
+
+
+def links_of(rows: Sequence[Row], owner: str) -> list[Link]:
+    """Turn rows of a table into links; see `devices_of`."""
+    reader = RowReader(owner, {}, 1, "", 0)
     read = [reader.link(row, line) for line, row in enumerate(rows, start=2) if row]
     links = [link for link in read if link is not None]
     reader.finish(len(links), "links")

@@ -14,6 +14,7 @@ from profiler.schema import (
     DeviceClass,
     Fleet,
     InputError,
+    Link,
     Origin,
     Profile,
     Training,
@@ -65,10 +66,18 @@ class TableRequest:
 def table_fleet(request: TableRequest) -> Fleet:
     """Build a fleet from a CSV file; raises `InputError`."""
     assert request.path is not None
-    return rows_fleet(request, read_rows(request.path), str(request.path))
+    links = [] if request.links_path is None else read_links(request.links_path)
+    table = str(request.links_path)
+    return rows_fleet(request, read_rows(request.path), str(request.path), links, table)
 
 
-def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
+def rows_fleet(
+    request: TableRequest,
+    rows: Sequence[Row],
+    owner: str,
+    links: Sequence[Link],
+    links_owner: str,
+) -> Fleet:
     """Build a fleet from the rows of a table.
 
     Parameters
@@ -78,6 +87,10 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
         Cells by column, as text.
     owner : str
         What the table is called in error messages.
+    links : sequence of Link
+        Links that devices share.
+    links_owner : str
+        What their table is called.
 
     Raises
     ------
@@ -93,8 +106,7 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
     devices = devices_of(
         rows, owner, classes, request.local_steps, known, request.storage_bytes
     )
-    links = [] if request.links_path is None else read_links(request.links_path)
-    check_tree(owner, devices, links, str(request.links_path))
+    check_tree(owner, devices, links, links_owner)
     used = {d.device_class for d in devices}
     unique = {c.name: c for c in classes.values()}
     first = profiles[0]
@@ -117,7 +129,7 @@ def rows_fleet(request: TableRequest, rows: Sequence[Row], owner: str) -> Fleet:
         gain=first.gain,
         classes=[c for c in unique.values() if request.all_modes or c.name in used],
         devices=devices,
-        links=links,
+        links=list(links),
     )
 
 

@@ -116,7 +116,7 @@ def check_tree(
     InputError
     """
     parents = {link.name: link.parent for link in links}
-    known = f"one of {', '.join(parents)}" if parents else "a table of links, --links"
+    known = f"one of {', '.join(parents)}" if parents else "a table of links beside (--links)"
     for device in devices:
         if device.link and device.link not in parents:
             raise InputError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from profiler.schema import Fleet, InputError, read_fleet
     from solver.compare import compare_policies
-    from solver.errors import Infeasible
+    from solver.errors import Infeasible, Stopped
     from solver.frames import plan_frame, ranks_frame, round_frame
     from solver.frontier import frontier_points
     from solver.plan import Plan, read_plan
@@ -24,6 +24,7 @@ __all__ = [
     "InputError",
     "Plan",
     "Problem",
+    "Stopped",
     "compare_policies",
     "frontier_points",
     "plan_frame",
@@ -40,6 +41,7 @@ _HOME = {
     "InputError": "profiler.schema",
     "Plan": "solver.plan",
     "Problem": "solver.problem",
+    "Stopped": "solver.errors",
     "compare_policies": "solver.compare",
     "frontier_points": "solver.frontier",
     "plan_frame": "solver.frames",
@@ -55,3 +57,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'solver' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names to complete, loaded or not."""
+    return sorted(globals().keys() | set(__all__))

@@ -1,8 +1,11 @@
 """Whether a plan is for this fleet, all of it, and of the structure that it names."""
 
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+
+from msgspec import Struct
 
 from profiler.schema import Fleet
 from solver.check_types import Check, verdict
@@ -10,6 +13,8 @@ from solver.plan import Plan
 
 __all__ = ["shape_checks"]
 
+# Characters of a field that is not as in the fleet.
+_SHOWN = 60
 COPIED = ("device_class", "count", "examples", "link")
 
 
@@ -30,14 +35,23 @@ def shape_checks(plan: Plan, fleet: Fleet) -> list[Check]:
 
 
 def _identity(plan: Plan, fleet: Fleet) -> list[Check]:
+    """Model, training and LoRA are the fleet's own, field by field."""
     return [
-        Check(
-            name=field,
-            ok=getattr(plan, field) == getattr(fleet, field),
-            detail="same in the plan and the fleet",
-        )
-        for field in ("model", "training", "lora")
+        verdict(part, list(_differing(getattr(plan, part), getattr(fleet, part))))
+        for part in ("model", "training", "lora")
     ]
+
+
+def _differing(ours: Struct, theirs: Struct) -> Iterator[tuple[str, str, str]]:
+    """Fields that are not alike, as `verdict` takes them."""
+    for field in theirs.__struct_fields__:
+        seen, expected = getattr(ours, field), getattr(theirs, field)
+        if seen != expected:
+            yield field, _short(seen), _short(expected)
+
+
+def _short(value: object) -> str:
+    return textwrap.shorten(str(value), _SHOWN)
 
 
 def _membership(plan: Plan, fleet: Fleet) -> Check:

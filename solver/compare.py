@@ -15,7 +15,7 @@ from solver.outcome import relative_gap
 from solver.plan import read_plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.tables import budget_text
+from solver.question_words import NO_BUDGETS, budget_text
 
 
 def compare_policies(
@@ -24,12 +24,13 @@ def compare_policies(
     options: dict[str, Any],
     structures: Sequence[str] = ("shared", "capped", "own"),
 ) -> list[Row]:
-    """Plan with each policy.
+    """Plan with each policy under the same budgets.
 
     Parameters
     ----------
     fleet : Fleet
     policies : iterable of str
+        Names of `solver.policies`, such as ``exact`` and ``legend``.
     options : dict
         Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
         is for ``exact``: the others decide themselves whom they leave out.
@@ -39,8 +40,9 @@ def compare_policies(
     Returns
     -------
     list of Row
-        One a policy, in the order given; of ``exact`` one a structure. The gap is to the
-        bound of ranks of its own for every device, under the same budgets.
+        One a policy, in the order given; of ``exact`` one a structure. Each has the policy's
+        name, its plan or None, the gap, and the reason where there is no plan or no gap. The
+        gap is to the bound of ranks of its own for every device, under the same budgets.
     """
     best = _best_utility(fleet, options)
     rows = []
@@ -105,7 +107,9 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     gap = None
     if kept:
         gap = relative_gap(plan.predicted.utility, best, "utility")
-    reason = "" if kept else f"asks for less: {budget_text(plan.question.budgets)}"
+    heeded = budget_text(plan.question.budgets)
+    only = "" if heeded == NO_BUDGETS else "only "
+    reason = "" if kept else f"heeds {only}{heeded}, so no gap is shown"
     return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)
 
 

@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
-from solver.plan import Plan, PredictedDevice
+from solver.explain import friendly, plain
+from solver.plan import Plan
 
 _COLUMNS = (
     "utility",
@@ -37,6 +37,22 @@ class Row:
     plan: Plan | None
     gap_fraction: float | None
     reason: str
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Largest peak of a device that takes part; None without a plan."""
+        if self.plan is None:
+            return None
+        return max(
+            (d.predicted.memory_bytes for d in self.plan.devices if d.predicted), default=0.0
+        )
+
+    @property
+    def left_out(self) -> int | None:
+        """Devices that do not take part; None without a plan."""
+        if self.plan is None:
+            return None
+        return sum(d.count for d in self.plan.devices if d.configuration is None)
 
 
 def comparison_view(rows: Sequence[Row], width: int) -> Group:
@@ -67,15 +83,14 @@ def _cells(row: Row) -> list[str]:
     if row.plan is None:
         return ["-"] * len(_COLUMNS)
     predicted = row.plan.predicted
-    devices: list[PredictedDevice] = [d.predicted for d in row.plan.devices if d.predicted]
     return [
         f"{predicted.utility:.5f}",
         "-" if row.gap_fraction is None else f"{row.gap_fraction:.2%}",
-        f"{predicted.round_time_s:.4g}",
-        f"{predicted.mean_wait_s:.3g}",
+        plain(predicted.round_time_s, 4),
+        plain(predicted.mean_wait_s),
         friendly(predicted.upload_bytes, "bytes"),
         friendly(predicted.download_bytes, "bytes"),
-        friendly(max(p.memory_bytes for p in devices), "bytes"),
+        friendly(row.memory_bytes or 0.0, "bytes"),
         friendly(predicted.energy_j, "J", 3) if predicted.energy_j else "-",
-        str(sum(d.count for d in row.plan.devices if d.configuration is None)),
+        str(row.left_out),
     ]

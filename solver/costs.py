@@ -179,8 +179,17 @@ def _seconds(
 def _energy(
     fleet: Fleet, budget_j: float, seconds: Resource, wires: _Wires, c: Ints
 ) -> Resource:
-    """Draw of the device while it computes, and radio energy of all bytes."""
+    """Draw of the device while it computes, and radio energy of all bytes.
+
+    Refused where a draw is not known: it would count as nothing and pass any budget.
+    """
     power_w, radio = (_by_class(fleet, f)[c] for f in ("power_w", "radio_j_per_byte"))
+    if not power_w.all():
+        owner = fleet.classes[int(c[power_w == 0][0])].name
+        raise FleetError(
+            f"class '{owner}': its draw under load, device.power_w, is not known, so no budget "
+            f"on energy can be kept; expected watts above 0, or no budget on energy"
+        )
     sent, received = wires.sent, wires.received
     flat = sent.flat + received.flat
     return replace(

@@ -140,7 +140,16 @@ def friendly(value: float, unit: str, digits: int | None = None) -> str:
     digits = digits or (3 if unit == "bytes" else 4)
     steps = _STEPS.get(unit, ())
     size, name = next(((s, n) for s, n in steps if value >= s), (1.0, unit))
-    return f"{value / size:.{digits}g} {name}"
+    number = value / size
+    return f"{plain(number, digits) if number >= 1 else f'{number:.{digits}g}'} {name}"
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A figure for a table: so many digits, never a power of ten."""
+    # From here on `g` would round up into one.
+    if value >= 10**digits - 0.5:
+        return f"{value:.0f}"
+    return "<0.001" if 0 < value < 1e-3 else f"{value:.{digits}g}"
 
 
 def _depths(problem: Problem) -> list[int]:
@@ -220,7 +229,7 @@ def _together(
     none = "no depths keep" if proven else "no depths that were tried keep"
     reason = (
         f"{none} the mean wait within {budgets.mean_wait_s} s; with {_deepest(waiting)} it is "
-        f"{wait_s:.4g} s"
+        f"{plain(wait_s, 4)} s"
     )
     repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
     return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)

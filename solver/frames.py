@@ -27,6 +27,8 @@ def plan_frame(plan: Plan) -> "pd.DataFrame":
             "name": device.name,
             "device_class": device.device_class,
             "count": device.count,
+            "link": device.link,
+            "local_steps": device.local_steps,
             "depth": 0 if shape is None else shape.depth,
             "ranks": () if shape is None else tuple(shape.ranks),
             "taking_part": shape is not None,

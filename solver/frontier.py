@@ -51,8 +51,19 @@ def frontier_points(
 ) -> list[Point]:
     """Best plans at `points` round times, from the least feasible to the longest useful.
 
-    Dominated points are left out, so fewer may come back. Round times are spaced evenly in
-    their logarithm; `watch` hands them on one by one, and may show how far the work is.
+    Parameters
+    ----------
+    problem : Problem
+    points : int
+        Round times to plan for, spaced evenly in their logarithm.
+    watch : callable
+        Hands the round times on one by one, and may show how far the work is.
+
+    Returns
+    -------
+    list of Point
+        Shortest round first, each with the seconds, utility, mean depth and mean wait of its
+        plan. Dominated points are left out, so there may be fewer.
 
     Raises
     ------

@@ -28,6 +28,7 @@ from solver.milp_model import disaggregated, elastic
 from solver.milp_run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.question import Question
 from solver.shapes import keeps_shape
 
 Form = Literal["disaggregated", "arcs"]
@@ -155,12 +156,26 @@ def _no_plan(
     if relaxed is not None:
         repair = f"What breaks them least: {relaxed}."
         return Infeasible(
-            reason=f"no plan keeps all side constraints together. {repair}",
+            reason="every device can keep its own limits, but no plan keeps "
+            f"{_asked(question)} as well. {repair}",
             repair=repair,
         )
     if question.budgets.mean_wait_s is not None:
         return infeasible(problem)
     return too_low(question.min_utility or 0.0)
+
+
+def _asked(question: Question) -> str:
+    """Side constraints in force, in words."""
+    budgets, floor = question.budgets, question.min_utility
+    said = []
+    if budgets.rank_budget is not None:
+        said.append(f"a rank budget of {budgets.rank_budget}")
+    if budgets.mean_wait_s is not None:
+        said.append(f"a mean wait of {budgets.mean_wait_s:.6g} s")
+    if question.objective == "time" and floor is not None:
+        said.append(f"a least utility of {floor:.6g}")
+    return " and ".join(said)
 
 
 def _relaxed(problem: Problem, model: Model, answer: Answer | None) -> str | None:

@@ -209,9 +209,16 @@ class Plan(Base, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         layers = self.model.layers
-        shapes = [self.ranks, *(c.ranks for c in self.configurations)]
-        if any(len(ranks) != layers for ranks in shapes):
-            raise ValueError(f"plan: every list of ranks must have {layers} entries")
+        shapes = {"ranks": self.ranks}
+        shapes |= {
+            f"ranks of configuration {i}": c.ranks for i, c in enumerate(self.configurations)
+        }
+        for owner, ranks in shapes.items():
+            if len(ranks) != layers:
+                raise ValueError(
+                    f"plan: {owner}: {len(ranks)} entries; the model has {layers} layers, so "
+                    f"expected {layers}"
+                )
         for device in self.devices:
             index = device.configuration
             if index is not None and not 0 <= index < len(self.configurations):
@@ -221,14 +228,18 @@ class Plan(Base, frozen=True, kw_only=True):
                 )
             if (index is None) != (device.predicted is None):
                 raise ValueError(
-                    f"device '{device.name}': 'predicted' must be null exactly when "
-                    "'configuration' is"
+                    f"device '{device.name}': configuration is {_null(index)}, predicted is "
+                    f"{_null(device.predicted)}; expected null of both or of neither"
                 )
 
     def configuration_of(self, device: PlannedDevice) -> Configuration | None:
         """Adapter shape of a device, or None where it does not take part."""
         index = device.configuration
         return None if index is None else self.configurations[index]
+
+
+def _null(value: object) -> str:
+    return "null" if value is None else "given"
 
 
 def read_plan(path: Path) -> Plan:

@@ -30,7 +30,7 @@ def solve(
     options: dict[str, str] | None = None,
     inputs: tuple[Path, ...] = (),
 ) -> Plan:
-    """Plan.
+    """Answer a problem with a plan.
 
     Parameters
     ----------
@@ -52,6 +52,9 @@ def solve(
     ------
     Infeasible
         If no plan keeps every budget; says which device needs what.
+    Stopped
+        If the search ended, as at a time limit, with neither a plan nor a proof that there is
+        none.
     InputError
         If the question is not one that the policy answers.
 

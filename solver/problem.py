@@ -2,24 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
-from profiler.schema import Fleet, Gain, InputError
+from profiler.schema import Fleet, Gain
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
 from solver.payload import Spread
-from solver.plan import (
-    MAX_RANK,
-    MOST_FILLED,
+from solver.posing import budgets_of, question_of
+from solver.question import (
     Budgets,
     CacheChoice,
     Codec,
+    LeaveOut,
     Objective,
     Question,
     RankShape,
     Structure,
+    Weights,
 )
 
 DEFAULT_RANKS = tuple(range(1, 65))
@@ -57,7 +58,7 @@ class Problem:
         policy: str = "exact",
         objective: Objective = "utility",
         structure: Structure = "shared",
-        weights: Literal["examples", "equal"] = "examples",
+        weights: Weights = "examples",
         ranks: Sequence[int] = DEFAULT_RANKS,
         rank_shape: RankShape = "free",
         min_depth: int = 1,
@@ -68,7 +69,7 @@ class Problem:
         download_codec: Codec = "none",
         min_utility: float | None = None,
         fill_wait: float = 1.0,
-        leave_out: Literal["nobody", "unable"] = "nobody",
+        leave_out: LeaveOut = "nobody",
         round_time_s: float | None = None,
         mean_wait_s: float | None = None,
         upload_bytes: float | None = None,
@@ -122,61 +123,25 @@ class Problem:
         Raises
         ------
         InputError
-            If an option is out of range.
+            If an option is none of its choices, no number, out of range, or does not go
+            together with another.
         """
-        layers = fleet.model.layers
-        choices = sorted(set(ranks))
-        if not choices or choices[0] < 1 or choices[-1] > MAX_RANK:
-            seen = f"run from {choices[0]} to {choices[-1]}" if choices else "are none"
-            raise InputError(f"the ranks {seen}; expected whole numbers from 1 to {MAX_RANK}")
-        if not 0 <= min_depth <= layers:
-            raise InputError(
-                f"min depth is {min_depth}; the model has {layers} layers, so expected 0 to "
-                f"{layers}"
-            )
-        if rank_shape != "free" and structure != "shared":
-            raise InputError(
-                f"rank shape '{rank_shape}' is for shared ranks; use structure 'shared' or "
-                "rank shape 'free'"
-            )
-        if max_depth is not None and not min_depth <= max_depth <= layers:
-            raise InputError(
-                f"max depth is {max_depth}; the least depth is {min_depth} and the model has "
-                f"{layers} layers, so expected {min_depth} to {layers}"
-            )
-        if cache_rounds is not None and cache_rounds < 1:
-            raise InputError(f"cache rounds is {cache_rounds}; expected 1 or more")
-        if cache_rounds is not None and cache != "auto":
-            raise InputError(
-                f"cache rounds mean nothing to cache '{cache}'; use cache 'auto', or leave "
-                "them out"
-            )
-        if min_utility is not None and not 0 <= min_utility < np.inf:
-            raise InputError(f"min utility is {min_utility}; expected 0 or more, and finite")
-        if not 1 <= fill_wait <= MOST_FILLED:
-            raise InputError(f"fill wait is {fill_wait}; expected 1 to {MOST_FILLED:,}")
-        if fill_wait > 1 and cache in ("round", "auto"):
-            raise InputError(
-                f"fill wait and cache '{cache}' do not go together, as more steps fill another "
-                "cache; use cache 'always' or 'off'"
-            )
-        try:
-            budgets = Budgets(
-                round_time_s=round_time_s,
-                mean_wait_s=mean_wait_s,
-                upload_bytes=upload_bytes,
-                download_bytes=download_bytes,
-                energy_j=energy_j,
-                rank_budget=rank_budget,
-            )
-        except ValueError as error:
-            raise InputError(str(error)) from None
-        question = Question(
+        budgets = {
+            "round_time_s": round_time_s,
+            "mean_wait_s": mean_wait_s,
+            "upload_bytes": upload_bytes,
+            "download_bytes": download_bytes,
+            "energy_j": energy_j,
+            "rank_budget": rank_budget,
+        }
+        question = question_of(
+            fleet.model.layers,
+            ranks,
+            budgets,
             policy=policy,
             objective=objective,
             structure=structure,
             weights=weights,
-            rank_choices=choices,
             rank_shape=rank_shape,
             min_depth=min_depth,
             max_depth=max_depth,
@@ -185,25 +150,35 @@ class Problem:
             upload_codec=upload_codec,
             download_codec=download_codec,
             min_utility=min_utility,
-            fill_wait=float(fill_wait),
+            fill_wait=fill_wait,
             leave_out=leave_out,
-            budgets=budgets,
         )
         costs = build_costs(fleet, question, devices)
         counted = costs.devices.count.astype(np.float64)
-        if weights == "examples":
+        if question.weights == "examples":
             counted *= costs.devices.examples
         return cls(
             fleet=fleet,
             question=question,
             costs=costs,
-            gains=gain_table(fleet.gain, choices),
+            gains=gain_table(fleet.gain, question.rank_choices),
             weights=counted / counted.sum(),
         )
 
     def under(self, **budgets: float | int | None) -> Self:
-        """Return the same problem with some budgets changed."""
-        changed = Budgets(**{**_fields(self.question.budgets), **budgets})  # type: ignore[arg-type]
+        """Return the same problem with some budgets changed.
+
+        Parameters
+        ----------
+        budgets
+            Named as in `Problem.of`; None means no limit.
+
+        Raises
+        ------
+        InputError
+            If one is no limit.
+        """
+        changed = budgets_of({**_fields(self.question.budgets), **budgets})
         question = Question(**{**_fields(self.question), "budgets": changed})  # type: ignore[arg-type]
         return self.asking(question)
 

@@ -17,6 +17,8 @@ Structure = Literal["shared", "capped", "own"]
 RankShape = Literal["free", "rising", "progression"]
 CacheChoice = Literal["off", "round", "always", "auto"]
 Codec = Literal["none", "float16", "int8"]
+Weights = Literal["examples", "equal"]
+LeaveOut = Literal["nobody", "unable"]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 
 
@@ -61,9 +63,9 @@ class Question(Base, frozen=True, kw_only=True):
     policy: Annotated[str, Meta(description="way to plan, such as 'exact' or 'legend'")]
     objective: Annotated[Objective, Meta(description="what is optimised")] = "utility"
     structure: Annotated[Structure, Meta(description="how ranks may differ")] = "shared"
-    weights: Annotated[
-        Literal["examples", "equal"], Meta(description="weight of a device in the utility")
-    ] = "examples"
+    weights: Annotated[Weights, Meta(description="weight of a device in the utility")] = (
+        "examples"
+    )
     rank_choices: Annotated[
         list[Annotated[int, Meta(ge=1)]], Meta(description="ranks a layer may have")
     ]
@@ -121,7 +123,7 @@ class Question(Base, frozen=True, kw_only=True):
         ),
     ] = "own"
     leave_out: Annotated[
-        Literal["nobody", "unable"],
+        LeaveOut,
         Meta(
             description="who may be left out by policy 'exact': nobody, or the devices that "
             "cannot train the least configuration within the budgets"

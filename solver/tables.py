@@ -1,4 +1,4 @@
-"""Plans and comparisons as tables that people read."""
+"""Plans as tables that people read."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,15 +10,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
+from solver.explain import friendly, plain
 from solver.links_said import at_limit
-from solver.plan import Budgets, Configuration, Plan, PlannedDevice, Question
-from solver.prices import Price
+from solver.plan import Configuration, Plan, PlannedDevice
+from solver.question_words import question_text
 
-# Columns that the table takes beside the ranks, and a layer's cell in the grid.
+# Columns beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3
 # Costs of a row, and the terminal that has no room for the later two; --json has them.
 _COSTS, _NARROW = ("time s", "wait s", "memory", "upload"), 72
+# Devices, or rows of devices alike, that are shown one by one and not by class.
+_FEW = 12
 # Links named under a plan.
 _LINKS = 6
 # What a certificate's value is, by objective.
@@ -30,6 +32,8 @@ _VALUES = {
 }
 
 Layout = Literal["grid", "depth", "runs"]
+# A name and a configuration, and who has both.
+Members = tuple[tuple[str, int | None], list[PlannedDevice]]
 # A word, and what is said under it.
 Row = tuple[str, str | Text]
 
@@ -47,6 +51,7 @@ def plan_view(plan: Plan, width: int) -> Group:
 def plan_table(plan: Plan, width: int) -> Table:
     """One row per device class and configuration: ranks, predicted costs, what binds.
 
+    A fleet of a few devices is shown device by device: classes would hide who is who.
     Where a grid of layers does not fit `width`, equal ranks are written as '8x4' (eight
     layers of rank 4); where all devices share ranks, just how many layers adapt.
     """
@@ -60,7 +65,8 @@ def plan_table(plan: Plan, width: int) -> Table:
     padding = (0, 1) if layout == "grid" else (0, 0)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     table.add_column("", justify="right")
-    table.add_column("class", overflow="fold")
+    few = len(plan.devices) <= _FEW
+    table.add_column("device" if few else "class", overflow="fold")
     justify: Literal["right", "left"] = "right" if layout == "depth" else "left"
     table.add_column(header, no_wrap=layout == "grid", justify=justify)
     shown = _COSTS if width >= _NARROW else _COSTS[:2]
@@ -68,20 +74,24 @@ def plan_table(plan: Plan, width: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what binds")
     above = ""
-    for (device_class, index), devices in _groups(plan):
+    for (label, index), devices in _each(plan) if few else _groups(plan):
         configuration = None if index is None else plan.configurations[index]
         table.add_row(
             f"{sum(d.count for d in devices)}",
-            "" if device_class == above else device_class,
+            "" if label == above else label,
             _ranks(configuration, layout),
             *_costs(devices)[: len(shown)],
             _binding(devices),
         )
-        above = device_class
+        above = label
     return table
 
 
-def _groups(plan: Plan) -> list[tuple[tuple[str, int | None], list[PlannedDevice]]]:
+def _each(plan: Plan) -> list[Members]:
+    return [((d.name, d.configuration), [d]) for d in plan.devices]
+
+
+def _groups(plan: Plan) -> list[Members]:
     def key(device: PlannedDevice) -> tuple[str, int]:
         return device.device_class, -1 if device.configuration is None else device.configuration
 
@@ -136,7 +146,7 @@ def _costs(devices: Sequence[PlannedDevice]) -> list[str]:
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    low, high = plain(min(values)), plain(max(values))
     return low if low == high else f"{low}-{high}"
 
 
@@ -152,53 +162,9 @@ def _heading(plan: Plan) -> Text:
     model, asked = plan.model, plan.question
     total = sum(d.count for d in plan.devices)
     return Text(
-        f"{model.name}, {model.layers} layers, {total} devices · policy {asked.policy}, "
-        f"{_ranks_asked(asked)} · {_aim(asked)}{budget_text(asked.budgets)}{_choices(asked)}",
+        f"{model.name}, {model.layers} layers, {total} devices · {question_text(asked)}",
         style="bold",
     )
-
-
-def _ranks_asked(asked: Question) -> str:
-    shapes = {"free": "", "rising": ", rising", "progression": ", a progression"}
-    deepest = "" if asked.max_depth is None else f", {asked.max_depth} layers at most"
-    return f"{asked.structure} ranks{shapes[asked.rank_shape]}{deepest}"
-
-
-def _choices(asked: Question) -> str:
-    """Cache, codecs and what fills waits, where they are asked for."""
-    cache = "" if asked.cache == "off" else f" · cache {asked.cache}"
-    ways = ((asked.upload_codec, "uploads"), (asked.download_codec, "downloads"))
-    codecs = "".join(f" · {codec} {way}" for codec, way in ways if codec != "none")
-    fill = "" if asked.fill_wait == 1 else f" · waits filled to {asked.fill_wait:g}x steps"
-    return cache + codecs + fill
-
-
-def _aim(asked: Question) -> str:
-    """The objective where it is not the usual one, and its floor."""
-    names = {
-        "time": "least round time",
-        "efficiency": "most utility a second",
-        "legend": "as deep as possible",
-    }
-    if asked.objective not in names:
-        return ""
-    floor = "" if asked.min_utility is None else f" with utility {asked.min_utility:g} or more"
-    return f"{names[asked.objective]}{floor} · "
-
-
-def budget_text(budgets: Budgets) -> str:
-    """The budgets in force, in one line."""
-    texts = {
-        "round_time_s": lambda v: f"round time {v:g} s",
-        "mean_wait_s": lambda v: f"mean wait {v:g} s",
-        "upload_bytes": lambda v: f"upload {friendly(v, 'bytes')}",
-        "download_bytes": lambda v: f"download {friendly(v, 'bytes')}",
-        "energy_j": lambda v: f"energy {friendly(v, 'J')}",
-        "rank_budget": lambda v: f"rank budget {v}",
-    }
-    found = {name: getattr(budgets, name) for name in texts}
-    said = [texts[name](value) for name, value in found.items() if value is not None]
-    return ", ".join(said) or "no budgets"
 
 
 def _summary(rows: Sequence[Row]) -> Table:
@@ -214,16 +180,26 @@ def _summary(rows: Sequence[Row]) -> Table:
 def _totals(plan: Plan) -> list[Row]:
     p = plan.predicted
     spread = f" ± {p.time_error_fraction:.0%}" if p.time_error_fraction else ""
-    energy = f", energy {friendly(p.energy_j, 'J')}" if p.energy_j else ""
     return [
         (
             "round",
-            f"{p.round_time_s:.4g} s{spread} · mean wait {p.mean_wait_s:.3g} s · upload "
-            f"{friendly(p.upload_bytes, 'bytes')}{energy} in all",
+            f"{plain(p.round_time_s, 4)} s{spread} · mean wait {plain(p.mean_wait_s)} s · "
+            f"upload {friendly(p.upload_bytes, 'bytes')}{_energy(plan)} in all",
         ),
         ("utility", f"{p.utility:.5f}"),
         *_local_steps(plan),
     ]
+
+
+def _energy(plan: Plan) -> str:
+    """Energy of a round, and of how many devices where not all of their draws are known."""
+    total = plan.predicted.energy_j
+    if not total:
+        return ""
+    counts = [(d.count, d.predicted.energy_j) for d in plan.devices if d.predicted is not None]
+    known, everybody = sum(n for n, energy_j in counts if energy_j), sum(n for n, _ in counts)
+    some = "" if known == everybody else f" (draw of {known} of {everybody} devices known)"
+    return f", energy {friendly(total, 'J')}{some}"
 
 
 def _local_steps(plan: Plan) -> list[Row]:
@@ -247,9 +223,16 @@ def _caches(plan: Plan) -> list[Row]:
     parts = [d.predicted for d in plan.devices if d.predicted is not None]
     stored = max((p.storage_bytes for p in parts), default=0.0)
     build_s = max((p.cache_build_s for p in parts), default=0.0)
-    first = f", filled once in up to {build_s:.3g} s before the first round" if build_s else ""
+    first = (
+        f", filled once in up to {plain(build_s)} s before the first round" if build_s else ""
+    )
     said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
-    return [("caches", f"{said}; up to {friendly(stored, 'bytes')} stored{first}")]
+    return [
+        (
+            "caches",
+            f"{said}; up to {friendly(stored, 'bytes')} stored{first if build_s else ''}",
+        )
+    ]
 
 
 def _links(plan: Plan) -> list[Row]:
@@ -261,8 +244,8 @@ def _links(plan: Plan) -> list[Row]:
     full = at_limit(busy, limit_s)
     if not full:
         name = max(busy, key=lambda each: busy[each])
-        return [("links", f"none binds; the busiest, {name}, takes {busy[name]:.4g} s")]
-    shown = ", ".join(f"{name} {busy[name]:.4g} s" for name in full[:_LINKS])
+        return [("links", f"none binds; the busiest, {name}, takes {plain(busy[name], 4)} s")]
+    shown = ", ".join(f"{name} {plain(busy[name], 4)} s" for name in full[:_LINKS])
     more = f" and {len(full) - _LINKS} more" if len(full) > _LINKS else ""
     return [("links", f"{len(full)} of {len(busy)} shared links bind: {shown}{more}")]
 
@@ -276,15 +259,3 @@ def _certificate(plan: Plan) -> list[Row]:
         proof = f"{value} {c.value:.6g}, bound {c.bound:.6g}, gap {c.gap_fraction:.3%}"
     status = c.status.replace("_", " ")
     return [("proof", Text(f"{status}: {proof}", style=style)), ("method", c.method)]
-
-
-def prices_table(prices: Sequence[Price]) -> Table:
-    """What one more unit of each budget buys."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("one more")
-    table.add_column("buys utility", justify="right")
-    table.add_column("that is", justify="right")
-    for price in prices:
-        sure = "" if price.exact else " (not proven)"
-        table.add_row(price.budget, f"{price.utility:.6f}{sure}", f"{price.fraction:.3%}")
-    return table

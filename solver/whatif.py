@@ -1,4 +1,4 @@
-"""What if a device were another: change a fleet in memory before it is planned for."""
+"""What if devices were others: change a fleet in memory before it is planned for."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _MAY_BE_0 = ("memory_bytes", "storage_bytes")
 _COUNTED = ("examples", "local_steps", "count")
 # As far as a float counts exactly.
 _MOST = 2**53
-_SELECTORS = ("device", "class", "link")
+_SELECTORS = ("device", "class", "link", "all")
 
 
 def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
@@ -35,9 +35,10 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     ----------
     fleet : Fleet
     assignments : sequence of str
-        Each selects ``device=NAME`` or ``class=NAME`` and sets one or more of uplink_mbps,
-        downlink_mbps, latency_s, memory_gb, storage_gb, time_scale, examples, local_steps,
-        count; or ``link=NAME`` and one or both of uplink_mbps and downlink_mbps.
+        Each selects ``device=NAME``, ``class=NAME`` or ``all`` devices and sets one or more of
+        uplink_mbps, downlink_mbps, latency_s, memory_gb (0: no limit), storage_gb, time_scale,
+        examples, local_steps, count; or it selects ``link=NAME`` and sets one or both of
+        uplink_mbps and downlink_mbps.
 
     Raises
     ------
@@ -50,9 +51,9 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
         if len(pairs) < len(parts):
             raise InputError(f"--set '{text}': says something twice; expected each name once")
         chosen = [name for name in _SELECTORS if name in pairs]
-        if len(chosen) != 1 or len(pairs) < 2:
+        if len(chosen) != 1 or len(pairs) < 2 or pairs.get("all"):
             raise InputError(
-                f"--set '{text}': expected device=NAME or class=NAME or link=NAME, then "
+                f"--set '{text}': expected device=NAME or class=NAME or link=NAME or all, then "
                 "FIELD=VALUE"
             )
         kind, name = chosen[0], pairs.pop(chosen[0])
@@ -81,6 +82,8 @@ def _link_changed(fleet: Fleet, name: str, fields: dict[str, float], text: str) 
 
 
 def _selected(device: FleetDevice, kind: str, name: str) -> bool:
+    if kind == "all":
+        return True
     return name == (device.name if kind == "device" else device.device_class)
 
 

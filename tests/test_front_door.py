@@ -51,12 +51,23 @@ def test_every_command_has_help(command: str) -> None:
     assert "--json" in done.stdout or command in NO_JSON
 
 
-def test_unknown_command_and_option_are_bad_input(fleet_path: Path) -> None:
-    for arguments in (("sovle",), ("solve", str(fleet_path), "--round-tiem", "3")):
-        done = run(*arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith("legend: No such")
-        assert len(done.stderr.strip().splitlines()) == 1
+@pytest.mark.parametrize(
+    ("arguments", "said", "where"),
+    [
+        (("sovle",), "No such command 'sovle'", "legend"),
+        (("solve", "fleet.json", "--round-tiem", "3"), "No such option", "legend solve"),
+        (("solve",), "Missing argument 'FLEET'", "legend solve"),
+        (("solve", "a.json", "b.json"), "Got unexpected extra argument", "legend solve"),
+    ],
+)
+def test_what_there_is_not_is_bad_input(
+    arguments: tuple[str, ...], said: str, where: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"legend: {said}")
+    assert done.stderr.endswith(f" See '{where} --help'\n")
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_json_is_all_there_is_on_stdout(fleet_path: Path, tmp_path: Path) -> None:

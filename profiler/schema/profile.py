@@ -75,7 +75,11 @@ class DepthCost(Base, frozen=True, kw_only=True):
 
 
 class Memory(Base, frozen=True, kw_only=True):
-    """Peak memory of training: the largest phase on top of weights and framework."""
+    """Peak memory of training: the largest phase on top of weights and framework.
+
+    At depth k with ranks r that is ``weights_bytes + framework_bytes`` and the largest of
+    the three phases. Each has its activations in it: ``activation_bytes`` is for reading.
+    """
 
     weights_bytes: Annotated[NonNegative, Meta(description="frozen base, resident")]
     framework_bytes: Annotated[

@@ -57,7 +57,9 @@ PLACE = (
         help="Trace to write beside the fleet; read with --at or --within.",
     ),
     click.option(
-        "--at", type=FiniteRange(), help="Write --fleet as --trace has it at this round."
+        "--at",
+        type=FiniteRange(),
+        help="Write --fleet as --trace has it at this round, or second.",
     ),
     click.option(
         "--within",

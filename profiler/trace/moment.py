@@ -36,7 +36,7 @@ def fleet_at(fleet: Fleet, trace: Trace, at: float) -> Fleet:
     end = trace.edges[-1]
     if not 0 <= at < end:
         raise InputError(
-            f"{at:g} {trace.unit} lies outside the trace; expected 0 up to, without, {end:g}"
+            f"{at:g} {trace.unit} lies outside the trace; expected 0 or more, below {end:g}"
         )
     trace.check_names(fleet)
     devices = trace.devices_at(at, fleet)

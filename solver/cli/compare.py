@@ -62,7 +62,8 @@ def compare(
     r"""Plan FLEET with every policy and show the plans side by side.
 
     The gap is to the best plan of any structure: ranks of its own for every device. Whom to
-    leave out is a question to policy exact; the others decide it themselves.
+    leave out is a question to policy exact; the others decide it themselves. A policy that has
+    no plan says why below the table, and so does one that heeds fewer budgets.
 
     \b
     legend compare fleet.json --round-time 30
@@ -108,6 +109,8 @@ def _comparison_record(row: Any) -> dict[str, object]:
         "policy": row.policy,
         "gap_fraction": row.gap_fraction,
         "reason": row.reason,
+        "memory_bytes": row.memory_bytes,
+        "left_out": row.left_out,
         "predicted": None if plan is None else plan.predicted,
         "question": None if plan is None else plan.question,
     }

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 @LEAVE_OUT
 @CHANGES
 @click.option(
-    "--points", type=click.IntRange(2, 10_000), default=20, help="Round times to plan for."
+    "--points",
+    type=click.IntRange(2, 10_000),
+    default=20,
+    help="Round times to plan for.  [20]",
 )
 @click.option("--all", "whole", is_flag=True, help="Every step of the curve instead of some.")
 @click.option(
@@ -83,17 +86,19 @@ def _table(points: "list[Point]", *, leaving_out: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
+    from solver.explain import plain
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = ["round time s", "utility", "gap", "mean depth", "mean wait s"]
     for name in [*names, "left out"] if leaving_out else names:
         table.add_column(name, justify="right")
     for p in points:
         cells = (
-            f"{p.round_time_s:.4g}",
+            plain(p.round_time_s, 4),
             f"{p.utility:.5f}",
             f"{p.gap_fraction:.3%}",
             f"{p.mean_depth:.2f}",
-            f"{p.mean_wait_s:.3g}",
+            plain(p.mean_wait_s),
             str(p.left_out),
         )
         table.add_row(*cells[: len(table.columns)])

@@ -72,7 +72,7 @@ def plan_from_peft(
         click.echo(f"note: {note}", err=True)
     if output is not None:
         write(output, plan)
-        click.echo(f"plan written to {output}", err=True)
+        click.echo(f"wrote {output}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(plan))
         return

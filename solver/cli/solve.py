@@ -144,17 +144,20 @@ def solve(
         write(output, plan)
     prices = _prices(problem) if want_prices else []
     _note_backend(options["backend"], plan)
+    _note_storage(problem)
     if as_json:
         click.echo(msgspec.json.encode({"plan": plan, "prices": prices} if prices else plan))
         ctx.exit(code)
-    from solver.tables import plan_view, prices_table
+    from solver.tables import plan_view
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
     if prices:
+        from solver.prices_table import prices_table
+
         shown.print(prices_table(prices))
     if output is not None:
-        click.echo(f"plan written to {output}", err=True)
+        click.echo(f"wrote {output}", err=True)
     ctx.exit(code)
 
 
@@ -244,5 +247,16 @@ def _note_backend(backend: str | None, plan: "Plan") -> None:
         click.echo(
             f"note: --backend {backend} was not used, as no mixed-integer program was run; "
             "--method milp runs one",
+            err=True,
+        )
+
+
+def _note_storage(problem: "Problem") -> None:
+    """Say so where caches are asked for and no device has room for one."""
+    cache = problem.question.cache
+    if cache != "off" and not any(d.storage_bytes for d in problem.fleet.devices):
+        click.echo(
+            f"note: cache '{cache}' keeps nothing, as no device has storage for it; give "
+            "it in column storage_gb, by legend fleet --storage-gb, or --set all,storage_gb=4",
             err=True,
         )

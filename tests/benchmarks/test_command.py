@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from benchmarks.__main__ import show
 from benchmarks.machine import ROOT
 from benchmarks.registry import NAMES, RESULTS
+from benchmarks.result import Result
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,3 +93,10 @@ def test_ctrl_c_is_one_line_and_leaves_the_results_as_they_were() -> None:
     assert err.splitlines()[-1] == "benchmarks: stopped by the user; nothing was saved"
     assert "Traceback" not in err
     assert {p: p.read_bytes() for p in RESULTS.rglob("*") if p.is_file()} == before
+
+
+def test_a_note_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    stored = RESULTS / "dp-scale.json"
+    result = msgspec.json.decode(stored.read_bytes(), type=Result)
+    show(msgspec.structs.replace(result, notes=["pip install 'legend-planner[bench]'"]))
+    assert "pip install 'legend-planner[bench]'" in capsys.readouterr().err

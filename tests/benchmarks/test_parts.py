@@ -1,5 +1,6 @@
 """The parts that cases share: child processes, CP-SAT, models, instances."""
 
+import importlib
 import importlib.util
 import sys
 import time
@@ -26,6 +27,10 @@ def sleep(seconds: float) -> None:
 
 def fail() -> None:
     raise ValueError("as it must")
+
+
+def lack() -> None:
+    importlib.import_module("no_such_module_for_a_test")
 
 
 def grow(megabytes: int) -> int:
@@ -151,3 +156,9 @@ def test_memory_is_compared_with_the_allocator(tmp_path: Path) -> None:
     assert one["peak_bytes"] <= 128
     assert one["affine_percent"] < 0.5
     assert one["closed_percent"] < 1
+
+
+def test_a_module_that_a_child_lacks_is_named() -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        in_child(lack, {})
+    assert caught.value.name == "no_such_module_for_a_test"

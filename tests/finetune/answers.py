@@ -38,7 +38,11 @@ def policy(name: str, utility: float, structure: str = "shared") -> dict[str, ob
 POLICIES: list[dict[str, object]] = [
     policy("exact, shared ranks", 0.62),
     policy("exact, own ranks", 0.7, "own"),
-    {**policy("hralora", 0.6), "gap_fraction": None, "reason": "asks for less: no budgets"},
+    {
+        **policy("hralora", 0.6),
+        "gap_fraction": None,
+        "reason": "heeds no budgets, so no gap is shown",
+    },
     {
         "policy": "fedlora",
         "gap_fraction": None,

@@ -103,6 +103,14 @@ def test_a_policy_that_leaves_devices_out_still_has_a_page(folder: Path) -> None
     assert "Policies side by side" in page.words
 
 
+def test_a_fleet_of_another_model_has_no_curves_of_this_plan(folder: Path) -> None:
+    other = random_fleet(3, devices=6, layers=make_plan().model.layers + 1)
+    write(folder / "fleet.json", other)
+    with pytest.raises(InputError, match=r"the plan is for .* give the fleet it was"):
+        call("--fleet", "fleet.json", "-o", "r.html")
+    assert not (folder / "r.html").exists()
+
+
 def test_curves_of_another_question_say_so() -> None:
     plan = make_plan()
     assert "not the very one" in mismatch(plan, "0" * 64)
@@ -129,10 +137,24 @@ def test_broken_answers_are_bad_input(folder: Path, text: str, words: str) -> No
 
 
 def test_a_question_that_the_solver_refuses_is_one_line(folder: Path) -> None:
-    (folder / "fleet.json").write_text("{}", encoding="utf-8")
+    fleet = random_fleet(3, devices=6, layers=4)
+    write(folder / "fleet.json", fleet)
+    solved = CliRunner().invoke(
+        cli, ["solve", "fleet.json", "--ranks", "2", "--energy-j", "1e6", "-o", "plan.json"]
+    )
+    assert solved.exit_code == 0
+    dark = [replace(c, device=replace(c.device, power_w=0.0)) for c in fleet.classes]
+    write(folder / "fleet.json", replace(fleet, classes=dark))
     with pytest.raises(
         InputError, match=r"'legend frontier' on fleet\.json failed: "
     ) as caught:
+        call("--fleet", "fleet.json", "-o", "r.html")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fleet_that_is_none_is_one_line(folder: Path) -> None:
+    (folder / "fleet.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"fleet\.json: no 'schema' field") as caught:
         call("--fleet", "fleet.json", "-o", "r.html")
     assert "\n" not in str(caught.value)
 

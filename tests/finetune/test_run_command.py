@@ -37,6 +37,9 @@ def test_without_json_a_table_goes_to_stderr(inputs: MakeInputs, tmp_path: Path)
     )
     assert result.stdout == ""
     assert "test accuracy" in result.stderr
+    # A small adapter's bytes are not rounded away.
+    sent = json.loads((tmp_path / "run/summary.json").read_text())["upload_bytes"]
+    assert f"{sent / 1e3:.3g} kB" in result.stderr
 
 
 def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:

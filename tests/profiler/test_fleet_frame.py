@@ -6,11 +6,12 @@ from msgspec.structs import replace
 
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_devices import STORAGE_BYTES
-from profiler.fleet_frame import devices_frame, fleet_from_frame
+from profiler.fleet_frame import devices_frame, fleet_from_frame, links_frame
 from profiler.schema import InputError, Training
 
 TRAINING = Training(batch_size=8, sequence_length=64)
-COLUMNS = ["name", "class", "uplink_mbit_per_s", "downlink_mbit_per_s"]
+LINK = ("uplink_mbit_per_s", "downlink_mbit_per_s")
+COLUMNS = ["name", "class", *LINK]
 
 
 def frame(*rows: tuple[object, ...], extra: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -70,3 +71,27 @@ def test_presets_have_storage_and_say_how_much() -> None:
     assert "4 GB" in fleet.provenance.origins["devices"].source
     none = preset_fleet(FleetRequest(devices=3, storage_bytes=0, options={}))
     assert {d.storage_bytes for d in none.devices} == {0}
+
+
+def test_shared_links_come_from_a_frame_and_go_into_one() -> None:
+    fleet = preset_fleet(FleetRequest(devices=6, access_points=2, sites=1, options={}))
+    again = fleet_from_frame(
+        devices_frame(fleet), links=links_frame(fleet), training=fleet.training
+    )
+    assert [d.link for d in again.devices] == [d.link for d in fleet.devices]
+    assert [(k.name, k.parent) for k in again.links] == [
+        (k.name, k.parent) for k in fleet.links
+    ]
+    assert links_frame(again).equals(links_frame(fleet))
+    alone = preset_fleet(FleetRequest(devices=6, options={}))
+    none = links_frame(alone)
+    assert fleet_from_frame(devices_frame(alone), links=none).links == []
+
+
+def test_a_link_of_no_frame_and_a_bad_row_of_one_are_named() -> None:
+    behind = frame(("a", "jetson-tx2", 1, 1, "ap"), extra=("link",))
+    with pytest.raises(InputError, match="device 'a' is behind link 'ap'; expected a table"):
+        fleet_from_frame(behind)
+    links = pd.DataFrame({"name": ["ap"], LINK[0]: [0], LINK[1]: [5]})
+    with pytest.raises(InputError, match="frame of links, row 2, column 'uplink_mbit_per_s'"):
+        fleet_from_frame(behind, links=links)

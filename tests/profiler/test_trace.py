@@ -83,7 +83,7 @@ def test_a_moment_without_devices_is_refused() -> None:
 
 @pytest.mark.parametrize("at", [-1, 4, 1e9, math.nan])
 def test_moments_outside_the_trace_are_refused(at: float) -> None:
-    with pytest.raises(InputError, match="outside the trace; expected 0 up to, without, 4"):
+    with pytest.raises(InputError, match="outside the trace; expected 0 or more, below 4"):
         fleet_at(FLEET, trace_of(), at)
 
 

@@ -290,3 +290,26 @@ def test_the_checker_loads_no_line_of_a_solver() -> None:
     )
     names = {name.removeprefix("solver.") for name in done.stdout.split()}
     assert {n for n in names if not n.startswith("check")} == {"plan", "question", "seal"}
+
+
+def test_what_is_not_as_in_the_fleet_is_shown_by_field() -> None:
+    plan = tampered(("training", "batch_size"), 5)
+    (found,) = check(plan, planned_fleet()).failed
+    truth = planned_fleet().training.batch_size
+    assert (found.seen, found.expected) == ("5", str(truth))
+    assert "'batch_size'" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("ranks",), [1], f"ranks: 1 entries; the model has {LAYERS} layers"),
+        (("devices", 0, "configuration"), None, "configuration is null, predicted is given"),
+        (("devices", 0, "predicted"), None, "configuration is given, predicted is null"),
+    ],
+)
+def test_a_plan_that_is_none_says_what_was_seen(
+    path: Path, value: object, message: str
+) -> None:
+    with pytest.raises(msgspec.ValidationError, match=message):
+        tampered(path, value)

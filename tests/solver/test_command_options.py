@@ -169,3 +169,13 @@ def test_prices_are_of_those_who_take_part(run: Any, partly_able: Path) -> None:
     longer = plan_of(run, partly_able, *asked[:2], "--round-time", 31, *asked[4:])
     gained = longer.predicted.utility - json.loads(out)["plan"]["predicted"]["utility"]
     assert found["second of round time"]["utility"] == pytest.approx(max(gained, 0), abs=1e-12)
+
+
+def test_a_cache_that_no_device_can_hold_is_said(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    made = random_fleet(3, layers=3, devices=3, max_rank=4)
+    write(path, replace(made, devices=[replace(d, storage_bytes=0) for d in made.devices]))
+    asked = ("solve", path, "--ranks", "1-4", "--cache", "auto")
+    code, _, err = run(*asked)
+    assert (code, err.startswith("note: cache 'auto' keeps nothing")) == (0, True)
+    assert run(*asked, "--set", "all,storage_gb=4")[2] == ""

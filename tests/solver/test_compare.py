@@ -1,10 +1,13 @@
 """Policies side by side: every row, its gap, and a table that fits the screen."""
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from profiler.schema import write
 from solver.compare import compare_policies
 from solver.compare_table import comparison_view
 from solver.policies import POLICIES, described
@@ -25,7 +28,7 @@ def test_every_policy_has_a_row_and_none_beats_the_bound() -> None:
         if row.plan is None:
             assert row.reason.startswith("infeasible: d")
         elif row.gap_fraction is None:
-            assert row.reason.startswith("asks for less")
+            assert row.reason == "heeds no budgets, so no gap is shown"
         else:
             assert 0 <= row.gap_fraction <= 1
     assert any(row.plan is None for row in rows)
@@ -42,6 +45,23 @@ def test_the_table_fits_120_columns() -> None:
     assert "…" not in text
     lines = [line for line in text.splitlines() if line.lstrip().startswith("exact, own")]
     assert len(lines[0].split()) > 12
+
+
+def test_json_has_what_the_table_shows(run: Any, tmp_path: Path) -> None:
+    fleet, path = random_fleet(2, layers=3, devices=5, max_rank=4), tmp_path / "fleet.json"
+    write(path, fleet)
+    asked = ("--ranks", "1-4", "--round-time", 9, "--policy", "exact", "--policy", "hetlora")
+    code, out, _ = run("compare", path, *asked, "--policy", "fedlora", "--json")
+    assert code == 0
+    found = {row["policy"]: row for row in json.loads(out)}
+    for row in compare_policies(fleet, ("exact", "hetlora", "fedlora"), OPTIONS):
+        given = found[row.policy]
+        devices = [] if row.plan is None else row.plan.devices
+        peaks = [d.predicted.memory_bytes for d in devices if d.predicted]
+        absent = sum(d.count for d in devices if d.predicted is None)
+        expected = (None, None) if row.plan is None else (max(peaks), absent)
+        assert (given["memory_bytes"], given["left_out"]) == expected
+    assert found["hetlora"]["left_out"] or found["fedlora"]["left_out"] is None
 
 
 def test_help_describes_every_policy_on_one_line() -> None:

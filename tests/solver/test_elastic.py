@@ -52,6 +52,9 @@ def test_what_the_elastic_program_says_is_enough_and_needed(number: int) -> None
     fleet, options = cases()[number]
     with pytest.raises(Infeasible, match="What breaks them least") as caught:
         solve_milp(Problem.of(fleet, **options))
+    told = str(caught.value).partition(" as well. ")[0]
+    for words, field in (("mean wait", "mean_wait_s"), ("rank budget", "rank_budget")):
+        assert (f"a {words} of" in told) == (options.get(field) is not None)
     changed = relaxed(options, caught.value)
     assert changed != options
     assert best_shared(fleet, Problem.of(fleet, **changed).question).value is not None

@@ -1,9 +1,13 @@
 """Prices of budgets are differences of exact plans."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from solver.exact import maximise_utility
-from solver.prices import prices
+from solver.prices import Price, prices
+from solver.prices_table import prices_table
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
 
@@ -36,3 +40,11 @@ def test_prices_come_dearest_first() -> None:
     gained = [p.utility for p in prices(problem(round_time_s=18.0, energy_j=200.0))]
     assert gained == sorted(gained, reverse=True)
     assert len(gained) == 3
+
+
+@pytest.mark.parametrize(("exact", "said"), [(True, False), (False, True)])
+def test_what_is_not_proven_is_explained(exact: bool, said: bool) -> None:
+    out = io.StringIO()
+    found = Price(budget="joule", utility=0.1, fraction=0.01, exact=exact)
+    Console(width=80, file=out).print(prices_table([found]))
+    assert ("one is not proven the best" in " ".join(out.getvalue().split())) is said

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from profiler.schema import Fleet, write
+from solver.explain import plain
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
@@ -18,8 +19,8 @@ CLASS = "jetson-xavier-nx/10w-desktop"
 METHOD = "auto: dynamic program, exact since costs per rank are in proportion to the sizes"
 
 
-def fleet() -> Fleet:
-    made = random_fleet(3, layers=12, devices=6, max_rank=4)
+def fleet(devices: int = 14) -> Fleet:
+    made = random_fleet(3, layers=12, devices=devices, max_rank=4)
     names = {"class-0": CLASS, "class-1": "phone[/x] :cat: [red]old"}
     return replace(
         made,
@@ -33,6 +34,27 @@ def fleet() -> Fleet:
 def plan(**options: Any) -> Plan:
     made = solve(Problem.of(fleet(), ranks=range(1, 5), round_time_s=40, **options))
     return replace(made, certificate=replace(made.certificate, method=METHOD))
+
+
+def test_a_few_devices_are_shown_by_name_and_many_by_class() -> None:
+    few = fleet(devices=3)
+    names = ["van", "kiosk", "lab[/x] :cat: [red]old"]
+    named = replace(
+        few,
+        devices=[replace(d, name=n) for d, n in zip(few.devices, names, strict=True)],
+    )
+    made = solve(Problem.of(named, ranks=range(1, 5)))
+    for width in (60, 140):
+        lines = shown(made, width)
+        rows = [line for line in lines if line.strip()[:1].isdigit()]
+        found = [next(i for i, row in enumerate(rows) if name[:5] in row) for name in names]
+        assert found == sorted(found)
+        assert any("device" in line for line in lines)
+        assert CLASS not in "\n".join(lines)
+    many = "\n".join(shown(plan(), 140))
+    assert " class " in many
+    assert CLASS in many
+    assert fleet().devices[0].name not in many.split()
 
 
 def shown(made: Plan, width: int) -> list[str]:
@@ -96,6 +118,17 @@ def test_energy_is_in_a_unit_people_use(energy_j: float, said: str) -> None:
     assert "\n".join(shown(asked, 140)).count(said) == 2
 
 
+def test_energy_of_some_is_not_said_to_be_that_of_all() -> None:
+    made = plan()
+    first, *others = made.devices
+    assert first.predicted is not None
+    unknown = replace(first, predicted=replace(first.predicted, energy_j=0.0))
+    known, total = sum(d.count for d in others), sum(d.count for d in made.devices)
+    text = "\n".join(shown(replace(made, devices=[unknown, *others]), 140))
+    assert f" (draw of {known} of {total} devices known) in all" in text
+    assert "known" not in "\n".join(shown(made, 140))
+
+
 @pytest.mark.parametrize(
     ("objective", "options", "said"),
     [
@@ -122,3 +155,29 @@ def test_names_with_brackets_pass_every_command(run: Any, tmp_path: Any) -> None
     assert "phone[/x] :cat: [red]old" in out
     for command in ("compare", "frontier"):
         assert run(command, path, *asked)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (2e-7, "<0.001"),
+        (0.0123456, "0.0123"),
+        (12.345, "12.3"),
+        (999.4, "999"),
+        (999.6, "1000"),
+        (3447.2, "3447"),
+        (1.5e6, "1500000"),
+    ],
+)
+def test_a_figure_has_no_power_of_ten(value: float, said: str) -> None:
+    assert plain(value) == said
+
+
+def test_long_rounds_are_seconds_in_every_table(run: Any, tmp_path: Any) -> None:
+    path, slow = tmp_path / "fleet.json", ("--set", "all,time_scale=1000", "--ranks", "1-4")
+    write(path, fleet())
+    for command in ("solve", "compare", "frontier"):
+        code, out, _ = run(command, path, *slow)
+        assert code == 0
+        assert "e+" not in out

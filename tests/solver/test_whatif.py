@@ -1,5 +1,7 @@
 """What-if changes: applied to just the devices meant, refused with one line otherwise."""
 
+from typing import Any
+
 import pytest
 
 from profiler.schema import InputError
@@ -23,6 +25,24 @@ def test_changes_a_class_and_several_at_once() -> None:
     assert after.devices[0].count == 2
 
 
+def test_changes_all_devices() -> None:
+    fleet = random_fleet(3)
+    after = changed(fleet, ["all,memory_gb=2", "device=d0,memory_gb=3"])
+    assert [d.memory_bytes for d in after.devices[1:]] == [2_000_000_000] * (
+        len(fleet.devices) - 1
+    )
+    assert after.devices[0].memory_bytes == 3_000_000_000
+
+
+def test_the_help_names_every_field(run: Any) -> None:
+    _, out, _ = run("solve", "--help")
+    with pytest.raises(InputError) as caught:
+        changed(random_fleet(3), ["all,colour=1"])
+    named = str(caught.value).partition("expected one of ")[2].split(", ")
+    assert len(named) > 5
+    assert [name for name in named if name not in out] == []
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -30,6 +50,9 @@ def test_changes_a_class_and_several_at_once() -> None:
         ("device=d1", "then FIELD=VALUE"),
         ("uplink_mbps=1", "expected device=NAME or class=NAME"),
         ("device=d1,class=class-0,uplink_mbps=1", "expected device=NAME or class=NAME"),
+        ("all", "or all, then FIELD=VALUE"),
+        ("all=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
+        ("all,device=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
         ("device=d1,up=1", "no field 'up'"),
         ("device=d1,uplink_mbps=fast", "expected a number in range"),
         ("device=d1,uplink_mbps=nan", "expected a number in range"),
