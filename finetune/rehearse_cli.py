@@ -138,11 +138,16 @@ def _table(found: "list[Rehearsal]") -> "Table":
         table.add_row(
             each.plan,
             f"{each.utility:.4f}",
-            *(f"{seconds:.4g}" for seconds in times_s),
+            *map(_plain, times_s),
             f"{each.over_fraction:.0%}",
-            f"{each.mean_wait_s:.4g}",
-            f"{(each.upload_bytes + each.download_bytes) / count / 1e6:.4g}",
+            _plain(each.mean_wait_s),
+            _plain((each.upload_bytes + each.download_bytes) / count / 1e6),
             *[str(each.left_out)] * late,
             *[str(each.new_plans)] * anew,
         )
     return table
+
+
+def _plain(value: float) -> str:
+    """Four digits or more, never a power of ten."""
+    return f"{value:.4g}" if 1e-3 <= value < 9999.5 else f"{value:.0f}"

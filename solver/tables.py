@@ -227,12 +227,7 @@ def _caches(plan: Plan) -> list[Row]:
         f", filled once in up to {plain(build_s)} s before the first round" if build_s else ""
     )
     said = ", ".join(f"{kind} {n}" for kind, n in counts.items() if n)
-    return [
-        (
-            "caches",
-            f"{said}; up to {friendly(stored, 'bytes')} stored{first if build_s else ''}",
-        )
-    ]
+    return [("caches", f"{said}; up to {friendly(stored, 'bytes')} stored{first}")]
 
 
 def _links(plan: Plan) -> list[Row]:
