@@ -82,7 +82,8 @@ class Groups:
         starts = np.searchsorted(self.group, np.arange(len(self.shares)))
         least = np.minimum.reduceat(self.toll.min(axis=1), starts)[:, None]
         most = np.maximum.reduceat(self.toll.max(axis=1), starts)[:, None]
-        return np.sort(np.maximum(np.concatenate([prices, most], axis=1), least), axis=1)
+        every = np.concatenate([least, np.maximum(prices, least), most], axis=1)
+        return np.sort(every, axis=1)
 
     def _spread(self, values: Floats, quantiles: Floats) -> Floats:
         """Quantiles of a figure of the devices in each group, (G, Q)."""

@@ -8,6 +8,7 @@ import pytest
 from solver.devices import Floats
 from solver.links_copies import LAST_PRICES, Copies
 from solver.links_descent import descend
+from solver.links_groups import Groups
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_sums import Sums, Terms
@@ -203,3 +204,26 @@ def test_prices_follow_what_the_limits_leave() -> None:
             plane += kept_s * (other.wait - at.wait)
             assert total(other) >= plane - 0.02 * abs(here)
     assert compared >= 4
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 50.0, -50.0])
+def test_prices_of_a_unit_begin_at_the_least_toll(scale: float) -> None:
+    """Below the first price sums would be extrapolated, which bounds nothing."""
+    rng = np.random.default_rng(0)
+    shape, group = (30, 4), np.repeat(np.arange(6), 5)
+    groups = Groups(
+        weights=np.full(30, 1 / 30),
+        toll=rng.normal(0.1, 1.0, shape),
+        group=group,
+        shares=np.full(6, 1 / 6),
+        ranks=np.arange(1.0, 4.0),
+        gains=np.cumsum(rng.uniform(0, 1, (3, 3)), axis=1),
+        steps=np.ones(3),
+    )
+    last = scale * (1.0 + rng.uniform(0, 0.1, 30))
+    for prices in (groups.near(last), groups.everywhere(8)):
+        assert (np.diff(prices, axis=1) >= 0).all()
+        for g, row in enumerate(prices):
+            tolls = groups.toll[group == g]
+            assert row[0] == tolls.min()
+            assert row[-1] >= tolls.max()
