@@ -32,8 +32,8 @@ from solver.links_window import own_ranks
 
 # Groups of devices and steps at the first window; then steps per window.
 LEVELS, STEPS = ((16, 40), (48, 40), (GROUPS, 60)), 25
-# The same for windows beside it, and the first share of Polyak's step in what is handed down.
-SIDE, HANDED_LENGTH = ((16, 20), (48, 20), (GROUPS, 25)), 0.5
+# First share of Polyak's step from what is handed down.
+HANDED_LENGTH = 0.2
 # Ends of the first windows, as shares of the best plan's round time beyond it.
 APART = (-0.03, -0.006, 0.006, 0.03)
 WINDOWS, QUICK_WINDOWS = 12, 3
@@ -157,19 +157,22 @@ class Bounds:
         """Bound a window, from what a wider one handed down, if any, down to a goal."""
         search = self.at(low_s, high_s)
         ends = ends_of(search.own, low_s)
-        if known is not None:
-            starts = [
-                descend_together(search, state, ends, goal, 1)
-                for state in (known, self.centre)
-                if state is not None
-            ]
-            known = min(starts, key=lambda start: start[1])[0]
-            steps = self.times * STEPS
-            return descend_together(search, known, ends, goal, steps, HANDED_LENGTH)
-        bound = own_ranks(search)
-        state = self._fresh(search)
-        levels = LEVELS if low_s <= self.around_s <= high_s else SIDE
-        for groups, steps in levels:
+        if self.centre is None:
+            return self._first(search, ends, goal)
+        starts = [
+            descend_together(search, state, ends, goal, 1)
+            for state in (known, self.centre)
+            if state is not None
+        ]
+        start = min(starts, key=lambda start: start[1])[0]
+        return descend_together(search, start, ends, goal, self.times * STEPS, HANDED_LENGTH)
+
+    def _first(
+        self, search: Search, ends: tuple[Floats, Floats], goal: float
+    ) -> tuple[State, float]:
+        """Bound a window from nothing: few groups of devices at first, as they agree sooner."""
+        bound, state = own_ranks(search), self._fresh(search)
+        for groups, steps in LEVELS:
             finer = state.copies.grouped(groups)
             spread = state.copies.spread(state.multipliers, finer)
             state = replace(state, copies=finer, multipliers=spread)
@@ -187,6 +190,10 @@ class Bounds:
         found = improved(here, self.ranks, self.prices, FRESH_CHANGES * self.times)
         here.offer(found.ranks, found.pool, found.mix)
         prices = between(search.prices, found.mix.prices, 0.5)
+        # At the best round time a second more of it is worth nothing: what links gain the wait
+        # takes. Programs of single ranks often price the wait at nothing instead.
+        balanced = float(prices.links.sum() / search.links.count.sum())
+        prices = replace(prices, wait=max(prices.wait, balanced))
         copies = Copies.of(search.own, prices, found.ranks).grouped(LEVELS[0][0])
         return State(
             copies=copies,
@@ -221,6 +228,9 @@ def ends_of(own: OwnRanks, low_s: float) -> tuple[Floats, Floats]:
     problem, units = own.problem, own.units.astype(np.float64)
     high = units_in_time(problem.costs, own.unit)
     low = units_in_time(problem.under(round_time_s=low_s).costs, own.unit)
+    # Where the least ranks do not fit half-way, no price there is a good one at the end.
+    steps = problem.costs.sizes // own.unit
+    least = problem.ranks[0] * np.append(0, np.cumsum(steps))[:, None]
     with np.errstate(invalid="ignore"):
-        line = (units >= 0) & (high < units + 1) & (high - low >= HALF)
+        line = (units >= least) & (low >= least) & (high < units + 1) & (high - low >= HALF)
     return np.where(line, low, units), np.where(line, high, units)

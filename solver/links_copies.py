@@ -19,12 +19,15 @@ from typing import Self
 import numpy as np
 
 from solver.devices import Floats, Ints
+from solver.links_alike import halved
 from solver.links_groups import Groups
 from solver.links_own import OwnRanks
 from solver.links_pool import Prices, Window
 from solver.links_sums import Sums, Taken, Terms
 
 GROUPS = 192
+# Ranks, at most, by whose worth devices are told apart.
+WANTED = 10
 LAST_PRICES = 64
 # Cells of the offers (group, price, depth, cap) at once.
 CELLS = 1 << 18
@@ -73,7 +76,7 @@ class Copies(Groups):
 
     @classmethod
     def of(cls, own: OwnRanks, prices: Prices, incumbent: Ints) -> Self:
-        """Group the devices by what they do with the incumbent ranks.
+        """Group the devices by what they want near the incumbent ranks.
 
         Parameters
         ----------
@@ -97,6 +100,7 @@ class Copies(Groups):
             order=np.arange(len(w)),
             group=np.zeros(len(w), dtype=np.int64),
             shares=np.array([w.sum()]),
+            cuts=np.zeros(0, dtype=np.int64),
             price=np.zeros(len(w)),
             ranks=ranks,
             gains=gains,
@@ -104,9 +108,12 @@ class Copies(Groups):
             budget=budget,
         ).at(own, prices)
         depth, cap, price = alone.rest(incumbent)
-        order = np.lexsort((price, cap, depth))
+        likely = np.unique(np.geomspace(1, len(ranks), WANTED).round().astype(np.int64)) - 1
+        wants = alone.own_value(depth, cap, price)[:, :, likely].reshape(len(w), -1)
+        order, cuts = halved(np.where(np.isfinite(wants), wants, 0.0), w, GROUPS)
         return replace(
             alone,
+            cuts=cuts,
             weights=w[order],
             room=alone.room[order],
             toll=alone.toll[order],

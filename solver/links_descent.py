@@ -17,7 +17,7 @@ from solver.links_search import Search
 PATIENCE, DEFLECTION, SHORTEST_STEP = 8, 0.7, 1e-3
 # What a link or the wait that is passed by the whole round time weighs, next to a group that
 # disagrees about one rank.
-LINK_WEIGHT, WAIT_WEIGHT = 1e3, 2e4
+LINK_WEIGHT, WAIT_WEIGHT = 1e3, 2e5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,6 +216,7 @@ def test_prices_of_a_unit_begin_at_the_least_toll(scale: float) -> None:
         toll=rng.normal(0.1, 1.0, shape),
         group=group,
         shares=np.full(6, 1 / 6),
+        cuts=np.arange(5, 30, 5),
         ranks=np.arange(1.0, 4.0),
         gains=np.cumsum(rng.uniform(0, 1, (3, 3)), axis=1),
         steps=np.ones(3),
