@@ -6,6 +6,8 @@ a choice of almost any load, but waste it on layers that gain less. In between, 
 are ranks that just keep the wait.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from solver.deadline import expired
@@ -66,18 +68,24 @@ def improve(search: Search, number: int) -> None:
 
 def changed(problem: Problem, ranks: Ints) -> list[Ints]:
     """Ranks that differ in one adapted layer, within the budget."""
+    found = [
+        moved(problem, ranks, {layer: place})
+        for layer in range(int((ranks > 0).sum()))
+        for place in PLACES
+    ]
+    return [other for other in found if other is not None]
+
+
+def moved(problem: Problem, ranks: Ints, places: Mapping[int, int]) -> Ints | None:
+    """Ranks with the choice of some layers moved; None where none is there, or the budget."""
     choices, budget = problem.ranks, problem.question.budgets.rank_budget
-    found = []
-    for layer in range(int((ranks > 0).sum())):
-        at = int(np.searchsorted(choices, ranks[layer]))
-        for place in PLACES:
-            if not 0 <= at + place < len(choices):
-                continue
-            other = ranks.copy()
-            other[layer] = choices[at + place]
-            if budget is None or other.sum() <= budget:
-                found.append(other)
-    return found
+    other = ranks.copy()
+    for layer, place in places.items():
+        at = int(np.searchsorted(choices, ranks[layer])) + place
+        if not 0 <= at < len(choices):
+            return None
+        other[layer] = choices[at]
+    return other if budget is None or other.sum() <= budget else None
 
 
 def _between(ranks: Ints, choices: Ints, share: float) -> Ints:

@@ -6,18 +6,19 @@ only where to start: at a round time just beyond the longest that they keep, sin
 changed while the linear program over what devices make of the ranks gains. There the wait
 may be passed at a price, low at first, so that ranks go where a second is cheapest instead of
 to the largest at once; what the program cannot keep at a low price, a higher one drives it to.
-Then the round time is moved by steps that shrink.
+Then the round time is moved by steps that shrink, and last two layers are changed at once.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.links_blend import changed
+from solver.links_blend import PLACES, changed, moved
 from solver.links_capped import CappedAnswer, Climb
 from solver.links_mix import PENALTY, Basis, Mix, best_mix
 from solver.links_pool import Pool, Prices
@@ -29,8 +30,9 @@ PENALTIES = (1.0, 3.0, PENALTY)
 BEGIN = (0.5, 0.8, 1.0, 1.25, 2.0)
 # Relative distance to its bound at which a program is solved, and gain that counts.
 SOLVED, CLOSE = 2e-5, 1e-5
-# Changes of a layer that are tried for one step.
-TRIES = 8
+# Changes that are tried for one step, pairs of layers that are looked at, and last programs
+# whose prices say what a change is worth at most.
+TRIES, PAIRS, PLANES = 8, 60, 4
 # Changes of single layers at a round time, times devices, and how many at most.
 CHANGES, MOST_CHANGES = 16_000, 32
 # Round times by bisection, then by steps, and the first of these, as a share.
@@ -99,6 +101,89 @@ def _changed_while_better(search: Search, now: Tried, penalty: float, number: in
     return now
 
 
+def polished(search: Search, now: Tried, number: int) -> Tried:
+    """Change one layer or two at once while that gains, by so many programs."""
+    seen, planes = {tuple(now.ranks.tolist())}, Planes(search)
+    planes.add(now)
+    while number > 0:
+        enough, better = now.mix.value * (1 + CLOSE), None
+        others = [
+            (most, ranks)
+            for most, ranks in planes.near(now.ranks)
+            if most > enough and tuple(ranks.tolist()) not in seen
+        ]
+        tries = min(TRIES, number)
+        for _, other in others:
+            # A program that was no better bounds what is like it, too.
+            if planes.most(other, enough) <= enough:
+                continue
+            if tries == 0 or expired():
+                break
+            tries, number = tries - 1, number - 1
+            seen.add(tuple(other.tolist()))
+            found = program(search, other, now.mix.prices, PENALTY)
+            planes.add(found)
+            if found.mix.value > enough:
+                better = found
+                break
+        if better is None:
+            return now
+        now = better
+    return now
+
+
+@dataclass(slots=True)
+class Planes:
+    """What ranks are worth at most at prices that programs ended in.
+
+    Parameters
+    ----------
+    search : Search
+    known : list of (Climb, float)
+        Worth at such prices, and what it is to be moved by to be right where the program was.
+    """
+
+    search: Search
+    known: list[tuple[Climb, float]] = field(default_factory=list)
+
+    def add(self, found: Tried) -> None:
+        """Take a program's prices; old ones are forgotten."""
+        climb = Climb.of(self.search.own, found.mix.prices)
+        self.known = [(climb, found.mix.value - climb.value(found.ranks)), *self.known][:PLANES]
+
+    def most(self, ranks: Ints, enough: float = -np.inf) -> float:
+        """No program over these ranks is worth more, but for what groups of devices hide."""
+        least = np.inf
+        for climb, moved_by in self.known:
+            least = min(least, climb.value(ranks) + moved_by)
+            if least <= enough:
+                break
+        return least
+
+    def near(self, ranks: Ints) -> list[tuple[float, Ints]]:
+        """Ranks that differ in one layer, or in two of which one gets less, the best first.
+
+        By the last program's prices alone. Of pairs only those are looked at that promise most
+        if what both change added up.
+        """
+        problem, last = self.search.problem, replace(self, known=self.known[:1])
+        alone = {
+            (layer, place): (last.most(other), other)
+            for layer in range(int((ranks > 0).sum()))
+            for place in PLACES
+            if (other := moved(problem, ranks, {layer: place})) is not None
+        }
+        pairs = [
+            (alone[one][0] + alone[two][0], one, two)
+            for one, two in combinations(alone, 2)
+            if one[0] != two[0] and one[1] * two[1] < 0
+        ]
+        pairs.sort(key=lambda pair: -pair[0])
+        both = [moved(problem, ranks, dict([one, two])) for _, one, two in pairs[:PAIRS]]
+        valued = [(last.most(other), other) for other in both if other is not None]
+        return sorted([*alone.values(), *valued], key=lambda pair: -pair[0])
+
+
 def over_rounds(
     at: Callable[[float, float], Search], ranks: Ints, low_s: float, end_s: float
 ) -> None:
@@ -130,6 +215,10 @@ def over_rounds(
             step *= -0.5
         if expired():
             return
+    search = at(round_s, round_s)
+    number = min(CHANGES // len(search.problem.costs.devices), MOST_CHANGES)
+    found = polished(search, now, number)
+    search.offer(found.ranks, found.pool, found.mix)
 
 
 def _longest(

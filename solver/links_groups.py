@@ -50,7 +50,8 @@ class Groups:
         first = np.zeros(len(self.weights), dtype=np.int64)
         first[self.cuts[: number - 1]] = 1
         group = np.cumsum(first)
-        return replace(self, group=group, shares=np.bincount(group, self.weights))
+        shares = np.bincount(group, self.weights).astype(np.float64)
+        return replace(self, group=group, shares=shares)
 
     def spread(self, multipliers: Floats, finer: Self) -> Floats:
         """Multipliers of the same devices in finer groups, that sum to zero as these do."""

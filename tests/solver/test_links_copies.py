@@ -1,11 +1,13 @@
 """The bound by copies of capped ranks: its sums term by term, and against every plan."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from solver.devices import Floats
+from solver.links_alike import halved
 from solver.links_copies import LAST_PRICES, Copies
 from solver.links_descent import descend
 from solver.links_groups import Groups
@@ -228,3 +230,22 @@ def test_prices_of_a_unit_begin_at_the_least_toll(scale: float) -> None:
             tolls = groups.toll[group == g]
             assert row[0] == tolls.min()
             assert row[-1] >= tolls.max()
+
+
+def test_groups_of_many_lie_in_groups_of_few_and_of_those_who_want_the_same() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(5, 3))
+    kind, weights = rng.integers(5, size=40), rng.uniform(0, 1, 40)
+    # Some count for nothing, and whole kinds of them are no group.
+    weights[rng.integers(40, size=8)] = 0.0
+    weights[kind == 4] = 0.0
+    order, cuts = halved(kinds[kind] + 1e-9 * rng.normal(size=(40, 3)), weights, 12)
+    assert sorted(order.tolist()) == list(range(40))
+    assert len(cuts) == 11
+    groups = [np.searchsorted(np.sort(cuts[:n]), np.arange(40), "right") for n in range(12)]
+    for few, many in pairwise(groups):
+        assert len({*zip(few.tolist(), many.tolist(), strict=True)}) == len({*many.tolist()})
+    assert all((np.bincount(group, weights[order]) > 0).all() for group in groups)
+    counted = weights[order] > 0
+    pairs = {*zip(groups[3][counted].tolist(), kind[order][counted].tolist(), strict=True)}
+    assert len(pairs) == 4
