@@ -31,12 +31,12 @@ from solver.links_search import GAP, Search
 from solver.links_window import own_ranks
 
 # Groups of devices and steps at the first window; then steps per window.
-LEVELS, STEPS = ((16, 40), (48, 40), (GROUPS, 60)), 25
+LEVELS, STEPS = ((16, 30), (48, 80), (GROUPS, 80)), 30
 # First share of Polyak's step from what is handed down.
 HANDED_LENGTH = 0.2
 # Ends of the first windows, as shares of the best plan's round time beyond it.
 APART = (-0.03, -0.006, 0.006, 0.03)
-WINDOWS, QUICK_WINDOWS = 12, 3
+WINDOWS, QUICK_WINDOWS = 10, 3
 # Relative descent from one window to its halves below which no more is expected.
 GAINED = 1e-4
 # Units by which room must change within a window for a line to bound it better than its end.
