@@ -84,9 +84,9 @@ class _Search:
             self.consider(shared(self.problem, ranks))
 
     def offer_all(self, lines: Lines) -> None:
-        """Try all ranks that could be better."""
-        for gain, ranks in zip(lines.gain, lines.ranks, strict=True):
-            if gain > self.floor:
+        """Try all ranks that could be better; those that wait too long even here, elsewhere."""
+        for gain, spare_s, ranks in zip(lines.gain, lines.spare_s, lines.ranks, strict=True):
+            if gain > self.floor and spare_s >= 0:
                 self.offer(ranks)
 
     def consider(self, candidate: Allocation) -> None:
