@@ -9,6 +9,7 @@ from finetune.export_cli import export
 from finetune.idle import refuse_idle
 from finetune.options import RunOptions
 from finetune.report_cli import report
+from finetune.round_options import changing
 
 __all__ = ["export", "report", "run"]
 
@@ -161,33 +162,13 @@ DEFAULT = RunOptions()
 @click.option("--text-column", default=DEFAULT.text_column, show_default=True)
 @click.option("--label-column", default=DEFAULT.label_column, show_default=True)
 @click.option("--fleet", type=PATH, help="Charge what this fleet's cost tables say.")
-@click.option(
-    "--trace",
-    type=PATH,
-    help="How the fleet's devices change, by round or second; begins again at its end.",
-)
+@changing
 @click.option(
     "--clock",
     type=click.Choice(["virtual", "real"]),
     default=DEFAULT.clock,
     show_default=True,
     help="Charge predictions, or the seconds each device's turn takes on this machine.",
-)
-@click.option(
-    "--deadline",
-    "deadline_s",
-    type=float,
-    metavar="S",
-    help="Longest round; who needs longer is left out of it.  [default: none]",
-)
-@click.option(
-    "--replan-every", type=int, metavar="H", help="Plan anew every H rounds.  [default: never]"
-)
-@click.option(
-    "--replan-on-drift",
-    type=float,
-    metavar="F",
-    help="Plan anew once devices' times differ by this share from the plan's, on average.",
 )
 @click.option(
     "--engine",

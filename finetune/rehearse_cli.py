@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from finetune.options import RunOptions
+from finetune.round_options import changing
 from profiler.schema import read_fleet, read_trace
 from solver.plan import read_plan
 
@@ -29,11 +30,7 @@ WIDE = 120
 @click.command()
 @click.argument("plans", nargs=-1, required=True, metavar="PLAN...", type=FILE)
 @click.option("--fleet", required=True, type=FILE, help="The fleet that they were made for.")
-@click.option(
-    "--trace",
-    type=FILE,
-    help="How its devices change, by round or second; begins again at its end.",
-)
+@changing
 @click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)
 @click.option(
     "--sample",
@@ -44,22 +41,6 @@ WIDE = 120
 )
 @click.option(
     "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of who is asked."
-)
-@click.option(
-    "--deadline",
-    "deadline_s",
-    type=float,
-    metavar="S",
-    help="Longest round; who needs longer is left out of it.  [default: none]",
-)
-@click.option(
-    "--replan-every", type=int, metavar="H", help="Plan anew every H rounds.  [default: never]"
-)
-@click.option(
-    "--replan-on-drift",
-    type=float,
-    metavar="F",
-    help="Plan anew once devices' times differ by this share from the plan's, on average.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every round as JSON.")
 def rehearse(

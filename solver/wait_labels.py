@@ -224,8 +224,8 @@ def _extend(
 
 def _undominated(at: Ints, gain: Floats, own_s: Floats, quantum_s: float) -> Ints:
     """Labels that none at the same node has as much gain and own times as, by node."""
-    # Few nodes, many labels: sorting by gain, then by the node as a short number, takes a third
-    # of the time that sorting by both does.
+    # Few nodes, many labels: sorting by gain, then by the node as a short number, is sooner
+    # done than sorting by both.
     falling, short = np.argsort(-gain), np.min_scalar_type(int(at.max(initial=0)))
     order = falling[np.argsort(at[falling].astype(short), kind="stable")]
     node = np.cumsum(np.diff(at[order], prepend=-1) != 0)

@@ -34,8 +34,8 @@ from benchmarks.learning.setting import (
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
-# As long as the slowest of the plans takes for its rounds, or else accuracies at the end favour
-# whoever takes longest for a round.
+# About as long as the longest rounds here take in all, for accuracies at the end favour whoever
+# trains longest.
 FULL = Length(rounds=30, sample=6, max_test=1000, eval_every_s=EVAL_EVERY_S, least_s=120.0)
 EARLY_S = 60.0
 QUICK = Length(rounds=15, sample=4, eval_every=3, max_test=300)
