@@ -41,6 +41,7 @@ NAMES = (
     "profiler-time",
     "derive",
     "learning-rates",
+    "learning-rates-skewed",
     "time-to-accuracy",
     "time-to-accuracy-more",
     "time-to-accuracy-short",

@@ -1,8 +1,9 @@
 """The learning rate of each policy, chosen on validation texts."""
 
 import itertools
+from collections.abc import Collection
 
-from benchmarks.learning.arms import ARMS, QUICK_ARMS, SKEWED_ARMS, Arm
+from benchmarks.learning.arms import ARMS, QUICK_ARMS
 from benchmarks.learning.runs import Length, Trial, play_all
 from benchmarks.learning.setting import prepare
 from benchmarks.registry import Case, Job, result_path
@@ -19,16 +20,16 @@ ALPHA, SKEWED = 10.0, 1.0
 RATES = 2e-3, 4e-3, 8e-3
 # Where labels differ much, devices that learn their shares of them first end at chance.
 ADJUSTMENT = {ALPHA: 0.0, SKEWED: 1.0}
-NAMES = {ALPHA: tuple(arm.name for arm in ARMS), SKEWED: SKEWED_ARMS}
-# Where the case has not been run.
+# Which case chooses the rates at each spread of the labels.
+CHOSEN_BY = {ALPHA: "learning-rates", SKEWED: "learning-rates-skewed"}
+# Where that has not been run.
 RATE = 2e-3
 # Seeds of their own, so that no run of the comparison is tuned on.
 FIRST_SEED = 1000
 
 PROTOCOL = f"""
 The arms of time-to-accuracy and of time-to-accuracy-more with labels spread by a Dirichlet of
-{ALPHA:g}, those of time-to-accuracy-skewed with one of {SKEWED:g} (quick: the first alone), at
-rates {", ".join(f"{rate:g}" for rate in RATES)}, falling and with losses as there (`legend run
+{ALPHA:g}, at rates {", ".join(f"{rate:g}" for rate in RATES)}, falling as there (`legend run
 --schedule {SCHEDULE}`): {LENGTH.sample} devices a round, {LENGTH.rounds} rounds or more until
 {LIMIT_S:g} virtual seconds have passed, on fleets of seeds from {FIRST_SEED} up, scored on
 {LENGTH.max_test} validation texts every {EVAL_EVERY_S:g} virtual seconds (quick: {QUICK.rounds}
@@ -39,7 +40,12 @@ early and ends high; the comparisons take the rate of the highest median.
 
 def measure(job: Job) -> list[Figure]:
     """Run every arm at every rate and seed."""
-    wanted = _wanted(quick=job.quick)
+    return score_rates(job, QUICK_ARMS if job.quick else [arm.name for arm in ARMS], ALPHA)
+
+
+def score_rates(job: Job, names: Collection[str], alpha: float) -> list[Figure]:
+    """Run the arms named at every rate and seed, with labels spread by `alpha`."""
+    wanted = [(arm, rate) for arm in ARMS if arm.name in names for rate in RATES]
     trials = [
         Trial(
             arm=arm,
@@ -51,7 +57,7 @@ def measure(job: Job) -> list[Figure]:
             logit_adjustment=ADJUSTMENT[alpha],
             on_validation=True,
         )
-        for arm, alpha, rate in wanted
+        for arm, rate in wanted
         for seed in range(job.seeds)
     ]
     scores = iter(play_all(trials, job.say))
@@ -66,38 +72,26 @@ def measure(job: Job) -> list[Figure]:
             setting=f"{arm.name}, alpha {alpha:g}",
             better="high",
         )
-        for arm, alpha, rate in wanted
-    ]
-
-
-def _wanted(*, quick: bool) -> list[tuple[Arm, float, float]]:
-    """Arms, each with a spread of the labels and a rate."""
-    names = {ALPHA: QUICK_ARMS} if quick else NAMES
-    return [
-        (arm, alpha, rate)
-        for alpha, chosen in names.items()
-        for arm in ARMS
-        if arm.name in chosen
-        for rate in RATES
+        for arm, rate in wanted
     ]
 
 
 def chosen_rates(alpha: float) -> dict[str, float]:
     """Best rate of each arm by the saved full result; empty where there is none."""
-    path = result_path(CASE.name, quick=False)
+    path = result_path(CHOSEN_BY[alpha], quick=False)
     if not path.exists():
         return {}
     best: dict[str, tuple[float, float]] = {}
     for found in read_result(path).figures:
-        name, _, spread = found.setting.partition(", alpha ")
+        name = found.setting.partition(", alpha ")[0]
         rate = float(found.name.rsplit(" ", 1)[1])
-        if spread == f"{alpha:g}" and (name not in best or found.median > best[name][0]):
+        if name not in best or found.median > best[name][0]:
             best[name] = found.median, rate
     return {name: rate for name, (_, rate) in best.items()}
 
 
 CASE = Case(
-    name="learning-rates",
+    name=CHOSEN_BY[ALPHA],
     summary="Which learning rate suits each policy, by validation texts?",
     protocol=PROTOCOL,
     seeds=1,

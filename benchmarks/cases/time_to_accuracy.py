@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from benchmarks.cases.learning_rates import (
     ADJUSTMENT,
     ALPHA,
+    CHOSEN_BY,
     EVAL_EVERY_S,
     RATE,
     SCHEDULE,
+    SKEWED,
     chosen_rates,
 )
 from benchmarks.curves_file import curve_series
@@ -55,13 +57,13 @@ with the square root of the rounds (`--schedule {SCHEDULE}`).
 Runs compute in {COMPUTES}, adapters in float32; clock and bytes are those of float32.
 Every policy has the round time at which it plans the most utility a second with utility
 {FLOOR} or more, from a grid; ours finds that by its objective. Learning rates are those that
-the case learning-rates chose on the validation texts, or {RATE:g} for all where it has not
-been run; the notes say which. Accuracy is the mean of {WINDOW} evaluations of
-{FULL.max_test} test texts, some {EVAL_EVERY_S:g} virtual seconds apart for every policy; final
-accuracy the mean of the last {FINAL}, whenever a run ends; those at {EARLY_S:g} and
-{FULL.least_s:g} s, which all last, are given too. Where a run does not reach a target its whole
-time and bytes count, so ratios of it are lower bounds; how many reach it is a figure of its
-own. Traffic is bytes both ways.
+the case {CHOSEN_BY[ALPHA]} (at alpha {SKEWED:g} {CHOSEN_BY[SKEWED]}) chose on the validation
+texts, or {RATE:g} for all where it has not been run; the notes say which. Accuracy is the mean
+of {WINDOW} evaluations of {FULL.max_test} test texts, some {EVAL_EVERY_S:g} virtual seconds
+apart for every policy; final accuracy the mean of the last {FINAL}, whenever a run ends; those
+at {EARLY_S:g} and {FULL.least_s:g} s, which all last, are given too.
+Where a run does not reach a target its whole time and bytes count, so ratios of it are lower
+bounds; how many reach it is a figure of its own. Traffic is bytes both ways.
 'exact-int8-replan' plans anew every {REPLAN_EVERY} rounds.
 """
 

@@ -16,19 +16,25 @@ PLAN = Path(__file__).parents[2] / "docs/examples/plan.json"
 def test_the_rate_is_the_one_of_most_accuracy_at_that_spread_of_labels(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    scores = {("a, alpha 10", 0.002): 70.0, ("a, alpha 10", 0.004): 71.0,
-              ("a, alpha 1", 0.001): 66.0, ("a, alpha 1", 0.002): 65.0}  # fmt: skip
-    figures = [
-        figure(f"mean validation accuracy, rate {rate:g}", [score], "%", setting=setting)
-        for (setting, rate), score in scores.items()
-    ]
-    monkeypatch.setattr(learning_rates, "result_path", lambda name, quick: tmp_path)
-    monkeypatch.setattr(
-        learning_rates, "read_result", lambda _: SimpleNamespace(figures=figures)
-    )
+    scores = {"learning-rates": {0.002: 70.0, 0.004: 71.0},
+              "learning-rates-skewed": {0.001: 66.0, 0.002: 65.0}}  # fmt: skip
+    for case in scores:
+        (tmp_path / case).touch()
+
+    def read_result(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(
+            figures=[
+                figure(f"mean accuracy, rate {rate:g}", [score], "%", setting="a, alpha 1")
+                for rate, score in scores[path.name].items()
+            ]
+        )
+
+    monkeypatch.setattr(learning_rates, "result_path", lambda name, quick: tmp_path / name)
+    monkeypatch.setattr(learning_rates, "read_result", read_result)
     assert learning_rates.chosen_rates(10.0) == {"a": 0.004}
     assert learning_rates.chosen_rates(1.0) == {"a": 0.001}
-    assert learning_rates.chosen_rates(3.0) == {}
+    (tmp_path / "learning-rates").unlink()
+    assert learning_rates.chosen_rates(10.0) == {}
 
 
 def test_evaluations_are_as_far_apart_in_time_for_short_rounds_as_for_long_ones() -> None:
