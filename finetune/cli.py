@@ -107,6 +107,13 @@ DEFAULT = RunOptions()
     help="Disk in the run's folder for what does not fit into memory.",
 )
 @click.option(
+    "--workers",
+    type=int,
+    default=DEFAULT.workers,
+    show_default=True,
+    help="Devices simulated at once, each by a process with one thread.",
+)
+@click.option(
     "--aggregation",
     help="layerwise, hetlora, flexlora, hlora, flora, rbla, ffa or fedex.  [default: what "
     "fits the plan]",

@@ -28,6 +28,8 @@ def refuse_idle(options: RunOptions, engine: str, test_data: Path | None) -> Non
     idle: list[tuple[str, str]] = []
     if engine != "flower":
         idle += [(name, "it is for --engine flower") for name in FLOWER]
+    else:
+        idle.append(("workers", "devices on Flower train in processes of their own"))
     if options.partition != "dirichlet":
         idle.append(("alpha", "it is for --partition dirichlet"))
     if options.server_optimizer == "fedavg":

@@ -53,6 +53,9 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_memory_mb, cache_disk_mb : int
         Most that cached states of all simulated devices take, in megabytes; what does not fit
         is computed anew, to the same bits.
+    workers : int
+        Devices that are simulated at once, each by a process with one thread
+        (`finetune.forked`). States cached for the run are then kept for a round only.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
     clip_update_norm : float
@@ -106,6 +109,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frozen_dropout: bool = True
     cache_memory_mb: int = 1024
     cache_disk_mb: int = 4096
+    workers: int = 1
     aggregation: str | None = None
     clip_update_norm: float = 0.0
     aggregation_trim: float = 0.0
@@ -129,6 +133,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         counts = (
             "rounds",
             "sample",
+            "workers",
             "eval_every",
             "batch_size",
             "local_epochs",
@@ -191,7 +196,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def fixed(self) -> dict[str, object]:
         """Options that a resumed run may not change, as the rounds played depend on them."""
         free = {"target_accuracy", "eval_every", "tensorboard"}
-        free |= {"cache_memory_mb", "cache_disk_mb"}
+        free |= {"cache_memory_mb", "cache_disk_mb", "workers"}
         if self.schedule in ("constant", "inverse-sqrt"):
             free |= {"rounds", "time_limit_s"}
         return {k: v for k, v in structs.asdict(self).items() if k not in free}

@@ -19,6 +19,7 @@ from finetune.data import Dataset, load_dataset, load_test
 from finetune.devices import Participant, devices_of, participants
 from finetune.epochs import by_epochs
 from finetune.evaluate import Evaluator, Score
+from finetune.forked import ForkedEngine, check_forks
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.logit_adjustment import check_adjustable
@@ -127,6 +128,8 @@ def set_up(
     name, aggregation = aggregation_for(plan, options.aggregation, choices)
     optimizer = optimizer_for(options, name, aggregation)
     check_adjustable(plan.training, options)
+    if options.workers > 1:
+        check_forks()
     codecs = Codecs(plan.question.upload_codec, plan.question.download_codec)
     if aggregation.changes_base and codecs.download != "none":
         raise InputError(
@@ -201,7 +204,6 @@ def _load(
         held = shares(plan, dataset, options)
     tokenise = load_tokeniser(sources.model, plan.training)
     base = load_base(plan, sources.model, options.seed, tokenise.pad_id, options.compute_dtype)
-    megabyte = 10**6
     return Loaded(
         dataset=dataset,
         train=None if remote else tokenise(dataset.train),
@@ -211,9 +213,17 @@ def _load(
         delta=BaseDelta(base, plan.lora.scaling),
         fleet=fleet,
         trace=trace,
-        store=PrefixStore(
-            options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
-        ),
+        store=_store(options, scratch),
+    )
+
+
+def _store(options: RunOptions, scratch: Path | None) -> PrefixStore:
+    megabyte = 10**6
+    if options.workers > 1:
+        # Each forked process has its own, for a round, and none may write another's files.
+        return PrefixStore(options.cache_memory_mb * megabyte // options.workers)
+    return PrefixStore(
+        options.cache_memory_mb * megabyte, options.cache_disk_mb * megabyte, scratch
     )
 
 
@@ -223,9 +233,9 @@ def _in_process(
     loaded: Loaded,
     replicas: dict[int, Replica],
     aggregation: Aggregation,
-) -> InProcessEngine:
+) -> Engine:
     assert loaded.train is not None
-    return InProcessEngine(
+    engine = InProcessEngine(
         replicas,
         loaded.train,
         loaded.held,
@@ -238,6 +248,7 @@ def _in_process(
         loaded.store,
         carry_over=aggregation.keeps_coordinates,
     )
+    return ForkedEngine(engine, options.workers) if options.workers > 1 else engine
 
 
 @contextlib.contextmanager

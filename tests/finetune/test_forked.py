@@ -1,0 +1,100 @@
+"""Devices trained side by side in forked processes: the same bytes, and no process left."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from finetune.in_process import InProcessEngine
+from finetune.metrics import METRICS_FILE
+from finetune.run import Stopped
+from finetune.server import Answer, Task
+from solver.plan import InputError, Plan
+from tests.finetune.conftest import MakeInputs
+from tests.finetune.runs import make_plan
+from tests.finetune.test_prefix_run import caching
+from tests.finetune.test_run import ADAPTER, OPTIONS, StopAfter, execute
+from tests.finetune.test_run_aggregations import plan_for
+
+SIDE_BY_SIDE = replace(OPTIONS, workers=2)
+# One that keeps what a codec lost, one that changes the base, one that caches states.
+PLANS = {
+    "int8": make_plan(codec="int8", download_codec="int8"),
+    "flora": plan_for("flora", download="stacked"),
+    "cache": caching("always"),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_workers_change_no_byte(inputs: MakeInputs, tmp_path: Path, plan: Plan) -> None:
+    given = inputs(plan)
+    execute(given, tmp_path / "alone")
+    execute(given, tmp_path / "beside", SIDE_BY_SIDE)
+    for file in (ADAPTER, METRICS_FILE):
+        assert (tmp_path / "alone" / file).read_bytes() == (
+            tmp_path / "beside" / file
+        ).read_bytes()
+    assert not (tmp_path / "beside/prefix-cache").exists()
+
+
+def test_a_run_may_go_on_with_other_workers_and_leaves_none_behind(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    given = inputs()
+    execute(given, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        execute(given, tmp_path / "parts", SIDE_BY_SIDE, progress=StopAfter(4))
+    assert not multiprocessing.active_children()
+    execute(given, tmp_path / "parts", replace(OPTIONS, workers=3), resume=True)
+    assert (tmp_path / "whole" / ADAPTER).read_bytes() == (
+        tmp_path / "parts" / ADAPTER
+    ).read_bytes()
+
+
+def test_a_worker_that_is_killed_is_said_in_one_line(
+    inputs: MakeInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield from ()
+
+    monkeypatch.setattr(InProcessEngine, "train", killed)
+    with pytest.raises(InputError, match=r"'device-\d' ended .*out of memory.*fewer --workers"):
+        execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen", "words"),
+    [
+        (ArithmeticError, RuntimeError, r"'(device-\d)': ArithmeticError: of \1$"),
+        (InputError, InputError, r"^of device-\d$"),
+    ],
+)
+def test_what_fails_in_a_worker_fails_here(
+    inputs: MakeInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: type[Exception],
+    seen: type[Exception],
+    words: str,
+) -> None:
+    def failing(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
+        raise raised(f"of {tasks[0].device.name}")
+
+    monkeypatch.setattr(InProcessEngine, "train", failing)
+    with pytest.raises(seen, match=words):
+        execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+
+
+def test_a_system_that_cannot_fork_is_refused(
+    inputs: MakeInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(InputError, match="--workers above 1 needs a system that forks"):
+        execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+    assert not (tmp_path / "run").exists()
