@@ -1,5 +1,6 @@
-"""A round over simulated devices: in one process, and on Flower's Ray simulation."""
+"""A round over simulated devices: on our engine, and on Flower's Ray simulation."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ STEPS, BATCH_SIZE = 6, 8
 ROUNDS = 2
 TARGET_RATIO, TARGET_GROWTH = 10.0, 1.1
 TIMEOUT_S = 1500.0
+THREADS, FEWER, WORKERS, RAY = "in-process", "in-process, few", "with workers", "Ray"
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -36,13 +38,15 @@ PROTOCOL = f"""
 The pretrained 6-layer BERT and the movie reviews of the demonstration; a plan of most utility a
 second for the paper-80 fleet; every device is asked in every round and trains {STEPS} steps of
 {BATCH_SIZE} texts of at most 64 tokens. {ROUNDS} rounds under the same seed in a process of its
-own: the in-process engine, with as many threads as torch takes; Flower's simulation on Ray,
-whose ServerApp and ClientApp are those of the Flower engine and load model and data for each
-message, as Flower's templates do, with a client of one thread on every core.
+own: the in-process engine, with as many threads as torch takes; the same with a forked worker
+of one thread on every core (`legend run --workers`); Flower's simulation on Ray, whose
+ServerApp and ClientApp are those of the Flower engine and load model and data for each message,
+as Flower's templates do, with a client of one thread on every core.
 Wall seconds are those of the last
 round; CPU seconds are those of the process and all it started, over both rounds and the start;
-memory is the largest sum of proportional set sizes over them, seen every 0.2 s. Growth: peak of
-the in-process engine with all devices over that with a tenth of them.
+memory is the largest sum of proportional set sizes over them, seen every 0.2 s. Ratios are of
+Ray over our engine with workers and without. Growth: peak of the in-process engine with all
+devices over that with a tenth of them.
 """
 
 
@@ -53,19 +57,25 @@ def measure(job: Job) -> list[Figure]:
             "engine-vs-ray needs Flower and Ray; get them with: pip install 'flwr[simulation]'"
         )
     count = FEW if job.quick else DEVICES
+    few, cores = max(count // 10, 2), len(os.sched_getaffinity(0))
+    # A client or worker a core; more threads would only compete.
+    one = {"OMP_NUM_THREADS": "1"}
+    runs: tuple[tuple[str, Callable[..., object], dict[str, int], dict[str, str]], ...] = (
+        (THREADS, in_process, {"devices": count, "workers": 1}, {}),
+        (FEWER, in_process, {"devices": few, "workers": 1}, {}),
+        (WORKERS, in_process, {"devices": count, "workers": cores}, one),
+        (RAY, on_ray, {"devices": count}, one),
+    )
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(job.seeds):
-        for name, devices, function, threads in (
-            ("in-process", count, in_process, {}),
-            ("in-process, few", max(count // 10, 2), in_process, {}),
-            # A client a core; more threads would only compete.
-            ("Ray", count, on_ray, {"OMP_NUM_THREADS": "1"}),
-        ):
-            job.say(f"{name}, {devices} devices, seed {seed}")
-            arguments = {"devices": devices, "seed": seed}
+        for name, function, arguments, threads in runs:
+            job.say(f"{name}, {arguments['devices']} devices, seed {seed}")
             try:
                 run = in_child(
-                    function, arguments, timeout_s=TIMEOUT_S, environment=QUIET | threads
+                    function,
+                    {**arguments, "seed": seed},
+                    timeout_s=TIMEOUT_S,
+                    environment=QUIET | threads,
                 )
             except TimedOut:
                 job.notes.append(f"{name}, seed {seed}: killed after {TIMEOUT_S:.0f} s")
@@ -80,28 +90,29 @@ def _figures(found: Mapping[str, list[dict[str, float]]], count: int) -> list[Fi
         setting = f"{name}, {runs[0]['devices']:.0f} devices"
         for key, unit in (("last round", "s"), ("CPU time", "s"), ("peak memory", "MB")):
             figures.append(figure(key, [run[key] for run in runs], unit, setting=setting))
-    ours = found["in-process"]
-    few = found["in-process, few"]
-    growth = [a["peak memory"] / b["peak memory"] for a, b in zip(ours, few, strict=True)]
+    growth = [
+        a["peak memory"] / b["peak memory"]
+        for a, b in zip(found[THREADS], found[FEWER], strict=True)
+    ]
     figures.append(
         figure("peak memory, all over few", growth, "1", setting=f"{count} devices",
                target=TARGET_GROWTH)
     )  # fmt: skip
-    for key in ("last round", "CPU time"):
-        rays = found.get("Ray", [])
-        ratios = [b[key] / a[key] for a, b in zip(ours, rays, strict=False)]
+    for ours, key in itertools.product((WORKERS, THREADS), ("last round", "CPU time")):
+        pairs = zip(found[ours], found.get(RAY, []), strict=False)
+        ratios = [b[key] / a[key] for a, b in pairs]
         if ratios:
-            target = TARGET_RATIO if key == "last round" else None
+            target = TARGET_RATIO if (ours, key) == (WORKERS, "last round") else None
             figures.append(
-                figure(f"{key}, Ray over in-process", ratios, "1", setting=f"{count} devices",
+                figure(f"{key}, Ray over {ours}", ratios, "1", setting=f"{count} devices",
                        target=target, better="high")
             )  # fmt: skip
     return figures
 
 
-def in_process(devices: int, seed: int) -> dict[str, float]:
+def in_process(devices: int, seed: int, workers: int) -> dict[str, float]:
     """Rounds of the in-process engine."""
-    with _prepared(devices, seed) as (inputs, options, folder):
+    with _prepared(devices, seed, workers) as (inputs, options, folder):
         from finetune.run import run
 
         return _watched(
@@ -162,7 +173,9 @@ def _clock() -> Any:
 
 
 @contextmanager
-def _prepared(devices: int, seed: int) -> Iterator[tuple[tuple[Path, Any], Any, Path]]:
+def _prepared(
+    devices: int, seed: int, workers: int = 1
+) -> Iterator[tuple[tuple[Path, Any], Any, Path]]:
     """Plan, sources, options and a scratch folder."""
     from finetune.options import RunOptions
     from finetune.run import Sources
@@ -182,7 +195,12 @@ def _prepared(devices: int, seed: int) -> Iterator[tuple[tuple[Path, Any], Any, 
         question = Problem.of(cut, policy="exact", objective="efficiency", min_utility=0.9)
         write(folder / "plan.json", solve(question))
         options = RunOptions(
-            rounds=ROUNDS, sample=devices, seed=seed, eval_every=ROUNDS, max_test=64
+            rounds=ROUNDS,
+            sample=devices,
+            seed=seed,
+            eval_every=ROUNDS,
+            max_test=64,
+            workers=workers,
         )
         sources = Sources(model, fetch_reviews())
         yield (folder / "plan.json", sources), options, folder
@@ -227,7 +245,7 @@ def _watched(work: Callable[[], object], devices: int) -> dict[str, float]:
 
 CASE = Case(
     name="engine-vs-ray",
-    summary="How much faster is a round in one process than on Flower's Ray simulation?",
+    summary="How much faster is a round on our engine than on Flower's Ray simulation?",
     protocol=PROTOCOL,
     seeds=3,
     quick_seeds=1,
