@@ -61,6 +61,11 @@ class Relaxed:
     both: Floats
     rounding_s: float
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tables."""
+        return self.fixed_s.nbytes + self.both.nbytes + self.capacity.reach.nbytes
+
     @classmethod
     def at(cls, problem: Problem, deadline_s: float) -> Self | None:
         """Aggregate the devices; None if not all reach the least depth in time."""

@@ -47,8 +47,8 @@ NEAR, SAME = 2e-4, 1e-12
 FEW_NODES = 600
 # Prices at which labels are bounded beside the best one, as shares of it.
 FACTORS = (0.25, 4.0)
-# Deadlines whose tables are kept: the parts of an interval share one.
-DEADLINES = 16
+# Bytes of deadlines' tables that are kept, as the parts of an interval share one, and fewest.
+KEPT_BYTES, DEADLINES = 1.5e8, 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,12 +98,17 @@ class _Search:
             self.allocation, self.value = kept, utility(self.problem, kept)
 
     def relaxed(self, deadline_s: float) -> Relaxed | None:
-        """Return the problem under a deadline."""
-        if deadline_s not in self.deadlines:
-            while len(self.deadlines) >= DEADLINES:
-                self.deadlines.pop(next(iter(self.deadlines)))
-            self.deadlines[deadline_s] = Relaxed.at(self.problem, deadline_s)
-        return self.deadlines[deadline_s]
+        """Return the problem under a deadline, kept from the last time if there is room."""
+        if deadline_s in self.deadlines:
+            relaxed = self.deadlines.pop(deadline_s)
+        else:
+            relaxed = Relaxed.at(self.problem, deadline_s)
+        self.deadlines[deadline_s] = relaxed
+        kept_bytes = sum(one.nbytes for one in self.deadlines.values() if one)
+        while len(self.deadlines) > DEADLINES and kept_bytes > KEPT_BYTES:
+            oldest = self.deadlines.pop(next(iter(self.deadlines)))
+            kept_bytes -= oldest.nbytes if oldest else 0
+        return relaxed
 
 
 def search(
