@@ -9,7 +9,7 @@ import msgspec
 from solver.cli.options import FLEET, JSON
 
 if TYPE_CHECKING:
-    from solver.check_types import Check
+    from solver.check import Check
     from solver.plan import Plan
 
 
