@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from finetune.cli.report import report
 from finetune.report.answer_tables import policy_table
 from finetune.report.answers import FrontierPoint, decode_policies
 from finetune.report.ask import ask_frontier, mismatch
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
-from finetune.report_cli import report
 from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from profiler.cli.fleet import fleet as command
 from profiler.derive import derive_profile
-from profiler.fleet_cli import fleet as command
 from profiler.fleet_csv import read_devices
 from profiler.fleet_files import TableRequest, table_fleet
 from profiler.schema import Device, Fleet, InputError, Profile, Training, read_fleet, write
