@@ -20,7 +20,7 @@ from solver.cli.options import (
     problem_fields,
 )
 from solver.cli.terminal import console
-from solver.milp_run import Backend
+from solver.milp.run import Backend
 from solver.policies import POLICIES, described
 from solver.question import Objective
 

@@ -14,7 +14,7 @@ from solver.deadline import within
 from solver.methods.settings import Settings
 
 if TYPE_CHECKING:
-    from solver.milp_run import Backend
+    from solver.milp.run import Backend
     from solver.outcome import Outcome
     from solver.problem import Problem
 

@@ -1,7 +1,7 @@
-"""The planning problem as a mixed-integer program: the oracle, and the escape hatch.
+"""Ask a general solver for a plan, and believe none of its answers.
 
 It answers the same questions as the dynamic program from the raw costs, in one of two forms:
-`solver.milp_model` (any costs, own ranks, mean wait, least time) and `solver.milp_arcs`
+`solver.milp.model` (any costs, own ranks, mean wait, least time) and `solver.milp.arcs`
 (proportional costs, independent of the number of devices). A solver is never believed: its
 allocation is priced again by `solver.costs`, and what breaks a limit is no answer.
 """
@@ -28,10 +28,10 @@ from solver.deepest import as_depth, depth_first
 from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
 from solver.links_said import overloaded
-from solver.milp_arcs import arcs
-from solver.milp_build import Model
-from solver.milp_model import disaggregated, elastic
-from solver.milp_run import Answer, Backend, run
+from solver.milp.arcs import arcs
+from solver.milp.build import Model
+from solver.milp.model import disaggregated, elastic
+from solver.milp.run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.question import Question
