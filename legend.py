@@ -14,20 +14,20 @@ import click
 
 COMMANDS = {
     "demo": "benchmarks.cli",
-    "profile": "profiler.cli",
-    "fleet": "profiler.cli",
+    "profile": "profiler.cli.profile",
+    "fleet": "profiler.cli.fleet",
     "solve": "solver.cli.solve",
     "verify": "solver.cli.verify",
     "compare": "solver.cli.compare",
     "frontier": "solver.cli.frontier",
-    "export": "finetune.cli",
-    "run": "finetune.cli",
-    "rehearse": "finetune.rehearse_cli",
-    "report": "finetune.cli",
-    "schema": "finetune.schema_cli",
+    "export": "finetune.cli.export",
+    "run": "finetune.cli.run",
+    "rehearse": "finetune.cli.rehearse",
+    "report": "finetune.cli.report",
+    "schema": "finetune.cli.schema",
     "plan-from-peft": "solver.cli.plan_from_peft",
-    "doctor": "finetune.doctor_cli",
-    "completion": "finetune.completion_cli",
+    "doctor": "finetune.cli.doctor",
+    "completion": "finetune.cli.completion",
 }
 
 # What a full disk, or a printer out of paper, says.

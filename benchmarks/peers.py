@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from solver.allocation import Allocation
-    from solver.milp_build import Model
+    from solver.milp.build import Model
     from solver.problem import Problem
 
 __all__ = ["Ready", "load", "ready"]
 
-_PULP = ("solver.milp_arcs", "solver.milp_model")
+_PULP = ("solver.milp.arcs", "solver.milp.model")
 _MODULES = {
     "scipy": ("benchmarks.scipy_milp",),
     "PuLP+HiGHS": ("highspy", *_PULP),
@@ -69,8 +69,8 @@ def ready(problem: "Problem", form: str, solver: str, limit_s: float) -> Ready:
 
 
 def _written(problem: "Problem", form: str) -> "Model":
-    from solver.milp_arcs import arcs
-    from solver.milp_model import disaggregated
+    from solver.milp.arcs import arcs
+    from solver.milp.model import disaggregated
 
     return {"arcs": arcs, "disaggregated": disaggregated}[form](problem)
 

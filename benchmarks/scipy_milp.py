@@ -1,4 +1,4 @@
-"""The flow of `solver.milp_arcs` written as sparse matrices for ``scipy.optimize.milp``.
+"""The flow of `solver.milp.arcs` written as sparse matrices for ``scipy.optimize.milp``.
 
 scipy brings a HiGHS and an interface of its own; nothing here knows PuLP. Arcs are columns,
 nodes rows: -1 where an arc leaves, 1 where it arrives. Every layer is written at once, so that
@@ -13,7 +13,7 @@ from scipy.sparse import csc_array
 
 from solver.allocation import Allocation, shared
 from solver.devices import Floats, Ints
-from solver.milp_arcs import carried
+from solver.milp.arcs import carried
 from solver.problem import Problem
 
 __all__ = ["Flow", "read", "solve", "write"]
@@ -45,7 +45,7 @@ class Flow:
 
 
 def write(problem: Problem) -> Flow:
-    """Write out a problem that `solver.milp_arcs.arcs` takes.
+    """Write out a problem that `solver.milp.arcs.arcs` takes.
 
     It must have no rank budget and a least depth of 1 or more.
     """

@@ -36,14 +36,14 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
-from finetune.state import A, B, Shapes, State, cast
-from solver.plan import Codec
+from finetune.state import A, B, Shapes, State, cast, wire_dtype
+from solver.plan import Codec, Plan
 
 __all__ = [
-    "Codecs",
     "Download",
     "PayloadError",
     "Upload",
+    "Wire",
     "decode_state",
     "download",
     "encode_state",
@@ -60,11 +60,18 @@ SAFETENSORS = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}
 ENTRY_BYTES = 256
 
 
-class Codecs(NamedTuple):
-    """How a run compresses what travels."""
+class Wire(NamedTuple):
+    """How adapters travel: a number's type without a codec, and the codec of either way."""
 
+    dtype: torch.dtype
     upload: Codec = "none"
     download: Codec = "none"
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Wire":
+        """As a plan says; raises `InputError` if it counts bytes of no such type."""
+        asked = plan.question
+        return cls(wire_dtype(plan.lora), asked.upload_codec, asked.download_codec)
 
 
 class PayloadError(Exception):

@@ -1,5 +1,6 @@
 """The devices of a plan one by one, and which of them are asked in a round."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -49,9 +50,19 @@ def devices_of(plan: Plan) -> list[tuple[str, int]]:
 
 
 def participants(plan: Plan) -> list[Participant]:
-    """Devices that take part, in the order of the fleet; raises `InputError` if none does."""
+    """Devices that take part, in the order of the fleet.
+
+    Raises
+    ------
+    InputError
+        If none does, or two have the same name, as one that the fleet counts several times
+        is numbered.
+    """
     found, index = [], 0
     names = [name for name, _ in devices_of(plan)]
+    if len(set(names)) < len(names):
+        name = next(name for name, times in Counter(names).items() if times > 1)
+        raise InputError(f"two devices are called '{name}'; rename one of them in the fleet")
     for device in plan.devices:
         for _ in range(device.count):
             if device.configuration is not None and device.predicted is not None:

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from finetune.base_delta import BaseDelta
-from finetune.codec import pack
+from finetune.codec import Wire, pack
 from finetune.devices import Participant
 from finetune.local import LocalSettings, train
 from finetune.logit_adjustment import label_offsets
@@ -19,7 +18,6 @@ from finetune.seeds import Stream, generator, torch_seed
 from finetune.server import Answer, Task
 from finetune.state import State, cast
 from finetune.tokens import Batch, Tokenised, draw, group
-from solver.plan import Codec
 
 __all__ = ["InProcessEngine"]
 
@@ -46,33 +44,30 @@ class InProcessEngine:
         Optimizer, clipping and loss; the learning rate comes with the task.
     batch_size : int
         Examples a step.
-    dtype : torch.dtype
-        Type on the wire.
+    wire : Wire
+        How uploads travel.
     seed : int
         Seed of batches and dropout.
     delta : BaseDelta
         Changes the shared base where the aggregation asks for it.
-    codec : {"none", "float16", "int8"}
-        How uploads are compressed.
-    store : PrefixStore, optional
-        Where states are kept; without it they are computed anew in every step.
+    store : PrefixStore
+        Where states are kept.
     carry_over : bool
         Whether devices add what an upload lost to their next one.
     """
 
     def __init__(
         self,
+        *,
         replicas: Mapping[int, Replica],
         data: Tokenised,
         held: Sequence[Indices],
         settings: LocalSettings,
         batch_size: int,
-        dtype: torch.dtype,
+        wire: Wire,
         seed: int,
         delta: BaseDelta,
-        codec: Codec = "none",
-        store: PrefixStore | None = None,
-        *,
+        store: PrefixStore,
         carry_over: bool = True,
     ) -> None:
         self._replicas = replicas
@@ -80,11 +75,10 @@ class InProcessEngine:
         self._held = held
         self._settings = settings
         self._batch_size = batch_size
-        self._dtype = dtype
+        self._wire = wire
         self._seed = seed
-        self._store = store or PrefixStore(0)
+        self._store = store
         self._delta = delta
-        self._codec = codec
         self._carry_over = carry_over
 
     def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
@@ -119,10 +113,11 @@ class InProcessEngine:
         device = task.device
         examples = len(self._held[device.position])
         answer = Answer(device.name, task.name, examples, {}, loss)
-        if self._codec == "none":
-            return answer._replace(state=cast(trained, self._dtype))
+        wire = self._wire
+        if wire.upload == "none":
+            return answer._replace(state=cast(trained, wire.dtype))
         kept = task.kept if self._carry_over else None
-        upload = pack(trained, task.state, self._codec, self._dtype, kept)
+        upload = pack(trained, task.state, wire.upload, wire.dtype, kept)
         return answer._replace(state=upload.data, kept=upload.residual)
 
     def _offsets(self, device: Participant) -> Tensor | None:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import torch
-
-from finetune.codec import Codecs, PayloadError, unpack
+from finetune.codec import PayloadError, Wire, unpack
 from finetune.messages import Answer, Failure, Task
 from finetune.metrics import Refusal
 from finetune.state import KEPT_BY, Shapes, State
@@ -25,10 +23,8 @@ class Intake:
         What the server holds of what it handed out to each configuration.
     shapes : mapping of int to Shapes
         Shapes of what devices of each configuration send.
-    codecs : Codecs
-        How uploads and downloads are compressed.
-    dtype : torch.dtype
-        Type on the wire.
+    wire : Wire
+        How they travel.
     examples : mapping of str to int
         Examples that devices are believed to hold; may lack any.
 
@@ -45,15 +41,13 @@ class Intake:
         tasks: Mapping[str, Task],
         starts: Mapping[int, State],
         shapes: Mapping[int, Shapes],
-        codecs: Codecs,
-        dtype: torch.dtype,
+        wire: Wire,
         examples: Mapping[str, int],
     ) -> None:
         self._tasks = tasks
         self._starts = starts
         self._shapes = shapes
-        self._codecs = codecs
-        self._dtype = dtype
+        self._wire = wire
         self._examples = examples
         self._updates: dict[str, Update] = {}
         self._heard: set[str] = set()
@@ -102,7 +96,7 @@ class Intake:
         check_report(answer.examples, answer.train_loss, expected)
         received = {name: tensor.float() for name, tensor in task.state.items()}
         trained = self._trained(task, answer, received)
-        if self._codecs.download != "none":
+        if self._wire.download != "none":
             start = self._starts[task.device.configuration]
             trained, received = _rebased(trained, received, start), start
         self._updates[answer.device] = Update(
@@ -119,8 +113,8 @@ class Intake:
         """What a device trained, of type float32; raises `PayloadError`."""
         shapes = self._shapes[task.device.configuration]
         if isinstance(answer.state, bytes):
-            return unpack(answer.state, received, shapes, self._codecs.upload, self._dtype)
-        check_state(answer.state, shapes, self._dtype)
+            return unpack(answer.state, received, shapes, self._wire.upload, self._wire.dtype)
+        check_state(answer.state, shapes, self._wire.dtype)
         return {name: tensor.float() for name, tensor in answer.state.items()}
 
     def _refuse(self, device: str, error: PayloadError) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "RoundMetrics",
     "append_metrics",
     "decode_metrics",
+    "milestones",
     "read_metrics",
     "time_to_accuracy_s",
 ]
@@ -135,3 +136,12 @@ def time_to_accuracy_s(rows: list[RoundMetrics], accuracy: float) -> float | Non
         ),
         None,
     )
+
+
+def milestones(rows: list[RoundMetrics]) -> dict[str, float]:
+    """Virtual time to each whole per cent, from the accuracy of the first evaluation on."""
+    first = next((row.test_accuracy for row in rows if row.test_accuracy is not None), 1.0)
+    # Not by the per cents of `first`: 100 * 0.28 is above 28.
+    shares = (percent / 100 for percent in range(101))
+    times = {f"{s:.2f}": time_to_accuracy_s(rows, s) for s in shares if s >= first}
+    return {share: time_s for share, time_s in times.items() if time_s is not None}

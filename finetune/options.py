@@ -9,7 +9,6 @@ from solver.plan import InputError
 
 __all__ = ["RunOptions"]
 
-NATURAL = "natural:"
 FLAGS = {"deadline_s": "deadline"}
 
 
@@ -187,7 +186,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def natural_column(self) -> str:
         """Column that says whose an example is; empty unless the partition is natural."""
-        return self.partition.removeprefix(NATURAL) if NATURAL in self.partition else ""
+        kind, _, column = self.partition.partition(":")
+        return column if kind == "natural" else ""
 
     def as_text(self) -> dict[str, str]:
         """Options by name, for provenance."""

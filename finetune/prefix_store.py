@@ -90,11 +90,6 @@ class PrefixStore:
                 entry.path.unlink(missing_ok=True)
             self._used["disk" if entry.path else "memory"] -= entry.size
 
-    def clear(self) -> None:
-        """Let go of everything, as once the layers below have changed."""
-        for owner in list(self._owners):
-            self.drop(owner)
-
     def _fits(self, place: str, size: int) -> bool:
         return self._used[place] + size <= self._limit[place]
 

@@ -1,6 +1,5 @@
 """What a run leaves: the trained adapter in PEFT's format, and a summary."""
 
-import math
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from finetune.evaluate import Score
 from finetune.export.files import json_bytes
 from finetune.export.peft import lora_config
 from finetune.fold import fold
-from finetune.metrics import RoundMetrics, time_to_accuracy_s
+from finetune.metrics import RoundMetrics, milestones
 from finetune.setup import Federation
 from finetune.state import State
 from profiler.schema import Provenance
@@ -99,7 +98,7 @@ def summarise(
         mean_wait_s=sum(r.mean_wait_s for r in rows) / len(rows),
         upload_bytes=rows[-1].upload_bytes,
         download_bytes=rows[-1].download_bytes,
-        time_to_accuracy_s=_milestones(rows),
+        time_to_accuracy_s=milestones(rows),
         train_examples=len(federation.dataset.train.texts),
         test_examples=len(federation.dataset.test.texts),
         labels=federation.dataset.label_names,
@@ -139,11 +138,3 @@ def _make_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: cannot be made ({error.strerror}); mend that and go on with --resume"
         ) from None
-
-
-def _milestones(rows: list[RoundMetrics]) -> dict[str, float]:
-    """Virtual time to each whole per cent, from the accuracy of the first evaluation on."""
-    first = next((r.test_accuracy for r in rows if r.test_accuracy is not None), 1.0)
-    percents = range(math.ceil(100 * first), 101)
-    times = {f"{p / 100:.2f}": time_to_accuracy_s(rows, p / 100) for p in percents}
-    return {accuracy: time for accuracy, time in times.items() if time is not None}

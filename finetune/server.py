@@ -11,12 +11,10 @@ the round goes on without it (`finetune.intake`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import torch
-
 from finetune.aggregate import Aggregation, aggregation_error
 from finetune.charge import Charge
 from finetune.clock import Clock, RoundCost, ask
-from finetune.codec import Codecs, Download, download
+from finetune.codec import Download, Wire, download
 from finetune.conditions import Moment
 from finetune.devices import Participant
 from finetune.intake import Intake
@@ -38,9 +36,6 @@ from finetune.traffic import Traffic, charged
 from finetune.updates import Update, clip
 
 __all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
-
-PLAIN = ServerOptimizer()
-UNCODED = Codecs()
 
 
 class RoundResult(NamedTuple):
@@ -72,17 +67,15 @@ class Server:
         Devices that take part.
     shapes : mapping of int to Shapes
         Adapter shape of each configuration of the plan.
-    dtype : torch.dtype
-        Type on the wire.
+    wire : Wire
+        How adapters travel.
     options : RunOptions
         Sampling, learning rate and clipping of updates.
     clock : Clock
         Says who is there, what a round takes and who is late.
-    on_answer : callable, optional
+    on_answer : callable
         Called after every answer, to show progress.
-    codecs : Codecs
-        How uploads and downloads are compressed.
-    examples : mapping of str to int, optional
+    examples : mapping of str to int
         Examples that each device is believed to hold; an answer that claims ten times as
         many is refused.
     optimizer : ServerOptimizer
@@ -91,30 +84,29 @@ class Server:
 
     def __init__(
         self,
+        *,
         engine: Engine,
         aggregation: Aggregation,
         candidates: Sequence[Participant],
         shapes: Mapping[int, Shapes],
-        dtype: torch.dtype,
+        wire: Wire,
         options: RunOptions,
         clock: Clock,
-        on_answer: Callable[[], None] = lambda: None,
-        codecs: Codecs = UNCODED,
-        examples: Mapping[str, int] | None = None,
-        optimizer: ServerOptimizer = PLAIN,
+        on_answer: Callable[[], None],
+        examples: Mapping[str, int],
+        optimizer: ServerOptimizer,
     ) -> None:
         self._engine = engine
         self._aggregation = aggregation
         self._candidates = candidates
         self._shapes = shapes
-        self._dtype = dtype
+        self._wire = wire
         self._options = options
         self.clock = clock
         self._on_answer = on_answer
-        self._codecs = codecs
-        self._examples = examples or {}
+        self._examples = examples
         self._optimizer = optimizer
-        self._traffic = Traffic(aggregation, codecs, dtype)
+        self._traffic = Traffic(aggregation, wire)
         self._sent = {
             index: {name: shape for name, shape in by_name.items() if aggregation.trains(name)}
             for index, by_name in shapes.items()
@@ -130,7 +122,7 @@ class Server:
         before = _visible(state)
         starts = self._starts(before, present)
         tasks = self._tasks(state, present, starts, when)
-        intake = Intake(tasks, starts, self._sent, self._codecs, self._dtype, self._examples)
+        intake = Intake(tasks, starts, self._sent, self._wire, self._examples)
         bill = self.clock.settle(bill, self._train(tasks, intake))
         accepted = intake.close(bill.late)
         if self._options.clip_update_norm:
@@ -176,9 +168,9 @@ class Server:
     ) -> dict[str, Task]:
         """One task a device asked; those of one configuration share what they receive."""
         rate = learning_rate(self._options, *when)
-        codec = self._codecs.download
+        wire = self._wire
         handed: dict[int, Download] = {
-            index: download(start, codec, self._dtype) for index, start in starts.items()
+            index: download(start, wire.download, wire.dtype) for index, start in starts.items()
         }
         return {
             device.name: Task(

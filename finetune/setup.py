@@ -14,7 +14,7 @@ from finetune.arrow_folder import data_files
 from finetune.base import Base, load_base
 from finetune.base_delta import BaseDelta
 from finetune.clock import Caches, clock_for
-from finetune.codec import Codecs, payload_bytes
+from finetune.codec import Wire, payload_bytes
 from finetune.data import Dataset, load_dataset, load_test
 from finetune.devices import Participant, devices_of, participants
 from finetune.epochs import by_epochs
@@ -29,7 +29,7 @@ from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Engine, Server
 from finetune.server_optimizer import optimizer_for
-from finetune.state import Shapes, State, deltas_of, lora_modules, wire_dtype
+from finetune.state import Shapes, State, deltas_of, lora_modules
 from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
 from solver.plan import InputError, Plan
@@ -130,15 +130,14 @@ def set_up(
     check_adjustable(plan.training, options)
     if options.workers > 1:
         check_forks()
-    codecs = Codecs(plan.question.upload_codec, plan.question.download_codec)
-    if aggregation.changes_base and codecs.download != "none":
+    wire = Wire.of(plan)
+    if aggregation.changes_base and wire.download != "none":
         raise InputError(
             f"aggregation '{name}' changes the base's weights, and what it adds to them has no "
             "codec; use --aggregation hlora, or solve again with --download-codec none"
         )
     devices = participants(plan)
     _check_ranks(plan)
-    dtype = wire_dtype(plan.lora)
     loaded = loaded or _load(plan, sources, options, scratch, remote)
     if options.local_epochs:
         batch_size = options.batch_size or plan.training.batch_size
@@ -150,7 +149,7 @@ def set_up(
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    _check_bytes(plan, devices, shapes, dtype)
+    _check_bytes(plan, devices, shapes, wire.dtype)
     for replica in replicas.values():
         replica.freeze_except(aggregation.trains)
     whole = Replica(base, plan, plan.ranks, options.seed)
@@ -168,17 +167,16 @@ def set_up(
     )
     examples = {device.name: len(loaded.held[device.position]) for device in devices}
     server = Server(
-        engine,
-        aggregation,
-        devices,
-        shapes,
-        dtype,
-        options,
-        clock,
-        on_answer,
-        codecs,
-        examples,
-        optimizer,
+        engine=engine,
+        aggregation=aggregation,
+        candidates=devices,
+        shapes=shapes,
+        wire=wire,
+        options=options,
+        clock=clock,
+        on_answer=on_answer,
+        examples=examples,
+        optimizer=optimizer,
     )
     start, dataset = whole.state(), loaded.dataset
     return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
@@ -236,16 +234,15 @@ def _in_process(
 ) -> Engine:
     assert loaded.train is not None
     engine = InProcessEngine(
-        replicas,
-        loaded.train,
-        loaded.held,
-        LocalSettings.of(plan.training, options),
-        options.batch_size or plan.training.batch_size,
-        wire_dtype(plan.lora),
-        options.seed,
-        loaded.delta,
-        plan.question.upload_codec,
-        loaded.store,
+        replicas=replicas,
+        data=loaded.train,
+        held=loaded.held,
+        settings=LocalSettings.of(plan.training, options),
+        batch_size=options.batch_size or plan.training.batch_size,
+        wire=Wire.of(plan),
+        seed=options.seed,
+        delta=loaded.delta,
+        store=loaded.store,
         carry_over=aggregation.keeps_coordinates,
     )
     return ForkedEngine(engine, options.workers) if options.workers > 1 else engine

@@ -38,7 +38,6 @@ __all__ = [
     "deltas_of",
     "lora_modules",
     "shapes_of",
-    "state_bytes",
     "truncate",
     "wire_dtype",
 ]
@@ -99,11 +98,6 @@ def truncate(state: Mapping[str, Tensor], shapes: Shapes) -> State:
 def cast(state: Mapping[str, Tensor], dtype: torch.dtype) -> State:
     """Copy a state to another type, as for the wire."""
     return {name: tensor.detach().to(dtype, copy=True) for name, tensor in state.items()}
-
-
-def state_bytes(state: Mapping[str, Tensor]) -> int:
-    """Bytes of all tensors."""
-    return sum(tensor.nbytes for tensor in state.values())
 
 
 def wire_dtype(lora: Lora) -> torch.dtype:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from finetune.aggregate import Aggregation
-from finetune.codec import Codecs, payload_bytes
+from finetune.codec import Wire, payload_bytes
 from finetune.state import RANKS, SEEN, A, B, Shapes, State, lora_modules
 from solver.plan import PredictedDevice
 
@@ -25,21 +25,18 @@ class Traffic:
     Parameters
     ----------
     aggregation : Aggregation
-    codecs : Codecs
-        What is added to the base has none: `finetune.setup` refuses to compress it.
-    dtype : torch.dtype
-        Type on the wire.
+    wire : Wire
+        What is added to the base has no codec: `finetune.setup` refuses to compress it.
     """
 
-    def __init__(self, aggregation: Aggregation, codecs: Codecs, dtype: torch.dtype) -> None:
+    def __init__(self, aggregation: Aggregation, wire: Wire) -> None:
         self._aggregation = aggregation
-        self._codecs = codecs
-        self._dtype = dtype
+        self._wire = wire
 
     def upload_bytes(self, shapes: Shapes) -> int:
         """Bytes of an upload of the tensors that train."""
         sent = {name: shape for name, shape in shapes.items() if self._aggregation.trains(name)}
-        return payload_bytes(sent, self._codecs.upload, self._dtype)
+        return payload_bytes(sent, self._wire.upload, self._wire.dtype)
 
     def download_bytes(self, server: State, shapes: Shapes, position: int) -> int:
         """Bytes that the device at a position of the fleet receives."""
@@ -54,8 +51,8 @@ class Traffic:
                 wide, out = shapes[module + A][1], shapes[module + B][0]
                 missed = _missed_ranks(server, module, position)
                 added += min(missed * (wide + out), wide * out)
-        own = payload_bytes(handed, self._codecs.download, self._dtype)
-        return own + added * self._dtype.itemsize
+        own = payload_bytes(handed, self._wire.download, self._wire.dtype)
+        return own + added * self._wire.dtype.itemsize
 
     def ledger(
         self,

@@ -1,19 +1,17 @@
-"""One scalar that keeps a profile true: the shape of costs is stable, their scale drifts.
+"""How far a device has drifted from its profile, in one scalar.
 
 Heat, clocks, other programs and a fresh process change all steps of a device by nearly the
-same factor, so a few observed steps correct every prediction.
+same factor: the shape of its costs is stable, their scale drifts.
 """
 
 import math
 from collections.abc import Sequence
 from statistics import median
 
-from msgspec.structs import replace
-
 from profiler.predict import step_s
-from profiler.schema import InputError, Origin, Profile, StepTime
+from profiler.schema import InputError, StepTime
 
-__all__ = ["Observed", "drift_scale", "rescaled", "scaled_time"]
+__all__ = ["Observed", "drift_scale"]
 
 Observed = tuple[Sequence[int], float]
 
@@ -41,46 +39,3 @@ def drift_scale(time: StepTime, observed: Sequence[Observed]) -> float:
                 f"a step with ranks {list(ranks)} took {seconds} s; expected more than 0"
             )
     return median(seconds / step_s(time, ranks) for ranks, seconds in observed)
-
-
-def scaled_time(time: StepTime, scale: float) -> StepTime:
-    """Every coefficient times `scale`."""
-    return replace(
-        time,
-        embedding_s=scale * time.embedding_s,
-        forward_s=[scale * s for s in time.forward_s],
-        head_s=scale * time.head_s,
-        backward_s=[scale * s for s in time.backward_s],
-        lora_s_per_rank=[scale * s for s in time.lora_s_per_rank],
-    )
-
-
-def rescaled(profile: Profile, observed: Sequence[Observed]) -> Profile:
-    """Correct a profile by observed steps; its shape and its uncertainty stay.
-
-    Where the observed steps scatter more than the profile's uncertainty says, that is raised.
-
-    Parameters
-    ----------
-    profile : Profile
-        Measured, derived or transferred.
-    observed : sequence of (ranks, seconds)
-        Steps run on the device; see `drift_scale`.
-    """
-    scale = drift_scale(profile.time, observed)
-    time = scaled_time(profile.time, scale)
-    misses = [seconds / step_s(time, ranks) - 1 for ranks, seconds in observed]
-    scatter = math.hypot(*misses) / math.sqrt(len(misses))
-    made = profile.provenance
-    before = made.origins.get("time", Origin(kind="derived", source="unknown"))
-    total = scale * float(made.options.get("time_drift_scale", "1"))
-    source = f"{before.source}; times {scale:.4f} by {len(observed)} observed steps"
-    return replace(
-        profile,
-        time=replace(time, error_fraction=max(time.error_fraction, scatter)),
-        provenance=replace(
-            made,
-            options={**made.options, "time_drift_scale": f"{total:.6f}"},
-            origins={**made.origins, "time": replace(before, source=source)},
-        ),
-    )

@@ -211,7 +211,7 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(_mode(path))
         Path(temporary).replace(path)
-    except OSError:
+    except BaseException:  # a person's Ctrl-C too must leave no half of a file
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise

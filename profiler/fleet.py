@@ -232,10 +232,10 @@ def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass
     ratio = full_depth_step_s(derived) / measured
     memory = msgspec.structs.replace(profile.memory, framework_bytes=device.framework_bytes)
     error = math.hypot(profile.time.error_fraction, device.error_fraction)
-    return _device_class(device, scale_time(profile.time, ratio, error), memory)
+    return _device_class(device, _scaled(profile.time, ratio, error), memory)
 
 
-def scale_time(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
+def _scaled(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
     """All parts of a step, `ratio` times as long."""
     return StepTime(
         embedding_s=time.embedding_s * ratio,

@@ -49,7 +49,6 @@ __all__ = [
     "class_names",
     "devices_of",
     "links_of",
-    "read_devices",
     "read_links",
     "read_rows",
 ]
@@ -68,18 +67,6 @@ OPTIONAL = (
 COLUMNS = (*REQUIRED, *OPTIONAL)
 LINK_REQUIRED = ("name", *LINK_SPEEDS)
 LINK_OPTIONAL = ("parent",)
-
-
-def read_devices(
-    path: Path,
-    classes: Mapping[str, DeviceClass],
-    local_steps: int,
-    known: str = "",
-    storage_bytes: int = 0,
-) -> list[FleetDevice]:
-    """Read the devices of a fleet from a CSV file, UTF-8 with a header; see `devices_of`."""
-    rows = read_rows(path)
-    return devices_of(rows, str(path), classes, local_steps, known, storage_bytes)
 
 
 def devices_of(
@@ -142,7 +129,7 @@ def links_of(rows: Sequence[Row], owner: str) -> list[Link]:
 def read_rows(
     path: Path, required: Sequence[str] = REQUIRED, optional: Sequence[str] = OPTIONAL
 ) -> list[dict[str, str]]:
-    """Rows of the table by column; raises `InputError` if the header is wrong."""
+    """Rows of a table in a file, CSV as UTF-8; raises `InputError` for a wrong header."""
     rows = _table(path)
     header = [name.strip() for name in rows[0]] if rows else []
     check_header(str(path), header, required, optional)

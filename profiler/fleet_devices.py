@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from profiler.hardware import Hardware
 from profiler.schema import FleetDevice
+from profiler.units import BYTES_PER_S_PER_MBIT
 
 __all__ = ["DOWNLINK_RATIO", "STORAGE_BYTES", "UPLINK_MBIT_PER_S", "draw_devices"]
 
-BYTES_PER_S_PER_MBIT = 125_000.0
 UPLINK_MBIT_PER_S = (1.0, 30.0)
 DOWNLINK_RATIO = (1.0, 3.0)
 LATENCY_S = (0.02, 0.2)

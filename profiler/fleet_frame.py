@@ -13,13 +13,9 @@ from profiler.fleet_csv import (
     links_of,
 )
 from profiler.fleet_files import TableRequest, rows_fleet
-from profiler.fleet_rows import (
-    BYTES_PER_GB,
-    BYTES_PER_GIB,
-    BYTES_PER_S_PER_MBIT,
-    LINK_SPEEDS,
-)
+from profiler.fleet_rows import LINK_SPEEDS
 from profiler.schema import Fleet, Profile, Training
+from profiler.units import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.schema import FleetDevice, InputError, Link
+from profiler.units import BYTES_PER_S_PER_MBIT
 
 __all__ = ["ABOVE_RATIO", "ACCESS_MBIT_PER_S", "check_tree", "draw_links"]
 
-BYTES_PER_S_PER_MBIT = 125_000.0
 # Of an access point with this many devices; more devices, more capacity.
 ACCESS_MBIT_PER_S = (0.5, 5.0)
 DOWNLINK_RATIO = (1.0, 3.0)

@@ -4,22 +4,13 @@ import math
 from collections.abc import Mapping
 
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link
+from profiler.units import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT
 
-__all__ = [
-    "BYTES_PER_GB",
-    "BYTES_PER_GIB",
-    "BYTES_PER_S_PER_MBIT",
-    "LINK_SPEEDS",
-    "Row",
-    "RowReader",
-]
+__all__ = ["LINK_SPEEDS", "Row", "RowReader"]
 
 # Cells by column, as text.
 Row = Mapping[str, str]
 
-BYTES_PER_S_PER_MBIT = 125_000.0
-BYTES_PER_GIB = 2**30
-BYTES_PER_GB = 1e9
 LINK_SPEEDS = ("uplink_mbit_per_s", "downlink_mbit_per_s")
 MOST_REPORTED = 20
 LARGEST = 1e12

@@ -153,14 +153,13 @@ def shallowest(problem: Problem, ranks: Ints, depths: Sequence[int]) -> Allocati
     depths : sequence of int
         Depths to try, ascending.
     """
-    costs = problem.costs
-    row = np.zeros(len(costs.devices), dtype=np.int64)
-    depth = np.full(len(row), LEFT_OUT, dtype=np.int64)
+    depth = np.full(len(problem.costs.devices), LEFT_OUT, dtype=np.int64)
+    rows, row = ranks[None, :], np.zeros_like(depth)
     for k in depths:
         # Nearly always everybody stops at the first depth.
         if (depth == LEFT_OUT).any():
-            depth[(depth == LEFT_OUT) & fits(costs, ranks[None, :], row, k)] = k
-    return Allocation(rows=ranks[None, :], row=row, depth=depth)
+            depth[(depth == LEFT_OUT) & fits(problem.costs, rows, row, k)] = k
+    return shared(problem, ranks, depth)
 
 
 def fits(costs: Costs, rows: Ints, row: Ints, k: int) -> npt.NDArray[np.bool_]:
@@ -219,12 +218,8 @@ def longest_round_s(problem: Problem) -> float:
 
 def everything(problem: Problem) -> Allocation:
     """All layers at the largest rank on every device, whether it carries them or not."""
-    n, layers = len(problem.costs.devices), problem.layers
-    return Allocation(
-        rows=np.full((1, layers), problem.ranks[-1]),
-        row=np.zeros(n, dtype=np.int64),
-        depth=np.full(n, layers),
-    )
+    every = np.full(len(problem.costs.devices), problem.layers)
+    return shared(problem, np.full(problem.layers, problem.ranks[-1]), every)
 
 
 def busy_s(costs: Costs, allocation: Allocation) -> Floats:

@@ -24,7 +24,7 @@ from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms
 from solver.uniform import bisect_rows
-from solver.waits import limit_wait
+from solver.waits import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
 RAMPS, CLIMBS = 6, 4
@@ -74,11 +74,9 @@ def plan_capped(
 
 def _finished(problem: Problem, ranks: Ints) -> Allocation | None:
     """Every device's answer to the ranks, within the mean wait; None if one has none."""
-    found: Allocation | None = answer(problem, ranks)
-    if found is None or (found.depth < problem.question.min_depth).any():
-        return None
-    epsilon_s = problem.question.budgets.mean_wait_s
-    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+    found = answer(problem, ranks)
+    short = (found.depth < problem.question.min_depth).any()
+    return None if short else within_wait(problem, found)
 
 
 def answer(problem: Problem, ranks: Ints) -> Allocation:

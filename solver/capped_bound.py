@@ -55,7 +55,7 @@ def lagrangian_bound(
     value : float
         Utility that the search for a bound aims at.
     thorough : bool
-        Whether to spend `WORK`, or a tenth of it.
+        Whether to spend `WORK`, or only `QUICK_WORK`.
     """
     split = _Split.of(problem, rooms, incumbent)
     start, price = split.at_rest()

@@ -1,21 +1,47 @@
 """Every policy on the same fleet under the same budgets."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from profiler.schema import Fleet, InputError
 from solver.check import check
-from solver.compare_table import Row
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
 from solver.explain import describe
 from solver.outcome import relative_gap
-from solver.plan import read_plan
+from solver.plan import Plan, read_plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.question_words import NO_BUDGETS, budget_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
+
+    policy: str
+    plan: Plan | None
+    gap_fraction: float | None
+    reason: str
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Largest peak of a device that takes part; None without a plan."""
+        if self.plan is None:
+            return None
+        return max(
+            (d.predicted.memory_bytes for d in self.plan.devices if d.predicted), default=0.0
+        )
+
+    @property
+    def left_out(self) -> int | None:
+        """Devices that do not take part; None without a plan."""
+        if self.plan is None:
+            return None
+        return sum(d.count for d in self.plan.devices if d.configuration is None)
 
 
 def compare_policies(

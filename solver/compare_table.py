@@ -1,15 +1,14 @@
 """A comparison of policies as a table that fits 120 columns, remarks below it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from solver.compare import Row
 from solver.explain import friendly, plain
-from solver.plan import Plan
 
 _COLUMNS = (
     "utility",
@@ -27,32 +26,6 @@ _COLUMNS = (
 # What a terminal narrower than the whole table does without.
 _WIDE_ONLY = {"download", "memory", "energy"}
 WIDE = 112
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
-
-    policy: str
-    plan: Plan | None
-    gap_fraction: float | None
-    reason: str
-
-    @property
-    def memory_bytes(self) -> float | None:
-        """Largest peak of a device that takes part; None without a plan."""
-        if self.plan is None:
-            return None
-        return max(
-            (d.predicted.memory_bytes for d in self.plan.devices if d.predicted), default=0.0
-        )
-
-    @property
-    def left_out(self) -> int | None:
-        """Devices that do not take part; None without a plan."""
-        if self.plan is None:
-            return None
-        return sum(d.count for d in self.plan.devices if d.configuration is None)
 
 
 def comparison_view(rows: Sequence[Row], width: int) -> Group:

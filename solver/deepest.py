@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from profiler.schema import InputError
-from solver.allocation import Allocation, deepest, shared, utility
+from solver.allocation import Allocation, shared, utility
 from solver.capacity import Capacity, capacity, exact, units_by_depth
 from solver.devices import Ints
 from solver.exact import maximise_utility
@@ -95,16 +95,11 @@ def _most_useful(problem: Problem, goal: Allocation) -> tuple[Allocation, bool]:
         best, bound = best_progression(problem, table, usable, keep)
         return (goal, False) if best is None else (best, bound <= utility(problem, best))
     ranks = _dynamic_program(problem, goal.depth)
-    found = goal if ranks is None else keep(_at(problem, ranks))
+    found = goal if ranks is None else keep(shared(problem, ranks))
     proven = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
     if found is None or utility(problem, found) < utility(problem, goal):
         return goal, False
     return found, proven and ranks is not None
-
-
-def _at(problem: Problem, ranks: Ints) -> Allocation:
-    rows, row = ranks[None, :], np.zeros(len(problem.costs.devices), dtype=np.int64)
-    return Allocation(rows=rows, row=row, depth=deepest(problem.costs, rows, row))
 
 
 def _within_depths(problem: Problem, depth: Ints, *, optimistic: bool) -> Capacity:

@@ -54,9 +54,9 @@ def rising_ranks(
             reward = earned[k - 1][:, : top + 1]
         else:
             reward = weight * gains[k - 1][:, None]
-        if prices is not None:
-            reward += prices.price * prices.fixed[k - 1, : top + 1]
-            reward += choices[:, None] * (prices.price * prices.per_rank[k - 1, : top + 1])
+            if prices is not None:
+                reward += prices.price * prices.fixed[k - 1, : top + 1]
+                reward += choices[:, None] * (prices.price * prices.per_rank[k - 1, : top + 1])
         most, chosen = _from_rank_on(values)
         values = _extend(most, weight > 0, step, reward, choices)
         before.append(chosen)

@@ -37,6 +37,8 @@ def tables(
     earned: Sequence[Floats] | None = None,
 ) -> Tables:
     """Fill V_k for every depth, within a band if there is one; see `shared_ranks`."""
+    if earned is not None:
+        prices = None
     steps, most = capacity.steps, int(choices[-1])
     top, sums, margin = capacity.reach.shape[1] - 1, 0, 0
     # A budget that no ranks can pass needs no watching.

@@ -87,6 +87,7 @@ class Tables:
     earned : sequence of arrays, shape (R, S + 1), or None
         What each layer earns in place of W times its gain and of prices.
     prices : Prices or None
+        None where there is `earned`.
     factors, both : arrays, shapes (L, R, 2) and (L, 2, S + 1)
         Gain and rank times the price, and what they are multiplied with: W and what a rank
         has of the quantity priced. Empty where there are no prices.
@@ -131,9 +132,9 @@ class Tables:
                 earned = self.earned[k - 1][:, carried].copy()
             else:
                 earned = self.gains[k - 1] * self.weight[k, carried]
-            if self.prices is not None:
-                per_rank = self.prices.price * self.prices.per_rank[k - 1, carried]
-                earned += self.choices * per_rank
+                if self.prices is not None:
+                    per_rank = self.prices.price * self.prices.per_rank[k - 1, carried]
+                    earned += self.choices * per_rank
             earned += self.flat[k - 1].take(before)
             best = earned.argmax()
             taken[k - 1], at = int(self.choices[best]), int(before[best])

@@ -1,4 +1,8 @@
-"""Exact ranks and depth for one utility problem: `shared` by the dynamic program, `own` too.
+"""Largest utility for any structure of the ranks, proven: where the methods part.
+
+`shared` ranks are solved here, by the dynamic program, and so are those of devices' `own`;
+`capped` ones by `solver.capped`, progressions by `solver.progression`, and what is behind
+links that devices share by `solver.links_plan`.
 
 With ranks of its own every device is its own problem, and one table serves them all: with
 everybody's weight set to 1, V_k(S) is the most a device can gain from its last k layers with
@@ -29,7 +33,7 @@ from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
 from solver.wait_search import GAP as WAIT_GAP
 from solver.wait_search import search
-from solver.waits import limit_wait
+from solver.waits import within_wait
 
 
 def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
@@ -182,15 +186,12 @@ def _own(problem: Problem) -> Outcome:
         # What errs on the safe side finds no room; the least configuration, exact, may fit.
         _refuse_if_without_plan(problem)
         allocation = _mixed(allocation, least_allocation(problem), short)
-    epsilon_s = problem.question.budgets.mean_wait_s
-    if epsilon_s is not None:
-        kept = limit_wait(problem, allocation, epsilon_s)
-        if kept is None:
-            raise infeasible(problem, proven=False)
-        allocation = kept
-    value = utility(problem, allocation)
+    kept = within_wait(problem, allocation)
+    if kept is None:
+        raise infeasible(problem, proven=False)
+    value = utility(problem, kept)
     return Outcome(
-        allocation=allocation,
+        allocation=kept,
         value=value,
         bound=max(upper[0], value),
         method="dynamic program, one table for all devices",

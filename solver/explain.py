@@ -111,7 +111,9 @@ def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floa
     return own_s
 
 
-def too_low(floor: float, found: float | None = None, bound: float | None = None) -> Exception:
+def too_low(
+    floor: float, found: float | None = None, bound: float | None = None
+) -> Stopped | Infeasible:
     """Explain that no plan reaches a utility, or that none was found that does."""
     if found is not None and (bound is None or bound >= floor):
         none = "" if bound is None else f" and none has more than {bound:.6g}"

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from solver.allocation import mean_wait_s, round_time_s
+from solver.capacity import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible, least_round_time_s
@@ -71,7 +72,7 @@ def frontier_points(
         If no round time is long enough.
     """
     patient, least_s, longest_s = _range(problem)
-    times = watch(np.geomspace(least_s, max(least_s, longest_s), points).tolist())
+    times = watch(np.geomspace(least_s, longest_s, points).tolist())
     found = (_point(patient.under(round_time_s=seconds)) for seconds in times)
     return undominated([point for point in found if point is not None])
 
@@ -119,12 +120,14 @@ def _range(problem: Problem) -> tuple[Problem, float, float]:
     everybody = problem.question.leave_out == "nobody"
     least_s = least_round_time_s(patient, everybody=everybody)
     budget_s = problem.question.budgets.round_time_s
-    if least_s is None or (budget_s is not None and budget_s < least_s):
+    allowed_s = np.inf if budget_s is None else budget_s * (1 + TOLERANCE)
+    if least_s is None or allowed_s < least_s:
         raise infeasible(problem, everybody=everybody)
     longest_s = round_time_s(patient, _best(patient).allocation)
     if budget_s is not None:
         longest_s = min(longest_s, budget_s)
-    return patient, max(least_s, SHORTEST_S), longest_s
+    least_s = max(least_s, SHORTEST_S)
+    return patient, least_s, max(longest_s, least_s)
 
 
 def _best(problem: Problem) -> Outcome:

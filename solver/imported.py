@@ -236,13 +236,7 @@ def _check_shape(problem: Problem, allocation: Allocation) -> None:
 
 def _check_together(problem: Problem, allocation: Allocation) -> None:
     """Budgets on all devices together."""
-    budgets = problem.question.budgets
-    part = allocation.taking_part
-    layer = np.arange(problem.layers)
-    held = np.where(
-        layer < allocation.depth[part][:, None], allocation.rows[allocation.row[part]], 0
-    )
-    spent = int(held.max(axis=0).sum())
+    budgets, spent = problem.question.budgets, int(server_ranks(allocation).sum())
     if budgets.rank_budget is not None and spent > budgets.rank_budget:
         repair = f"Raise --rank-budget to {spent}."
         raise Infeasible(

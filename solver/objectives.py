@@ -66,7 +66,7 @@ def best_efficiency(problem: Problem) -> Outcome:
     most = _most(whole)
     settled = _ratio(most, high)
     # (minus the bound, from, to, most utility within `to`); below `from` there is no plan.
-    queue = [(-_ratio(most, low), low, high, most)]
+    queue = [(-_most_from(low, most), low, high, most)]
     for _ in range(MAX_SPLITS):
         reached = max(ratio, settled) * (1 + EFFICIENCY_GAP)
         if not queue or -queue[0][0] <= reached or expired():
@@ -83,25 +83,31 @@ def best_efficiency(problem: Problem) -> Outcome:
                 best, ratio = found, realised
         shorter = min(shorter, most)
         if shorter >= floor:
-            heapq.heappush(queue, (-_ratio(shorter, start), start, middle, shorter))
-        heapq.heappush(queue, (-_ratio(most, middle), middle, end, most))
+            heapq.heappush(queue, (-_most_from(start, shorter), start, middle, shorter))
+        heapq.heappush(queue, (-_most_from(middle, most), middle, end, most))
+    bound = max(-queue[0][0] if queue else 0.0, settled, ratio)
     return Outcome(
         allocation=best.allocation,
         value=ratio,
-        bound=max(-queue[0][0] if queue else 0.0, settled, ratio),
+        bound=bound if bound < np.inf else None,
         method=f"bounds on intervals of the round time, {best.method}",
         target_gap=EFFICIENCY_GAP,
     )
 
 
 def _most(outcome: Outcome) -> float:
-    """The bound, or the value where nothing was proven."""
-    return outcome.value if outcome.bound is None else outcome.bound
+    """The bound; infinite where nothing was proven."""
+    return np.inf if outcome.bound is None else outcome.bound
 
 
 def _ratio(utility: float, seconds: float) -> float:
     """Utility a second; a round that takes no time counts for nothing, as in the checker."""
     return utility / seconds if seconds > 0 else 0.0
+
+
+def _most_from(seconds: float, most: float) -> float:
+    """Most utility a second of rounds this long and longer, of at most so much utility."""
+    return np.inf if seconds <= 0 < most else _ratio(most, seconds)
 
 
 def _within(problem: Problem, seconds: float) -> tuple[Outcome | None, float]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from msgspec.structs import asdict
+from msgspec.structs import replace as replace_fields
 
 from profiler.schema import Fleet, Gain
 from solver.costs import Costs, build_costs
@@ -12,7 +14,6 @@ from solver.devices import Devices, Floats, Ints
 from solver.payload import Spread
 from solver.posing import budgets_of, question_of
 from solver.question import (
-    Budgets,
     CacheChoice,
     Codec,
     LeaveOut,
@@ -178,9 +179,8 @@ class Problem:
         InputError
             If one is no limit.
         """
-        changed = budgets_of({**_fields(self.question.budgets), **budgets})
-        question = Question(**{**_fields(self.question), "budgets": changed})  # type: ignore[arg-type]
-        return self.asking(question)
+        changed = budgets_of({**asdict(self.question.budgets), **budgets})
+        return self.asking(replace_fields(self.question, budgets=changed))
 
     def asking(self, question: Question, stack_bytes: float | Floats | None = None) -> Self:
         """Return the same problem with another question.
@@ -228,7 +228,3 @@ def gain_table(gain: Gain, choices: Sequence[int]) -> Floats:
     columns = [0, *gain.ranks]
     rows = [np.interp(choices, columns, [0.0, *row]) for row in reversed(gain.by_layer)]
     return np.array(rows)
-
-
-def _fields(struct: Budgets | Question) -> dict[str, object]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}

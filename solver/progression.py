@@ -16,7 +16,7 @@ from solver.devices import Floats, Ints
 from solver.explain import infeasible, least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import limit_wait
+from solver.waits import within_wait
 
 # Devices times layers priced in one search: by work, not by the clock.
 WORK = 4e9
@@ -33,12 +33,10 @@ def plan_progressions(problem: Problem) -> Outcome:
     Infeasible
         If none of them keeps the budgets.
     """
-    epsilon_s = problem.question.budgets.mean_wait_s
 
     def keep(found: Allocation) -> Allocation | None:
-        if (found.depth < problem.question.min_depth).any():
-            return None
-        return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+        short = (found.depth < problem.question.min_depth).any()
+        return None if short else within_wait(problem, found)
 
     table = _optimistic(problem)
     usable = within(candidates(problem), table, problem.question.min_depth)

@@ -49,9 +49,9 @@ def is_allowed(question: Question, ranks: Ints) -> bool:
 
 def keeps_shape(shape: RankShape, ranks: Ints) -> bool:
     """Whether shared ranks, from the output and 0 beyond the last adapted layer, have it."""
+    if shape == "free":
+        return True
     used = ranks[: int((ranks > 0).sum())]
     falls = (used[:-1] - used[1:]).tolist()
-    if shape == "free" or not falls:
-        return True
-    constant = shape == "rising" or len(set(falls)) == 1
+    constant = shape == "rising" or len(set(falls)) <= 1
     return constant and all(fall >= 0 for fall in falls)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import LEFT_OUT, Allocation, fits, utility
+from solver.allocation import LEFT_OUT, Allocation, fits, shared, utility
 from solver.devices import Ints
 from solver.problem import Problem
 from solver.waits import keeps_wait
@@ -70,10 +70,7 @@ def uniform(problem: Problem, pick: PickDepths) -> Iterator[Allocation]:
     for rank in problem.ranks.tolist():
         reached = problem.layers if budget is None else budget // rank
         ranks = np.where(layer < reached, rank, 0)
-        depth = pick(depths_that_fit(problem, ranks))
-        yield Allocation(
-            rows=ranks[None, :], row=np.zeros(len(depth), dtype=np.int64), depth=depth
-        )
+        yield shared(problem, ranks, pick(depths_that_fit(problem, ranks)))
 
 
 def best_kept(problem: Problem, candidates: Iterator[Allocation]) -> Allocation | None:

@@ -79,6 +79,15 @@ def limit_wait(
     return None
 
 
+def within_wait(problem: Problem, allocation: Allocation) -> Allocation | None:
+    """Deepest depths within the budget on the mean wait; as they are if there is none.
+
+    See `limit_wait`; None where no deadline keeps it.
+    """
+    epsilon_s = problem.question.budgets.mean_wait_s
+    return allocation if epsilon_s is None else limit_wait(problem, allocation, epsilon_s)
+
+
 def _allowed(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
     """Depths from the least to the given one at which every limit holds, shape (N, L + 1)."""
     holds = fits_by_depth(problem.costs, allocation.rows, allocation.row).T

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from finetune import doctor
-from finetune.doctor_cli import doctor as command
+from finetune.cli.doctor import doctor as command
 from legend import COMMANDS
 
 

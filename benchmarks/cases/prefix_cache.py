@@ -60,6 +60,7 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
 
     from finetune.base import load_base
     from finetune.base_delta import BaseDelta
+    from finetune.codec import Wire
     from finetune.data import load_dataset
     from finetune.devices import participants
     from finetune.in_process import InProcessEngine
@@ -69,7 +70,6 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     from finetune.replica import Replica
     from finetune.server import Task
     from finetune.setup import deterministic
-    from finetune.state import wire_dtype
     from finetune.tokens import load_tokeniser
     from profiler.schema import Training
 
@@ -82,7 +82,7 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     replica, delta = Replica(base, plan, ranks, 0), BaseDelta(base, plan.lora.scaling)
     texts = tokenise(load_dataset(Path(data), None, training, RunOptions()).train)
     (device,) = participants(plan)
-    start, dtype = replica.state(), wire_dtype(plan.lora)
+    start = replica.state()
     spans: dict[str, list[float]] = {way: [] for way, *_ in WAYS}
     for seed in range(-1, seeds):
         held = np.random.default_rng(seed + 1).permutation(len(texts.ids))[:EXAMPLES]
@@ -90,14 +90,14 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
         for way, cache, frozen_dropout, index in WAYS:
             settings = LocalSettings("adamw", 2e-3, 0.0, frozen_dropout)
             engine = InProcessEngine(
-                {0: replica},
-                texts,
-                [held],
-                settings,
-                BATCH,
-                dtype,
-                seed + 1,
-                delta,
+                replicas={0: replica},
+                data=texts,
+                held=[held],
+                settings=settings,
+                batch_size=BATCH,
+                wire=Wire.of(plan),
+                seed=seed + 1,
+                delta=delta,
                 store=store,
             )
             task = Task(device._replace(cache=cache), index, 2e-3, start)

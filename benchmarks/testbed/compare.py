@@ -8,11 +8,11 @@ from benchmarks.testbed.counters import busy_s, moved_bytes, within
 from benchmarks.testbed.devices import Spec
 from benchmarks.testbed.network import CABLE
 from benchmarks.testbed.play import Played
+from profiler.units import BYTES_PER_S_PER_MBIT
 from solver.plan import Plan, PredictedDevice
 
 __all__ = ["Seen", "plan_figures", "seen_rounds", "speedup_figures"]
 
-BYTES_PER_S_PER_MBIT = 125_000.0
 TARGET_ERROR_PERCENT = 10.0
 TARGET_SPEEDUP = 2.0
 MB = 1e6

@@ -7,6 +7,7 @@ devices. The server's app brings an aggregation that takes adapters of other dep
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from finetune.export.files import Export, json_bytes
@@ -19,6 +20,7 @@ ROUNDS = 10
 APP = Path(__file__).parent / "nvflare_app"
 CLIENT_FILES = ("legend_client.py", "local_training.py")
 SERVER_FILES = ("legend_server.py", "legend_mean.py")
+SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 def render(plan: Plan) -> Export:
@@ -27,8 +29,9 @@ def render(plan: Plan) -> Export:
     Raises
     ------
     InputError
-        If a device's name cannot be a site's, or nobody takes part.
+        If a device's name cannot be a site's, or two would be the same, or nobody takes part.
     """
+    _check_names(plan)
     apps = {f"app_configuration-{i}": _sites(plan, i) for i in range(len(plan.configurations))}
     apps = {app: sites for app, sites in apps.items() if sites}
     count = sum(len(sites) for sites in apps.values())
@@ -61,22 +64,32 @@ def render(plan: Plan) -> Export:
 
 
 def _sites(plan: Plan, index: int) -> dict[str, PlannedDevice]:
-    """Sites of a shape by name; a device that stands for several becomes as many sites."""
-    sites: dict[str, PlannedDevice] = {}
-    for device in plan.devices:
-        if device.configuration == index:
-            numbered = [f"{device.name}-{i}" for i in range(1, device.count + 1)]
-            for name in numbered if device.count > 1 else [device.name]:
-                if (
-                    not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name)
-                    or name == "server"
-                ):
-                    raise InputError(
-                        f"device '{name}' cannot be the name of an NVFlare site; expected "
-                        "letters, digits, '_', '.' and '-', and not 'server'"
-                    )
-                sites[name] = device
-    return sites
+    """Sites of a shape by name."""
+    sharing = [device for device in plan.devices if device.configuration == index]
+    return {name: device for device in sharing for name in _names(device)}
+
+
+def _names(device: PlannedDevice) -> list[str]:
+    """Names of the sites that a device is: one that stands for several is as many."""
+    if device.count == 1:
+        return [device.name]
+    return [f"{device.name}-{i}" for i in range(1, device.count + 1)]
+
+
+def _check_names(plan: Plan) -> None:
+    """Refuse names that NVFlare does not take, or that two sites would have."""
+    taking_part = [device for device in plan.devices if device.configuration is not None]
+    for name, times in Counter(name for d in taking_part for name in _names(d)).items():
+        if not SITE.fullmatch(name) or name == "server":
+            raise InputError(
+                f"device '{name}' cannot be the name of an NVFlare site; expected letters, "
+                "digits, '_', '.' and '-', and not 'server'"
+            )
+        if times > 1:
+            raise InputError(
+                f"{times} devices would be NVFlare site '{name}', as one that stands for "
+                "several is numbered; rename one of them in the fleet"
+            )
 
 
 def _server_files(clients: int) -> dict[str, bytes]:

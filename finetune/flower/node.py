@@ -11,7 +11,7 @@ import numpy as np
 from finetune.aggregate import Settings, aggregation_for
 from finetune.base import load_base
 from finetune.base_delta import BaseDelta
-from finetune.codec import PayloadError, decode_state, encode_state, size_limit
+from finetune.codec import PayloadError, Wire, decode_state, encode_state, size_limit
 from finetune.data import load_examples
 from finetune.devices import participants
 from finetune.flower.orders import Order, Report
@@ -21,7 +21,7 @@ from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Task
 from finetune.setup import deterministic
-from finetune.state import Shapes, State, cast, wire_dtype
+from finetune.state import Shapes, State, cast
 from finetune.tokens import load_tokeniser
 from solver.plan import InputError, Plan
 
@@ -130,16 +130,15 @@ class Node:
         # The engine looks its examples up by the device's position in the fleet.
         others = [np.empty(0, dtype=np.int64)] * order.position
         engine = InProcessEngine(
-            {0: replica},
-            tokenise(examples),
-            [*others, np.arange(len(examples.texts))],
-            LocalSettings.of(plan.training, options),
-            options.batch_size or plan.training.batch_size,
-            wire_dtype(plan.lora),
-            options.seed,
-            BaseDelta(base, plan.lora.scaling),
-            plan.question.upload_codec,
-            PrefixStore(options.cache_memory_mb * 10**6),
+            replicas={0: replica},
+            data=tokenise(examples),
+            held=[*others, np.arange(len(examples.texts))],
+            settings=LocalSettings.of(plan.training, options),
+            batch_size=options.batch_size or plan.training.batch_size,
+            wire=Wire.of(plan),
+            seed=options.seed,
+            delta=BaseDelta(base, plan.lora.scaling),
+            store=PrefixStore(options.cache_memory_mb * 10**6),
             carry_over=aggregation.keeps_coordinates,
         )
         return _Ready(key, engine, replica.shapes)
@@ -147,7 +146,7 @@ class Node:
 
 def _received(adapters: bytes, shapes: Shapes, plan: Plan) -> State:
     """Adapters that the server sent; raises `InputError` for anything else."""
-    codec, dtype = plan.question.download_codec, wire_dtype(plan.lora)
+    dtype, _, codec = Wire.of(plan)
     try:
         limit_bytes = size_limit(shapes, codec, dtype)
         return cast(decode_state(adapters, shapes, codec, dtype, limit_bytes), dtype)

@@ -1,10 +1,10 @@
 """Ask the solver for a plan, through files: a fleet goes in, a plan comes out."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune.child import environment, module_command
 from profiler.schema import Fleet, write
 from solver.plan import InputError, Plan, read_plan
 
@@ -51,10 +51,14 @@ def ask(fleet: Fleet, like: Path, out: Path, number: int) -> Answered:
     """
     believed, target = out / f"fleet-{number:04d}.json", plan_path(out, number)
     write(believed, fleet)
-    command = [sys.executable, "-m", "legend", "solve", str(believed)]
-    command += ["--like", str(like), "-o", str(target)]
+    words = ["solve", str(believed), "--like", str(like), "-o", str(target)]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        module_command("legend", *words),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
     )
     last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     reason = last.removeprefix("legend: ")

@@ -1,10 +1,10 @@
 """Ask the solver for the frontier and the comparison of a plan's own question, by command."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from finetune.child import environment, module_command
 from finetune.report.answers import (
     FrontierPoint,
     Policy,
@@ -28,7 +28,11 @@ class NoAnswer(Exception):
 
 def ask_frontier(plan: Plan, fleet: Path) -> list[FrontierPoint]:
     """Best utility at other round times, all else as the plan's question; see `_ask`."""
-    options = [*_options(plan.question, round_time=False), "--points", str(POINTS)]
+    asked = plan.question
+    options = [*_options(asked, round_time=False), "--points", str(POINTS)]
+    if asked.policy == "exact":
+        # That of another policy is what it made of its answer, not what it was asked.
+        options += ["--structure", asked.structure]
     return decode_frontier(_ask("frontier", fleet, options), "legend frontier")
 
 
@@ -63,8 +67,13 @@ def _ask(command: str, fleet: Path, options: Sequence[str]) -> bytes:
     InputError
         With the command's own last line, if it fails.
     """
-    words = [sys.executable, "-m", "legend", command, str(fleet), "--json", *options]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        module_command("legend", command, str(fleet), "--json", *options),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        env=environment(),
+    )
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         reason = (lines or ["it gave no reason"])[-1].removeprefix("legend: ")

@@ -83,11 +83,18 @@ def roberta(config: Config) -> Architecture:
     return replace(
         base,
         # Positions count from behind the padding index.
-        positions=max(1, base.positions - int(config.get("pad_token_id") or 0) - 1),
+        positions=max(1, base.positions - _padding_index(config) - 1),
         frozen_pooler=False,
         head_linears=head,
         head_input_dropout=True,
     )
+
+
+def _padding_index(config: Config) -> int:
+    index = config.get("pad_token_id") or 0
+    if not isinstance(index, int):
+        raise ConfigError(f"config: pad_token_id is {index!r}; expected a whole number")
+    return index
 
 
 def electra(config: Config) -> Architecture:
@@ -216,8 +223,9 @@ def _deberta_rows(config: Config) -> int:
 
 def _deberta_span(config: Config) -> int:
     """Relative positions on one side: buckets where there are any, else the largest."""
-    if config.get("position_buckets", -1) > 0:
-        return whole(config, "position_buckets")
-    if config.get("max_relative_positions", -1) > 0:
-        return whole(config, "max_relative_positions")
+    for key in ("position_buckets", "max_relative_positions"):
+        stated = config.get(key)
+        # -1 stands for none.
+        if stated is not None and not (isinstance(stated, int) and stated <= 0):
+            return whole(config, key)
     return whole(config, "max_position_embeddings", default=512)

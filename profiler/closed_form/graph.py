@@ -92,11 +92,6 @@ class Tensor:
         """Bytes of the numbers themselves."""
         return self.elements * self.itemsize
 
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether something trained lies upstream."""
-        return self.node is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Edge:

@@ -40,12 +40,6 @@ class Setting:
         """Tokens of a batch."""
         return self.training.batch_size * self.training.sequence_length
 
-    @property
-    def lora_parameters_per_rank(self) -> int:
-        """LoRA parameters that one rank adds to a layer."""
-        modules = [self.architecture.target(name) for name in self.adapted]
-        return sum(m.in_features + m.out_features for m in modules)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedStep:

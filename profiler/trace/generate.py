@@ -28,10 +28,10 @@ from profiler.schema import (
     Trace,
     provenance,
 )
+from profiler.units import BYTES_PER_S_PER_MBIT
 
 __all__ = ["TraceRequest", "generate_trace"]
 
-BYTES_PER_S_PER_MBIT = 125_000.0
 MOST_ROWS = 1_000_000
 NORMAL = NormalDist()
 

@@ -1,7 +1,7 @@
 """Command `compare`: every policy on the same fleet, side by side."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -19,6 +19,9 @@ from solver.cli.options import (
 )
 from solver.cli.terminal import console, watched
 from solver.policies import POLICIES
+
+if TYPE_CHECKING:
+    from solver.compare import Row
 
 
 @click.command()
@@ -103,7 +106,7 @@ def _refuse_for_exact() -> None:
             )
 
 
-def _comparison_record(row: Any) -> dict[str, object]:
+def _comparison_record(row: "Row") -> dict[str, object]:
     plan = row.plan
     return {
         "policy": row.policy,

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from profiler.schema import InputError
 from solver.errors import FleetError
-from solver.plan import MAX_RANK, InputError
+from solver.question import (
+    MAX_RANK,
+    CacheChoice,
+    Codec,
+    LeaveOut,
+    RankShape,
+    Structure,
+    Weights,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,12 +37,12 @@ CHANGES = click.option(
 )
 LEAVE_OUT = click.option(
     "--leave-out",
-    type=click.Choice(["nobody", "unable"]),
+    type=click.Choice(get_args(LeaveOut)),
     default="nobody",
     show_default=True,
     help="Leave out devices that cannot train even the least configuration.",
 )
-STRUCTURES = ("shared", "capped", "own")
+STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 STRUCTURE = click.option(
     "--structure",
     type=click.Choice(STRUCTURES),
@@ -95,7 +104,7 @@ _BUDGETS = (
     ),
     click.option(
         "--rank-shape",
-        type=click.Choice(["free", "rising", "progression"]),
+        type=click.Choice(get_args(RankShape)),
         default="free",
         show_default=True,
         help="How shared ranks run over the layers: freely, never falling towards the output, "
@@ -103,7 +112,7 @@ _BUDGETS = (
     ),
     click.option(
         "--cache",
-        type=click.Choice(["off", "round", "always", "auto"]),
+        type=click.Choice(get_args(CacheChoice)),
         default="off",
         show_default=True,
         help="Outputs of layers that a device does not adapt: not kept, kept for a round, for "
@@ -118,21 +127,21 @@ _BUDGETS = (
     ),
     click.option(
         "--upload-codec",
-        type=click.Choice(["none", "float16", "int8"]),
+        type=click.Choice(get_args(Codec)),
         default="none",
         show_default=True,
         help="How uploads are compressed.",
     ),
     click.option(
         "--download-codec",
-        type=click.Choice(["none", "float16", "int8"]),
+        type=click.Choice(get_args(Codec)),
         default="none",
         show_default=True,
         help="How downloads are compressed.",
     ),
     click.option(
         "--weights",
-        type=click.Choice(["examples", "equal"]),
+        type=click.Choice(get_args(Weights)),
         default="examples",
         show_default=True,
         help="What a device counts for.",

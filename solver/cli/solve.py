@@ -1,7 +1,7 @@
 """Command `solve`: the best plan for a fleet, with its certificate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
@@ -20,7 +20,9 @@ from solver.cli.options import (
     problem_fields,
 )
 from solver.cli.terminal import console
+from solver.milp.run import Backend
 from solver.policies import POLICIES, described
+from solver.question import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--objective",
-    type=click.Choice(["utility", "time", "efficiency", "legend"]),
+    type=click.Choice(get_args(Objective)),
     default="utility",
     show_default=True,
     help="Most utility, least time, most utility a second; 'legend': everybody as deep as "
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["highs", "cbc"]),
+    type=click.Choice(get_args(Backend)),
     help="Solver of the methods that are mixed-integer programs.  [highs]",
 )
 @click.option(
@@ -172,8 +174,9 @@ def _again(fleet: "Fleet", like: Path) -> "Problem":
     """Pose the question of a plan for another fleet, or the same one as it is now."""
     from msgspec.structs import replace
 
+    from profiler.schema import InputError
     from solver.errors import FleetError
-    from solver.plan import InputError, read_plan
+    from solver.plan import read_plan
     from solver.problem import Problem
 
     ctx = click.get_current_context()
@@ -208,7 +211,7 @@ def _method(
     """The method of the exact policy; None for another policy, which is its own."""
     from functools import partial
 
-    from solver.plan import InputError
+    from profiler.schema import InputError
 
     chosen = {name: options[name] for name in ("method", "backend")}
     if policy == "exact":
@@ -225,7 +228,7 @@ def _method(
 
 def _refuse_unused(problem: "Problem", *, want_prices: bool) -> None:
     """Refuse what another policy or objective would silently not heed."""
-    from solver.plan import InputError
+    from profiler.schema import InputError
 
     question, source = problem.question, click.get_current_context().get_parameter_source
     asked = source("structure") is click.core.ParameterSource.COMMANDLINE

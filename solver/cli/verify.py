@@ -9,7 +9,7 @@ import msgspec
 from solver.cli.options import FLEET, JSON
 
 if TYPE_CHECKING:
-    from solver.check_types import Check
+    from solver.check import Check
     from solver.plan import Plan
 
 
@@ -42,9 +42,9 @@ def verify(
     legend verify plan.json fleet.json
     legend verify plan.json fleet.json --exact --model FOLDER
     """
-    from profiler.schema import read_fleet
+    from profiler.schema import InputError, read_fleet
     from solver.check import check
-    from solver.plan import InputError, read_plan
+    from solver.plan import read_plan
 
     if exact != (model is not None):
         raise InputError("--exact and --model FOLDER go together; give both or neither")

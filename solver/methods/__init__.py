@@ -14,7 +14,7 @@ from solver.deadline import within
 from solver.methods.settings import Settings
 
 if TYPE_CHECKING:
-    from solver.milp_run import Backend
+    from solver.milp.run import Backend
     from solver.outcome import Outcome
     from solver.problem import Problem
 
@@ -59,6 +59,11 @@ HEURISTICS: tuple[Method, ...] = ("progression", "lcd", "local-search", "anneal"
 # says that one was run.
 PROGRAMS: tuple[Method, ...] = ("auto", "milp", "milp-disaggregated")
 PROGRAM = "mixed-integer program"
+# Module and function of the methods that are not function `plan` of a module of their name.
+_ELSEWHERE: dict[Method, tuple[str, str]] = {
+    "milp-disaggregated": ("milp", "plan_disaggregated"),
+    "local-search": ("local_search", "plan"),
+}
 
 
 def plan_with(
@@ -105,9 +110,8 @@ def plan_with(
             f"method '{method}' runs no mixed-integer program, so it has no backend "
             f"'{backend}'; leave --backend out, or use --method milp"
         )
-    name, _, variant = method.replace("-search", "_search").partition("-")
-    module = import_module(f"solver.methods.{name}")
-    plan = getattr(module, f"plan_{variant}" if variant else "plan")
+    name, function = _ELSEWHERE.get(method, (method, "plan"))
+    plan = getattr(import_module(f"solver.methods.{name}"), function)
     with within(time_limit_s) as clock:
         found: Outcome = plan(problem, Settings(backend=backend or "highs", seed=seed))
         if method in HEURISTICS:

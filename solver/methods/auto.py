@@ -68,7 +68,7 @@ def _closed(
     except Stopped:
         if not isinstance(found, Outcome):
             return found
-        from solver.milp import method_name
+        from solver.milp.solve import method_name
 
         tried = method_name("disaggregated", settings.backend)
         return replace(found, method=f"{found.method}; {tried}, stopped without a plan")

@@ -1,7 +1,5 @@
 """Shared ranks as candidates of a heuristic: which may be, and the plan that they make."""
 
-import numpy as np
-
 from profiler.schema import InputError
 from solver.allocation import Allocation, shared, utility
 from solver.devices import Ints
@@ -9,7 +7,8 @@ from solver.errors import Infeasible
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import keeps_wait, limit_wait
+from solver.shapes import is_allowed
+from solver.waits import keeps_wait, within_wait
 
 
 def require_shared(problem: Problem, method: str) -> None:
@@ -41,12 +40,8 @@ def deepest_allowed(problem: Problem) -> int:
 
 def may_be(problem: Problem, ranks: Ints) -> bool:
     """Whether shared ranks, from the output, keep the rank budget, shape and depth."""
-    budget = problem.question.budgets.rank_budget
-    if budget is not None and int(ranks.sum()) > budget:
-        return False
-    if ranks[deepest_allowed(problem) :].any():
-        return False
-    return problem.question.rank_shape == "free" or bool((np.diff(ranks) <= 0).all())
+    too_deep = bool(ranks[deepest_allowed(problem) :].any())
+    return not too_deep and is_allowed(problem.question, ranks)
 
 
 def finished(problem: Problem, found: Allocation | None, method: str) -> Outcome:
@@ -55,7 +50,7 @@ def finished(problem: Problem, found: Allocation | None, method: str) -> Outcome
     The bound is left open.
     """
     least = least_allocation(problem)
-    kept = [_within_wait(problem, each) for each in (found, least) if each is not None]
+    kept = [_kept(problem, each) for each in (found, least) if each is not None]
     best = max(
         (each for each in kept if each is not None),
         key=lambda each: utility(problem, each),
@@ -77,8 +72,6 @@ def no_plan(problem: Problem, least: Allocation) -> Infeasible:
     return infeasible(problem, waiting=least, proven=False)
 
 
-def _within_wait(problem: Problem, found: Allocation) -> Allocation | None:
-    if keeps_wait(problem, found):
-        return found
-    epsilon_s = problem.question.budgets.mean_wait_s
-    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+def _kept(problem: Problem, found: Allocation) -> Allocation | None:
+    """The allocation itself where it keeps the mean wait, else less deep ones that do."""
+    return found if keeps_wait(problem, found) else within_wait(problem, found)

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.allocation import Allocation, cost, fits
+from solver.allocation import Allocation, cost, fits, shared
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
@@ -75,8 +75,7 @@ class _Greedy:
 
     def allocation(self) -> Allocation:
         """Ranks and depths as they stand."""
-        row = np.zeros(len(self.depth), dtype=np.int64)
-        return Allocation(rows=self.ranks[None, :], row=row, depth=self.depth)
+        return shared(self.problem, self.ranks, self.depth)
 
     def step(self) -> bool:
         """Take the best step, or every one that beats the best rank; False at the end."""

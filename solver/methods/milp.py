@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from solver.deadline import Clock, current, within
 from solver.errors import Infeasible, Stopped
 from solver.methods.settings import Settings
-from solver.milp_run import Backend
+from solver.milp.run import Backend
 from solver.outcome import OPTIMAL_GAP, Outcome, relative_gap
 from solver.problem import Problem
 
 if TYPE_CHECKING:
-    from solver.milp import Form
+    from solver.milp.solve import Form
 
 # Nodes of a search that has no time limit, and when it is killed all the same.
 NODES, KILLED_S = 200_000, 600.0
@@ -29,7 +29,7 @@ Start = Outcome | Infeasible | Stopped
 
 def plan(problem: Problem, settings: Settings) -> Outcome:
     """Solve by arc flow where it holds, in the disaggregated form otherwise."""
-    from solver.milp_arcs import arcs_hold
+    from solver.milp.arcs import arcs_hold
 
     return _answer(problem, settings.backend, "arcs" if arcs_hold(problem) else "disaggregated")
 
@@ -58,7 +58,7 @@ def _answer(problem: Problem, backend: Backend, form: "Form") -> Outcome:
     try:
         return _within_limits(problem, backend, form, NODES, KILLED_S)
     except Stopped as stopped:
-        from solver.milp import method_name
+        from solver.milp.solve import method_name
 
         start = _start(problem, clock) if start is None else start
         return _without(problem, start, stopped, method_name(form, backend))
@@ -84,7 +84,7 @@ def _start(problem: Problem, clock: Clock) -> Start:
 def _within_limits(
     problem: Problem, backend: Backend, form: "Form", most_nodes: int, killed_s: float
 ) -> Outcome:
-    from solver.milp import solve_milp
+    from solver.milp.solve import solve_milp
 
     clock = current()
     # A time limit of the user's comes before limits of ours.
@@ -113,7 +113,7 @@ def _without(problem: Problem, start: Start, stopped: Stopped, method: str) -> O
 
     The bound is the tighter of what both proved.
     """
-    from solver.milp import violations
+    from solver.milp.solve import violations
 
     if isinstance(start, Infeasible) and start.proven:
         raise start

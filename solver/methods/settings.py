@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from profiler.schema import InputError
-from solver.milp_run import Backend
+from solver.milp.run import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

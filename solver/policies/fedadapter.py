@@ -9,7 +9,7 @@ without error would end. Its cache of activations over rounds is not modelled.
 
 import numpy as np
 
-from solver.allocation import LEFT_OUT, Allocation, utility
+from solver.allocation import LEFT_OUT, shared, utility
 from solver.devices import Ints
 from solver.explain import infeasible
 from solver.outcome import Outcome
@@ -42,9 +42,5 @@ def _refusal(problem: Problem) -> Exception:
     ranks = np.full(problem.layers, problem.ranks[0])
     usable = depths_that_fit(problem.under(round_time_s=None), ranks)
     depth = max(int(usable.sum(axis=0).argmax()), problem.question.min_depth)
-    waiting = Allocation(
-        rows=ranks[None, :],
-        row=np.zeros(len(usable), dtype=np.int64),
-        depth=np.full(len(usable), depth),
-    )
+    waiting = shared(problem, ranks, np.full(len(usable), depth))
     return infeasible(problem, ranks, depth, waiting=waiting)

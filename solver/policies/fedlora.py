@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from solver.allocation import LEFT_OUT, Allocation, deepest, utility
-from solver.devices import Ints
+from solver.allocation import LEFT_OUT, Allocation, shared, utility
 from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -76,11 +75,9 @@ def _uniform(problem: Problem) -> list[Allocation]:
 
 def _all_layers(problem: Problem, rank: int) -> Allocation:
     """Every device that can afford all layers at `rank` trains them; the others do not."""
-    n, layers = len(problem.costs.devices), problem.layers
-    rows: Ints = np.full((1, layers), rank)
-    row = np.zeros(n, dtype=np.int64)
-    depth = deepest(problem.costs, rows, row)
-    return Allocation(rows=rows, row=row, depth=np.where(depth == layers, layers, LEFT_OUT))
+    found = shared(problem, np.full(problem.layers, rank))
+    whole = found.depth == problem.layers
+    return replace(found, depth=np.where(whole, problem.layers, LEFT_OUT))
 
 
 def _keeps_shared(problem: Problem, rank: int, allocation: Allocation) -> bool:

@@ -15,7 +15,7 @@ from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import best_kept, deepest_that_fits, uniform
-from solver.waits import limit_wait
+from solver.waits import within_wait
 
 
 def plan(problem: Problem) -> Outcome:
@@ -33,9 +33,7 @@ def plan(problem: Problem) -> Outcome:
 
 def _candidates(problem: Problem) -> Iterator[Allocation]:
     """Allocations of all devices by rising rank."""
-    epsilon_s = problem.question.budgets.mean_wait_s
     for found in uniform(problem, deepest_that_fits):
-        if found.taking_part.all():
-            kept = found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
-            if kept is not None:
-                yield kept
+        kept = within_wait(problem, found) if found.taking_part.all() else None
+        if kept is not None:
+            yield kept

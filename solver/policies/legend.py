@@ -17,7 +17,7 @@ from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.progression import candidates, progressions, values
-from solver.waits import limit_wait
+from solver.waits import within_wait
 
 
 def plan(problem: Problem) -> Outcome:
@@ -57,8 +57,6 @@ def _best(problem: Problem, ranks: Ints, most: np.ndarray) -> Allocation | None:
 
 def _as_deep_as_it_can(problem: Problem, ranks: Ints) -> Allocation | None:
     """Every device at its deepest depth within limits and mean wait, or None."""
-    found: Allocation | None = shared(problem, ranks)
-    if found is None or (found.depth < problem.question.min_depth).any():
-        return None
-    epsilon_s = problem.question.budgets.mean_wait_s
-    return found if epsilon_s is None else limit_wait(problem, found, epsilon_s)
+    found = shared(problem, ranks)
+    short = (found.depth < problem.question.min_depth).any()
+    return None if short else within_wait(problem, found)

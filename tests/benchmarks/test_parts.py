@@ -104,7 +104,7 @@ def test_the_sparse_program_is_the_one_written_with_pulp(seed: int) -> None:
     from benchmarks import scipy_milp
     from solver.allocation import utility
     from solver.exact import maximise_utility
-    from solver.milp_arcs import arcs
+    from solver.milp.arcs import arcs
 
     problem = paper_80(seed, devices=9, model="distilbert-base-uncased", ranks=(1, 3, 4, 7))
     flow, program = scipy_milp.write(problem), arcs(problem).program

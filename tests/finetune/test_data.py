@@ -214,6 +214,7 @@ def test_too_few_examples_or_owners_are_refused() -> None:
         ("target_accuracy", 1.5),
         ("partition", "random"),
         ("partition", "natural:"),
+        ("partition", "unnatural:critic"),
         ("seed", -1),
     ],
 )

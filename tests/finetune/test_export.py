@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from finetune.cli.export import export
 from finetune.export.files import Export, write_export
 from finetune.export.registry import TARGETS
-from finetune.export_cli import export
 from solver.plan import InputError, write
 from tests.finetune.plans import make_plan
 from tests.finetune.test_export_trainers import causal_plan

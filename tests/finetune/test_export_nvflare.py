@@ -57,6 +57,16 @@ def test_a_name_that_no_site_can_have_is_refused() -> None:
         render(replace(plan, devices=[evil, *plan.devices[1:]]))
 
 
+@pytest.mark.parametrize("shape", [0, 1])
+def test_no_two_devices_are_the_same_site(shape: int) -> None:
+    """One that stands for several is numbered, and may come to the name of another."""
+    plan = make_plan()
+    twins = replace(plan.devices[0], name="van", count=2, configuration=0)
+    third = replace(plan.devices[1], name="van-2", configuration=shape)
+    with pytest.raises(InputError, match="2 devices would be NVFlare site 'van-2'"):
+        render(replace(plan, devices=[twins, third, *plan.devices[2:]]))
+
+
 def test_the_mean_is_that_of_our_engine_where_ranks_are_alike() -> None:
     generator = torch.Generator().manual_seed(0)
 

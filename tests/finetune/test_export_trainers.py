@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model
 
+from finetune.cli.export import export
 from finetune.export.files import yaml_bytes
 from finetune.export.registry import TARGETS
-from finetune.export_cli import export
 from solver.plan import Configuration, InputError, Lora, Plan, write
 from tests.finetune.plans import make_plan
 from tests.finetune.test_export_peft import llama, lora_modules

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
+from finetune.cli.export import export
 from finetune.export.files import write_export
 from finetune.export.vllm import render_adapter
-from finetune.export_cli import export
 from solver.plan import InputError
 from tests.finetune.test_export_peft import bert, llama
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import finetune.cli
+from finetune.cli.run import run as run_command
 from finetune.codec import download, encode_state
 from finetune.data import load_dataset
 from finetune.export.files import write_export
@@ -186,7 +186,7 @@ def test_an_open_superlink_is_refused(
     out = tmp_path / "run"
     command = [plan, "--model", model, "--data", data, "-o", str(out), "--engine", "flower"]
     with pytest.raises(InputError, match=reason):
-        CliRunner().invoke(finetune.cli.run, [*command, *more], catch_exceptions=False)
+        CliRunner().invoke(run_command, [*command, *more], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_flower_cannot_do_is_refused_before_anything_starts(
     out = tmp_path / "run"
     command = [plan, "--model", model, "--data", data, "-o", str(out), "--engine", "flower"]
     with pytest.raises(InputError, match=reason):
-        CliRunner().invoke(finetune.cli.run, [*command, *more], catch_exceptions=False)
+        CliRunner().invoke(run_command, [*command, *more], catch_exceptions=False)
     assert not out.exists()
 
 
@@ -214,7 +214,7 @@ def test_too_many_local_supernodes_are_refused_before_any_is_started(
     command = [str(given.plan), "--model", str(given.model), "--data", str(given.data)]
     command += ["-o", str(tmp_path / "run"), "--engine", "flower"]
     with pytest.raises(InputError, match=r"39 devices take part; .* at most 16 SuperNodes"):
-        CliRunner().invoke(finetune.cli.run, command, catch_exceptions=False)
+        CliRunner().invoke(run_command, command, catch_exceptions=False)
 
 
 CHILDREN = """

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import finetune.cli
+from finetune.cli.run import run as run_command
 from finetune.local import LocalSettings, train
 from finetune.logit_adjustment import adjusted_loss, label_offsets
 from finetune.replica import Replica
@@ -66,7 +66,7 @@ def test_training_drifts_less_to_the_class_that_is_held(
 
 def run(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> bytes:
     CliRunner().invoke(
-        finetune.cli.run,
+        run_command,
         arguments(inputs, out, "--alpha", "0.2", *more),
         catch_exceptions=False,
     )

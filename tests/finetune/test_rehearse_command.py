@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from finetune.charge import Tariff
+from finetune.cli.rehearse import rehearse as command
 from finetune.conditions import Conditions, Moment
 from finetune.devices import participants
 from finetune.options import RunOptions
-from finetune.rehearse_cli import rehearse as command
 from finetune.replan.rehearse import rehearse
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import DeviceTrace, InputError, write

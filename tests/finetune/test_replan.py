@@ -11,6 +11,7 @@ from finetune.devices import participants
 from finetune.metrics import read_metrics
 from finetune.options import RunOptions
 from finetune.progress import Progress
+from finetune.replan.ask import ask
 from finetune.replan.observe import SMOOTHING, Observer, drift
 from finetune.replan.rehearse import rehearse
 from finetune.run import Stopped, run
@@ -81,6 +82,19 @@ def test_drift_is_the_mean_distance_from_the_predicted_times() -> None:
     slow = replace(fleet, devices=[fleet.devices[0], replace(fleet.devices[1], time_scale=2.0)])
     told = devices[1].predicted
     assert drift(plan, devices, slow) == pytest.approx(told.compute_s / told.time_s / 2)
+
+
+def test_a_persons_own_modules_do_not_stand_in_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The solver is asked in the folder where the person is, which may hold a solver.py."""
+    fleet = make_fleet()
+    write_all(tmp_path, fleet, make_trace([0, 1]), plan_for(fleet))
+    (tmp_path / "solver.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    answer = ask(fleet, tmp_path / "plan.json", tmp_path, 1)
+    assert answer.plan is not None
+    assert answer.plan.model == fleet.model
 
 
 def test_a_new_plan_keeps_the_round_time_where_the_old_one_is_late(

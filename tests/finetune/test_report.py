@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from finetune.cli.report import report
 from finetune.report.layout import lay_out
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.rows import MOST_ROWS, PARTS, rows_of
 from finetune.report.runs import read_runs
-from finetune.report_cli import report
 from solver.plan import InputError, Plan, write
 from tests.finetune.plans import ROUND_S, make_model, make_plan
 

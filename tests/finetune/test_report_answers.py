@@ -7,16 +7,16 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from finetune.cli.report import report
 from finetune.report.answer_tables import policy_table
 from finetune.report.answers import FrontierPoint, decode_policies
-from finetune.report.ask import mismatch
+from finetune.report.ask import ask_frontier, mismatch
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
-from finetune.report_cli import report
 from legend import cli
 from profiler.schema import write
-from solver.plan import InputError, PredictedLink
+from solver.plan import InputError, PredictedLink, read_plan
 from tests.finetune.answers import FRONTIER, POLICIES, write_answers
 from tests.finetune.plans import make_plan
 from tests.finetune.test_report import HOSTILE, Page, run_folder
@@ -75,6 +75,18 @@ def test_the_fleet_is_asked_the_question_of_the_plan(folder: Path) -> None:
     table = page.words[page.words.index("Best plan within each round time") :]
     assert f"{best:.5g}" in table
     assert "hetlora" in page.words
+
+
+def test_the_curve_is_of_the_structure_that_was_asked_for(folder: Path) -> None:
+    write(folder / "fleet.json", random_fleet(3, devices=6))
+    utility = {}
+    for structure in ("shared", "own"):
+        command = ["solve", "fleet.json", "--ranks", "1-4", "--structure", structure]
+        assert CliRunner().invoke(cli, [*command, "-o", "plan.json"]).exit_code == 0
+        utility[structure] = read_plan(folder / "plan.json").predicted.utility
+    assert utility["own"] > utility["shared"]
+    best = ask_frontier(read_plan(folder / "plan.json"), folder / "fleet.json")[-1]
+    assert best.utility == pytest.approx(utility["own"])
 
 
 def test_a_plan_that_leaves_devices_out_has_a_curve_without_them(folder: Path) -> None:

@@ -29,7 +29,7 @@ from finetune.run import Stopped, run
 from finetune.schedule import HALVING, learning_rate
 from finetune.server import Answer, Task
 from finetune.setup import Sources, deterministic, set_up
-from finetune.state import state_bytes
+from finetune.state import State
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Family, Inputs, make_plan, save_model
@@ -99,6 +99,9 @@ def test_bytes_charged_are_those_of_the_tensors_exchanged(
 ) -> None:
     sent = {"up": 0, "down": 0}
     train = InProcessEngine.train
+
+    def state_bytes(state: State) -> int:
+        return sum(tensor.nbytes for tensor in state.values())
 
     def counting(self: InProcessEngine, tasks: Sequence[Task]) -> Iterator[Answer]:
         sent["down"] += sum(state_bytes(task.state) for task in tasks)

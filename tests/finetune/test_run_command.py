@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import finetune.cli
+from finetune.cli.run import run as run_command
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.fleets import make_fleet, plan_for, write_all
@@ -21,7 +21,7 @@ def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[st
 def test_json_is_the_summary_and_nothing_else(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
     result = CliRunner().invoke(
-        finetune.cli.run, arguments(given, tmp_path / "run", "--json"), catch_exceptions=False
+        run_command, arguments(given, tmp_path / "run", "--json"), catch_exceptions=False
     )
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads((tmp_path / "run/summary.json").read_text())
@@ -31,7 +31,7 @@ def test_json_is_the_summary_and_nothing_else(inputs: MakeInputs, tmp_path: Path
 def test_without_json_a_table_goes_to_stderr(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
     result = CliRunner().invoke(
-        finetune.cli.run,
+        run_command,
         arguments(given, tmp_path / "run", "--partition", "natural:critic", "--clip-norm", "1"),
         catch_exceptions=False,
     )
@@ -47,7 +47,7 @@ def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:
     for option, value in (("--rounds", "0"), ("--partition", "mine"), ("--alpha", "nan")):
         with pytest.raises(InputError, match=f"{option} is {value}|{option} is '{value}'"):
             CliRunner().invoke(
-                finetune.cli.run,
+                run_command,
                 arguments(given, tmp_path / "run", option, value),
                 catch_exceptions=False,
             )
@@ -61,7 +61,7 @@ def test_a_fleet_a_trace_and_a_deadline_from_the_command_line(
     more = ("--fleet", str(tmp_path / "fleet.json"), "--trace", str(tmp_path / "trace.json"))
     options = ("--sample", "6", "--deadline", "10", "--batch-size", "4", "--json")
     result = CliRunner().invoke(
-        finetune.cli.run,
+        run_command,
         arguments(given, tmp_path / "run", *more, *options),
         catch_exceptions=False,
     )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from profiler.check.picture import draw_check
 from profiler.check.result import QUANTITIES, Case, CheckReport
 from profiler.check.show import ranks_text, show_check
-from profiler.cli import profile as command
+from profiler.cli.profile import profile as command
 from profiler.derive import derive_profile
 from profiler.measure import QUICK, measure_profile
 from profiler.schema import InputError, Profile, Training, read_profile, write

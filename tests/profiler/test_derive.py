@@ -1,13 +1,17 @@
 """Derived profiles: times that make sense, no framework needed, clear refusals."""
 
+import contextlib
+import json
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from profiler.closed_form.roofline import full_depth_step_s
+from profiler.configs import load_config
 from profiler.derive import DEFAULT_TRAINING, derive_profile
 from profiler.hardware import read_catalogue
 from profiler.schema import InputError, Profile, Training
@@ -75,6 +79,28 @@ def test_text_longer_than_the_positions_is_refused() -> None:
     training = Training(batch_size=1, sequence_length=513)
     with pytest.raises(InputError, match="past the 512 positions"):
         derive_profile("roberta-base", "jetson-tx2", None, training)
+
+
+@pytest.mark.parametrize("preset", ["roberta-base", "deberta-v3-base"])
+@pytest.mark.parametrize("value", ["x", [1], 1.5, {}])
+def test_a_config_of_the_wrong_types_is_bad_input(
+    preset: str, value: object, tmp_path: Path
+) -> None:
+    """Every field of a config in turn: what cannot be used is refused in one line."""
+    _, config = load_config(preset)
+    for name in config:
+        (tmp_path / "config.json").write_text(json.dumps({**config, name: value}))
+        with contextlib.suppress(InputError):
+            derive_profile(str(tmp_path))
+
+
+def test_positions_that_are_not_stated_are_those_of_the_embeddings(tmp_path: Path) -> None:
+    _, config = load_config("deberta-v3-base")
+    made = []
+    for stated in ({"position_buckets": None}, {"position_buckets": -1}):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **stated}))
+        made.append(derive_profile(str(tmp_path)).memory)
+    assert made[0] == made[1]
 
 
 def test_deriving_needs_no_framework() -> None:

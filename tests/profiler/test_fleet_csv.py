@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from profiler.cli.fleet import fleet as command
 from profiler.derive import derive_profile
-from profiler.fleet_cli import fleet as command
-from profiler.fleet_csv import read_devices
+from profiler.fleet_csv import devices_of, read_rows
 from profiler.fleet_files import TableRequest, table_fleet
 from profiler.schema import Device, Fleet, InputError, Profile, Training, read_fleet, write
 
@@ -132,16 +132,16 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
 )
 def test_a_bad_table_is_named(tmp_path: Path, lines: tuple[str, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        read_devices(table(tmp_path, *lines), {}, 1)
+        devices_of(read_rows(table(tmp_path, *lines)), "table", {}, 1)
 
 
 def test_a_table_of_other_bytes_is_named(tmp_path: Path) -> None:
     file = tmp_path / "devices.csv"
     file.write_bytes(b"name\xff\xfe")
     with pytest.raises(InputError, match="is not UTF-8"):
-        read_devices(file, {}, 1)
+        read_rows(file)
     with pytest.raises(InputError, match="no such file"):
-        read_devices(tmp_path / "none.csv", {}, 1)
+        read_rows(tmp_path / "none.csv")
 
 
 def test_profiles_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

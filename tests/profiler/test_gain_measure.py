@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli import profile as command
+from profiler.cli.profile import profile as command
 from profiler.derive import derive_profile
 from profiler.gain import probe
 from profiler.gain.data import Source

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from profiler.cli import profile
+from profiler.cli.profile import profile
 from profiler.derive import derive_profile
 from profiler.schema import InputError, read_profile
 from profiler.show import show_profile

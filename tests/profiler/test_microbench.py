@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli import profile
+from profiler.cli.profile import profile
 from profiler.microbench.file import Benchmark, Kernel, read_benchmark
 from profiler.microbench.kernels import Team
 from profiler.microbench.run import run_benchmark

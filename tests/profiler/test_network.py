@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli import profile
+from profiler.cli.profile import profile
 from profiler.network import client
 from profiler.network import server as far_end
 from profiler.network.client import Effort, measure_network

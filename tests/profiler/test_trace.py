@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from profiler.cli.fleet import fleet as command
 from profiler.fleet import FleetRequest, preset_fleet
-from profiler.fleet_cli import fleet as command
 from profiler.schema import (
     DeviceTrace,
     Fleet,

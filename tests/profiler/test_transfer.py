@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from profiler.cli import profile as command
+from profiler.cli.profile import profile as command
 from profiler.derive import DEFAULT_TRAINING, derive_profile
 from profiler.microbench.file import Backend, Benchmark, Kernel
 from profiler.microbench.kernels import numpy_operations

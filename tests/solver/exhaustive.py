@@ -245,7 +245,7 @@ def _best(question: Question, rounds: Iterator[Iterator[Round]]) -> Best:
     if question.objective == "time":
         return Best(min(r.slowest_s for r in found))
     if question.objective == "efficiency":
-        return Best(max(r.utility / r.slowest_s for r in found))
+        return Best(max(r.utility / r.slowest_s if r.slowest_s > 0 else 0.0 for r in found))
     if question.objective == "legend":
         most = max(r.depth for r in found)
         deep = [r.utility for r in found if r.depth >= most * (1 - SLACK)]

@@ -16,7 +16,7 @@ from solver.check import check
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.methods import plan_with
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.plan import Plan, Question
 from solver.planner import solve
 from solver.problem import Problem

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from profiler.schema import Fleet, InputError
 from solver.check import check
-from solver.check_binding import binding_checks
-from solver.check_costs import recompute
+from solver.check.binding import binding_checks
+from solver.check.costs import recompute
 from solver.errors import Infeasible, Stopped
 from solver.plan import Plan
 from solver.planner import solve

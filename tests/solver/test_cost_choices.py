@@ -10,7 +10,7 @@ from profiler.schema import Fleet
 from solver.check import check
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.exhaustive import best_own, best_shared

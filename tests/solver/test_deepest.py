@@ -9,7 +9,7 @@ from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.deepest import mean_depth
 from solver.errors import Infeasible
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem

@@ -142,3 +142,23 @@ def test_a_price_is_a_factor_of_what_is_priced(
         assert folded is not None
         assert found.value == pytest.approx(folded.value, abs=1e-12)
         assert found.ranks.tolist() == folded.ranks.tolist()
+
+
+@pytest.mark.parametrize("solve", [shared_ranks, rising_ranks])
+def test_what_is_earned_stands_in_place_of_prices(
+    solve: Callable[..., SharedRanks | None],
+) -> None:
+    rng = np.random.default_rng(5)
+    capacity = random_capacity(rng, np.array([1, 1, 1]), 3)
+    gains, choices = rng.random((3, 3)).cumsum(axis=1), np.arange(1, 4)
+    width = capacity.reach.shape[1]
+    earned = [rng.random((3, width)) for _ in range(3)]
+    before = [each.copy() for each in earned]
+    prices = Prices(fixed=rng.random((3, width)), per_rank=rng.random((3, width)))
+    limits = {"min_depth": 0, "rank_budget": None, "earned": earned}
+    alone = solve(capacity, gains, choices, **limits)
+    both = solve(capacity, gains, choices, **limits, prices=prices)
+    assert alone is not None
+    assert both is not None
+    assert (both.value, both.ranks.tolist()) == (alone.value, alone.ranks.tolist())
+    assert all(np.array_equal(one, other) for one, other in zip(before, earned, strict=True))

@@ -9,7 +9,7 @@ import pytest
 from profiler.schema import Fleet
 from solver.errors import Infeasible
 from solver.explain import without_plan
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.problem import Problem
 from tests.solver.exhaustive import best_shared
 from tests.solver.questions import random_case

@@ -149,6 +149,29 @@ def test_efficiency_is_bracketed(noise: float) -> None:
             assert certificate.value >= best * (1 - 1e-4)
 
 
+def test_efficiency_is_bracketed_where_a_round_may_take_no_time() -> None:
+    """Where frozen layers cost nothing, and nobody need adapt any, rounds begin at 0 s."""
+    from msgspec.structs import replace
+
+    from tests.solver.instances import random_fleet
+
+    fleet = random_fleet(3, devices=4, layers=3, max_rank=2)
+    bare = {"embedding_s": 0.0, "forward_s": [0.0] * 3, "head_s": 0.0}
+    fleet = replace(
+        fleet,
+        model=replace(fleet.model, head_parameters=0, head_modules=[]),
+        classes=[replace(c, time=replace(c.time, **bare)) for c in fleet.classes],
+        devices=[replace(d, latency_s=0.0) for d in fleet.devices],
+    )
+    problem = Problem.of(fleet, objective="efficiency", ranks=[1, 2], min_depth=0)
+    certificate = answer(fleet, problem)
+    best = best_shared(fleet, problem.question).value
+    assert_brackets(certificate, best)
+    assert certificate is not None
+    assert best is not None
+    assert certificate.value >= best * (1 - 1e-4)
+
+
 @pytest.mark.parametrize("sizes", [(64, 64), (32, 96)])
 @pytest.mark.parametrize("budget", [0, 1, 3, 6, 7, 10**12])
 def test_any_rank_budget_is_kept(sizes: tuple[int, ...], budget: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from profiler.schema import InputError
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
+from solver.explain import least_round_time_s
 from solver.frontier import Point, every_step, frontier_points
 from solver.frontier_picture import draw
 from solver.problem import Problem
@@ -33,6 +34,18 @@ def test_the_curve_knows_the_best_utility_of_every_round_time(problem: Problem) 
         except Infeasible:
             best = 0.0
         assert best_within(curve, seconds) == pytest.approx(best, rel=1e-12)
+
+
+def test_the_least_round_time_but_for_rounding_is_a_curve_of_one_step(problem: Problem) -> None:
+    """A plan keeps that budget too, within the tolerance on limits."""
+    least_s = least_round_time_s(problem)
+    assert least_s is not None
+    tight = problem.under(round_time_s=least_s * (1 - 1e-11))
+    (step,) = every_step(tight)
+    assert frontier_points(tight, 3) == [step]
+    assert step.utility == maximise_utility(tight).value
+    with pytest.raises(Infeasible, match="of round time and has"):
+        frontier_points(problem.under(round_time_s=least_s * (1 - 1e-9)), 3)
 
 
 def test_no_step_dominates_another(problem: Problem) -> None:

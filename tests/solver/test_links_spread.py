@@ -11,7 +11,7 @@ from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.planner import solve
 from solver.problem import Problem
 from solver.repair import short_wait_s

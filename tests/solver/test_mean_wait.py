@@ -9,7 +9,7 @@ from solver.allocation import mean_wait_s
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.explain import least_round_time_s
-from solver.milp import solve_milp
+from solver.milp.solve import solve_milp
 from solver.outcome import Outcome
 from solver.problem import Problem
 from tests.solver.exhaustive import best_shared

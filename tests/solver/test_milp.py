@@ -11,10 +11,10 @@ from profiler.schema import Fleet, InputError
 from solver.allocation import utility
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.milp import solve_milp, verified, violations
-from solver.milp_arcs import arcs
-from solver.milp_model import disaggregated
-from solver.milp_run import Answer, Backend
+from solver.milp.arcs import arcs
+from solver.milp.model import disaggregated
+from solver.milp.run import Answer, Backend
+from solver.milp.solve import solve_milp, verified, violations
 from solver.outcome import Outcome
 from solver.problem import Problem
 from tests.solver.exhaustive import best_own, best_shared

@@ -14,10 +14,10 @@ from solver.deadline import current, within
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.methods import Method, milp, plan_with
-from solver.milp import solve_milp
-from solver.milp_arcs import arcs
-from solver.milp_model import disaggregated, elastic
-from solver.milp_run import run as run_program
+from solver.milp.arcs import arcs
+from solver.milp.model import disaggregated, elastic
+from solver.milp.run import run as run_program
+from solver.milp.solve import solve_milp
 from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.planner import solve
@@ -61,7 +61,7 @@ def test_the_bound_is_the_tighter_of_both(
     def stopped(*_: object, **__: object) -> Outcome:
         raise Stopped("no time", bound=proven)
 
-    monkeypatch.setattr("solver.milp.solve_milp", stopped)
+    monkeypatch.setattr("solver.milp.solve.solve_milp", stopped)
     found = plan_with(problem, method="milp-disaggregated")
     assert found.value == quick.value
     if factor > 1:
@@ -123,7 +123,7 @@ def test_no_plan_anywhere_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(milp, "quick_plan", quick)
 
-    monkeypatch.setattr("solver.milp.solve_milp", stopped)
+    monkeypatch.setattr("solver.milp.solve.solve_milp", stopped)
     fails(Infeasible(reason="none at all"))
     with pytest.raises(Infeasible, match="none at all"):
         plan_with(problem, method="milp")
@@ -149,7 +149,7 @@ def test_a_gap_left_by_the_time_limit_is_cut_short_and_exit_4(
             allocation=found.allocation, value=found.value, bound=2 * found.value, method="m"
         )
 
-    monkeypatch.setattr("solver.milp.solve_milp", half)
+    monkeypatch.setattr("solver.milp.solve.solve_milp", half)
     asked = ("solve", fleet_path, "--ranks", "1-4", "--method", "milp", "-o", path)
     assert run(*asked)[0] == 0
     assert run(*asked, "--time-limit", 60)[0] == 4
@@ -220,7 +220,7 @@ def test_auto_says_nothing_where_it_ran_the_backend(
     path = tmp_path / "fleet.json"
     write(path, random_fleet(1, layers=3, devices=4, max_rank=4, slope_noise=0.8))
     if not answers:
-        monkeypatch.setattr("solver.milp.solve_milp", stopped)
+        monkeypatch.setattr("solver.milp.solve.solve_milp", stopped)
     asked = ("--ranks", "1-4", "--structure", "own", "--round-time", 8, "--min-depth", 0)
     code, out, err = run("solve", path, *asked, "--backend", "cbc", "--json")
     assert (code, err) == (0, "")
@@ -258,7 +258,7 @@ def test_no_solver_starts_when_writing_the_program_took_all_the_time(
 ) -> None:
     fleet, options = random_case(5)
     problem = Problem.of(fleet, **options)
-    monkeypatch.setattr("solver.milp.run", None)
+    monkeypatch.setattr("solver.milp.solve.run", None)
     with within(0.0), pytest.raises(Stopped, match="without a plan"):
         solve_milp(problem)
 

@@ -9,7 +9,7 @@ from profiler.schema import Fleet, InputError
 from solver import dp_rising
 from solver.errors import Infeasible
 from solver.exact import maximise_utility, utility_bound
-from solver.milp import solve_milp, violations
+from solver.milp.solve import solve_milp, violations
 from solver.plan import RankShape
 from solver.problem import Problem
 from tests.solver.exhaustive import best_shared

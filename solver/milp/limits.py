@@ -1,6 +1,6 @@
 """Rows of the mixed-integer program that say what must not be exceeded.
 
-Symbols are those of `solver.milp_build`. Every row is divided by its limit, so that the
+Symbols are those of `solver.milp.build`. Every row is divided by its limit, so that the
 solver's absolute tolerances are relative ones.
 """
 
@@ -11,8 +11,8 @@ import pulp
 
 from solver.allocation import cost
 from solver.costs import Resource
-from solver.milp_build import Build
-from solver.milp_links import busy_times
+from solver.milp.build import Build
+from solver.milp.links import busy_times
 
 
 def limit_resource(build: Build, q: Resource) -> None:

@@ -2,8 +2,8 @@
 
 import math
 
-from solver.check_costs import Recomputed
-from solver.check_types import TOLERANCE, Check, close, within
+from solver.check.costs import Recomputed
+from solver.check.finding import TOLERANCE, Check, close, within
 from solver.plan import Certificate, Plan
 from solver.seal import seal
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from finetune.cli.round_options import changing
 from finetune.options import RunOptions
-from finetune.round_options import changing
 from profiler.schema import read_fleet, read_trace
 from solver.plan import read_plan
 

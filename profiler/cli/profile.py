@@ -1,4 +1,4 @@
-"""Commands that make profiles and fleets."""
+"""``legend profile``: what adapting a model costs, measured or worked out."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,13 @@ import msgspec
 from click.core import ParameterSource
 from msgspec.structs import asdict
 
-from profiler.device_cli import device_options, device_task
-from profiler.fleet_cli import fleet
-from profiler.gain.cli import add_gain, check_gain, gain_options
-from profiler.given import refuse_given
-from profiler.making import costs, measured
+from profiler.cli.device import device_options, device_task
+from profiler.cli.gain import add_gain, check_gain, gain_options
+from profiler.cli.given import refuse_given
+from profiler.cli.making import costs, measured
 from profiler.schema import InputError, Profile, check_writable, read_profile, write
 
-__all__ = ["fleet", "profile"]
+__all__ = ["profile"]
 
 
 @click.command()

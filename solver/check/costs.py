@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from profiler.schema import DepthCost, DeviceClass, Fleet, FleetDevice, Gain, Memory, StepTime
-from solver.check_links import LinkTraffic, link_traffic
+from solver.check.links import LinkTraffic, link_traffic
 from solver.plan import Cache, Codec, Configuration, Plan, PredictedDevice, PredictedRound
 
 __all__ = [
@@ -80,7 +80,7 @@ def recompute(plan: Plan, fleet: Fleet) -> Recomputed:
         key = (owner.name, index)
         if key not in shapes:
             shapes[key] = shape_of(plan, fleet, owner, plan.configurations[index])
-        # Whether it may take so many steps, `check_shape` says.
+        # Whether it may take so many steps, `solver.check.shape` says.
         trained = replace(device, local_steps=steps[device.name])
         alone[device.name] = device_cost(
             fleet, owner, trained, shapes[key], stack, caches[device.name]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from profiler.network.protocol import DEFAULT_ADDRESS, parse_address
 from profiler.schema import InputError, write
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ __all__ = ["device_options", "device_task"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
-ADDRESS = "127.0.0.1:7433"
 BITS_PER_BYTE = 8
 
 
@@ -43,9 +43,9 @@ def device_options(command: F) -> F:
             click.option(
                 "--serve",
                 is_flag=False,
-                flag_value=ADDRESS,
+                flag_value=DEFAULT_ADDRESS,
                 metavar="[HOST:PORT]",
-                help=f"Answer one --network, then end.  [{ADDRESS}]",
+                help=f"Answer one --network, then end.  [{DEFAULT_ADDRESS}]",
             ),
         ]
     ):
@@ -210,7 +210,6 @@ def _network_lines(made: "Network", output: Path | None) -> list[str]:
 
 
 def _serve(model: str, output: Path | None, options: dict[str, Any], *, as_json: bool) -> None:
-    from profiler.network.protocol import parse_address
     from profiler.network.server import Limits, serve
 
     if output is not None:

@@ -1,7 +1,7 @@
-"""The planning problem as a mixed-integer program: the oracle, and the escape hatch.
+"""Ask a general solver for a plan, and believe none of its answers.
 
 It answers the same questions as the dynamic program from the raw costs, in one of two forms:
-`solver.milp_model` (any costs, own ranks, mean wait, least time) and `solver.milp_arcs`
+`solver.milp.model` (any costs, own ranks, mean wait, least time) and `solver.milp.arcs`
 (proportional costs, independent of the number of devices). A solver is never believed: its
 allocation is priced again by `solver.costs`, and what breaks a limit is no answer.
 """
@@ -15,17 +15,23 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
-from solver.allocation import Allocation, cost, mean_wait_s, round_time_s, utility
+from solver.allocation import (
+    Allocation,
+    cost,
+    mean_wait_s,
+    round_time_s,
+    server_ranks,
+    utility,
+)
 from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
-from solver.devices import Ints
 from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
 from solver.links_said import overloaded
-from solver.milp_arcs import arcs
-from solver.milp_build import Model
-from solver.milp_model import disaggregated, elastic
-from solver.milp_run import Answer, Backend, run
+from solver.milp.arcs import arcs
+from solver.milp.build import Model
+from solver.milp.model import disaggregated, elastic
+from solver.milp.run import Answer, Backend, run
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.question import Question
@@ -216,7 +222,7 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
     if not (allocation.rows[allocation.row][adapted] > 0).all():
         broken.append("the ranks of adapted layers")
     shared = question.structure == "shared"
-    if shared and not keeps_shape(question.rank_shape, _server_ranks(allocation)):
+    if shared and not keeps_shape(question.rank_shape, server_ranks(allocation)):
         broken.append("the shape of the ranks")
     over_links = overloaded(problem, allocation, least=False)
     if over_links is not None:
@@ -238,12 +244,4 @@ def violations(problem: Problem, allocation: Allocation) -> list[str]:
 
 def _rank_sum(allocation: Allocation) -> int:
     """Sum over layers of the largest rank in use."""
-    return int(_server_ranks(allocation).sum())
-
-
-def _server_ranks(allocation: Allocation) -> Ints:
-    """Largest rank in use by layer, from the output, shape (L,)."""
-    layer = np.arange(allocation.rows.shape[1])
-    held = np.where(layer < allocation.depth[:, None], allocation.rows[allocation.row], 0)
-    ranks: Ints = held.max(axis=0, initial=0)
-    return ranks
+    return int(server_ranks(allocation).sum())

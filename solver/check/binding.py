@@ -14,8 +14,8 @@ from typing import Self
 from msgspec.structs import replace
 
 from profiler.schema import DeviceClass, Fleet, FleetDevice, Link
-from solver.check_caches import expected_cache
-from solver.check_costs import (
+from solver.check.caches import expected_cache
+from solver.check.costs import (
     Recomputed,
     Shape,
     device_cost,
@@ -25,7 +25,7 @@ from solver.check_costs import (
     shape_of,
     stack_bytes,
 )
-from solver.check_types import TOLERANCE, Check, verdict
+from solver.check.finding import TOLERANCE, Check, verdict
 from solver.plan import Configuration, Plan, PlannedDevice, PredictedDevice
 
 __all__ = ["binding_checks"]

@@ -27,7 +27,7 @@ from profiler.schema import InputError
 from solver.allocation import shared
 from solver.capacity import TOLERANCE, exact
 from solver.devices import Floats
-from solver.milp_build import Model, Values, stop_if_expired
+from solver.milp.build import Model, Values, stop_if_expired
 from solver.problem import Problem
 
 # Cells of a device block times prefix sums that are in memory at once.

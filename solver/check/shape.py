@@ -8,7 +8,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from profiler.schema import Fleet
-from solver.check_types import Check, verdict
+from solver.check.finding import Check, verdict
 from solver.plan import Plan
 
 __all__ = ["shape_checks"]

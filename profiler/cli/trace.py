@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from profiler.finite import FiniteRange
+from profiler.cli.finite import FiniteRange
 
 if TYPE_CHECKING:
     from profiler.schema import Fleet

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from profiler.schema import Fleet
-from solver.check_types import Check, close, within
+from solver.check.finding import Check, close, within
 from solver.plan import Plan, PredictedDevice
 
 __all__ = ["LinkTraffic", "link_checks", "link_traffic"]

@@ -1,17 +1,15 @@
-"""The commands `legend run`, `legend export` and `legend report`."""
+"""``legend run``: fine-tune federated, as planned."""
 
 from pathlib import Path
 
 import click
 import msgspec
 
-from finetune.export_cli import export
-from finetune.idle import refuse_idle
+from finetune.cli.idle import refuse_idle
+from finetune.cli.round_options import changing
 from finetune.options import RunOptions
-from finetune.report_cli import report
-from finetune.round_options import changing
 
-__all__ = ["export", "report", "run"]
+__all__ = ["run"]
 
 PATH = click.Path(path_type=Path)
 DEFAULT = RunOptions()

@@ -1,13 +1,4 @@
-"""The independent check of a plan: believe nothing in it, work everything out again.
-
-Three questions, each in modules of plain Python without a line in common with the solvers:
-does the plan answer for this fleet and keep the structure it names (`check_shape`), are its
-figures those of the cost model (`check_costs`), and do the limits (here), what is said of them
-(`check_binding`) and the certificate (`check_certificate`) hold. The bound itself is a claim of
-the method that the certificate names; what is checked is that value, bound, gap and status
-agree with each other and with the recomputed plan, and that they are of this question and no
-other (`solver.seal`).
-"""
+"""Every check of a plan, the limits among them, and what they come to."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +6,16 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from profiler.schema import Fleet
-from solver.check_binding import binding_checks
-from solver.check_caches import cache_checks
-from solver.check_certificate import UNSEALED, certificate_checks, seal_checks
-from solver.check_costs import Recomputed, recompute
-from solver.check_links import link_checks
-from solver.check_shape import shape_checks
-from solver.check_types import Check, close, reaches, within
+from solver.check.binding import binding_checks
+from solver.check.caches import cache_checks
+from solver.check.certificate import UNSEALED, certificate_checks, seal_checks
+from solver.check.costs import Recomputed, recompute
+from solver.check.finding import Check, close, reaches, within
+from solver.check.links import link_checks
+from solver.check.shape import shape_checks
 from solver.plan import Plan, PredictedRound
 
-__all__ = ["Check", "Verdict", "check"]
+__all__ = ["FIGURES", "ROUND_FIGURES", "Verdict", "check"]
 
 FIGURES_S = ("time_s", "compute_s", "upload_s", "download_s", "wait_s", "cache_build_s")
 FIGURES_BYTES = ("memory_bytes", "upload_bytes", "download_bytes", "storage_bytes")

@@ -1,13 +1,13 @@
 """Rows of the mixed-integer program that say which depths and ranks go together.
 
-Symbols are those of `solver.milp_build`.
+Symbols are those of `solver.milp.build`.
 """
 
 from itertools import pairwise
 
 import pulp
 
-from solver.milp_build import Build
+from solver.milp.build import Build
 
 
 def nest_depths(build: Build) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.finite import FiniteRange
-from profiler.fleet_help import Listing
-from profiler.given import refuse_given
-from profiler.trace.cli import (
+from profiler.cli.finite import FiniteRange
+from profiler.cli.fleet_help import Listing
+from profiler.cli.given import refuse_given
+from profiler.cli.trace import (
     fleet_from_trace,
     take_trace_options,
     trace_options,

@@ -1,8 +1,8 @@
 """Whether every device has the cache that the question gives it, and room to store it."""
 
 from profiler.schema import Fleet, FleetDevice
-from solver.check_costs import distinct, example_bytes, prefix_s
-from solver.check_types import Check, verdict
+from solver.check.costs import distinct, example_bytes, prefix_s
+from solver.check.finding import Check, verdict
 from solver.plan import Cache, Plan
 
 __all__ = ["cache_checks", "expected_cache"]

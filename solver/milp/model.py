@@ -1,8 +1,8 @@
 """Shared or own ranks and depths as a mixed-integer program, in its disaggregated form.
 
 Written from the raw affine costs and nothing that the dynamic program uses, so that it can
-contradict it. Its symbols stand in `solver.milp_build`, its rows in `solver.milp_ranks` and
-`solver.milp_limits`. Rows are divided by their limits and the objective by the largest
+contradict it. Its symbols stand in `solver.milp.build`, its rows in `solver.milp.ranks` and
+`solver.milp.limits`. Rows are divided by their limits and the objective by the largest
 utility, so that the solver's absolute tolerances are relative ones.
 """
 
@@ -14,15 +14,15 @@ import pulp
 from profiler.schema import InputError
 from solver.allocation import Allocation
 from solver.devices import Ints
-from solver.milp_build import Build, Model, Values
-from solver.milp_limits import (
+from solver.milp.build import Build, Model, Values
+from solver.milp.limits import (
     limit_links,
     limit_rank_sum,
     limit_resource,
     limit_wait,
     slowest,
 )
-from solver.milp_ranks import (
+from solver.milp.ranks import (
     cap_ranks,
     nest_depths,
     rise,

@@ -1,0 +1,1 @@
+"""The commands of the engine and of `legend` itself, one file each, loaded when called."""

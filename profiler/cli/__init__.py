@@ -1,0 +1,1 @@
+"""The commands `profile` and `fleet`, and parts of them, loaded when called."""
