@@ -98,11 +98,11 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     quick = partial(maximise_utility, branching=False)
     try:
         plan = solve(problem, using=quick if problem.question.structure == "capped" else None)
-    except Infeasible as error:
-        return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
-    except (Stopped, InputError) as error:
+    except (Infeasible, Stopped, InputError) as error:
         # The others' rows are still worth a look.
-        return Row(policy=name, plan=None, gap_fraction=None, reason=str(error))
+        reason = _brief(error) if isinstance(error, Infeasible) else str(error)
+        code = error.exit_code
+        return Row(policy=name, plan=None, gap_fraction=None, reason=reason, exit_code=code)
     kept = plan.question.budgets == problem.question.budgets
     gap = None
     if kept:

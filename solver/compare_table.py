@@ -31,12 +31,16 @@ WIDE = 112
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
+    """One policy in a comparison; `plan` is None where it has none, and `reason` says why.
+
+    `exit_code` is then that of ``legend solve`` with this policy.
+    """
 
     policy: str
     plan: Plan | None
     gap_fraction: float | None
     reason: str
+    exit_code: int = 0
 
     @property
     def memory_bytes(self) -> float | None:
