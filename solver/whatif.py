@@ -18,7 +18,10 @@ _FIELDS = {
     "examples": ("examples", 1.0),
     "local_steps": ("local_steps", 1.0),
     "count": ("count", 1.0),
+    "power_w": ("power_w", 1.0),
 }
+# Of a class, as its time and memory are, not of a device.
+_POWER = "power_w"
 _WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
 _MAY_BE_0 = ("memory_bytes", "storage_bytes")
 # Of which there are no parts, unlike bytes in a number of GB.
@@ -37,8 +40,8 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     assignments : sequence of str
         Each selects ``device=NAME``, ``class=NAME`` or ``all`` devices and sets one or more of
         uplink_mbps, downlink_mbps, latency_s, memory_gb (0: no limit), storage_gb, time_scale,
-        examples, local_steps, count; or it selects ``link=NAME`` and sets one or both of
-        uplink_mbps and downlink_mbps.
+        examples, local_steps, count; of a class or all also power_w, the draw under load; or
+        it selects ``link=NAME`` and sets one or both of uplink_mbps and downlink_mbps.
 
     Raises
     ------
@@ -63,9 +66,29 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
             continue
         if not any(_selected(d, kind, name) for d in fleet.devices):
             raise InputError(f"--set '{text}': the fleet has no {kind} '{name}'")
+        fleet = _power_changed(fleet, kind, name, fields.pop(_POWER, None), text)
         devices = [_apply(d, kind, name, fields, text) for d in fleet.devices]
         fleet = replace(fleet, devices=devices)
     return fleet
+
+
+def _power_changed(
+    fleet: Fleet, kind: str, name: str, power_w: float | None, text: str
+) -> Fleet:
+    """Change what a class draws, or all of them, as where a measured profile cannot say."""
+    if power_w is None:
+        return fleet
+    if kind == "device":
+        raise InputError(f"--set '{text}': {_POWER} is of a class; expected class=NAME or all")
+    if power_w < 0:
+        raise InputError(f"--set '{text}': {_POWER} is {power_w:g}; expected 0 or more")
+    classes = [
+        replace(c, device=replace(c.device, power_w=power_w))
+        if kind == "all" or c.name == name
+        else c
+        for c in fleet.classes
+    ]
+    return replace(fleet, classes=classes)
 
 
 def _link_changed(fleet: Fleet, name: str, fields: dict[str, float], text: str) -> Fleet:

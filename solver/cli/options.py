@@ -24,7 +24,8 @@ CHANGES = click.option(
     metavar="CHANGE",
     help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,time_scale=2', 'all,memory_gb=4' "
     "or 'link=ap-1,uplink_mbps=50'; may be given again. Fields: uplink_mbps, downlink_mbps, "
-    "latency_s, memory_gb, storage_gb, time_scale, examples, local_steps, count.",
+    "latency_s, memory_gb, storage_gb, time_scale, examples, local_steps, count; of a class or "
+    "all: power_w.",
 )
 LEAVE_OUT = click.option(
     "--leave-out",
