@@ -11,7 +11,8 @@ One row a device, or several alike. Columns, in any order:
 ``latency_s``              optional: fixed network time a round (0)
 ``examples``               optional: local training examples (1)
 ``local_steps``            optional: training steps a round (the command's option)
-``memory_gib``             optional: memory it may use (the device's own, if known)
+``memory_gb``              optional: memory it may use, GB of 10^9 bytes (the device's own,
+                           if known)
 ``storage_gb``             optional: storage for cached layer outputs (the command's
                            option)
 ``count``                  optional: devices alike (1)
@@ -59,7 +60,7 @@ OPTIONAL = (
     "latency_s",
     "examples",
     "local_steps",
-    "memory_gib",
+    "memory_gb",
     "storage_gb",
     "count",
     "time_scale",

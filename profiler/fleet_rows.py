@@ -7,7 +7,6 @@ from profiler.schema import DeviceClass, FleetDevice, InputError, Link
 
 __all__ = [
     "BYTES_PER_GB",
-    "BYTES_PER_GIB",
     "BYTES_PER_S_PER_MBIT",
     "LINK_SPEEDS",
     "Row",
@@ -18,7 +17,6 @@ __all__ = [
 Row = Mapping[str, str]
 
 BYTES_PER_S_PER_MBIT = 125_000.0
-BYTES_PER_GIB = 2**30
 BYTES_PER_GB = 1e9
 LINK_SPEEDS = ("uplink_mbit_per_s", "downlink_mbit_per_s")
 MOST_REPORTED = 20
@@ -31,7 +29,7 @@ NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
     ("latency_s", 0.0, False, False),
     ("examples", 1.0, True, True),
     ("local_steps", math.nan, True, True),
-    ("memory_gib", math.nan, False, False),
+    ("memory_gb", math.nan, False, False),
     ("storage_gb", math.nan, False, False),
     ("count", 1.0, True, True),
     ("time_scale", 1.0, True, False),
@@ -158,7 +156,7 @@ def _build(
 ) -> FleetDevice:
     storage = numbers["storage_gb"]
     own = device_class.device.memory_bytes
-    memory, steps = numbers["memory_gib"], numbers["local_steps"]
+    memory, steps = numbers["memory_gb"], numbers["local_steps"]
     return FleetDevice(
         name=name,
         device_class=device_class.name,
@@ -168,7 +166,7 @@ def _build(
         latency_s=numbers["latency_s"],
         examples=int(numbers["examples"]),
         local_steps=local_steps if math.isnan(steps) else int(steps),
-        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
+        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GB),
         storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
         time_scale=numbers["time_scale"],
         link=link,
