@@ -16,8 +16,10 @@ from solver.plan import read_plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.question_words import NO_BUDGETS, budget_text
+from solver.wording import spoken
 
 
+@spoken
 def compare_policies(
     fleet: Fleet,
     policies: Iterable[str],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from profiler.schema import Fleet, FleetDevice, InputError
+from solver.wording import spoken
 
 # Name on the command line, field of the device, factor to its SI unit.
 _FIELDS = {
@@ -31,6 +32,7 @@ _MOST = 2**53
 _SELECTORS = ("device", "class", "link", "all")
 
 
+@spoken
 def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     """Apply changes such as ``device=tx2-03,uplink_mbps=5`` to a fleet.
 

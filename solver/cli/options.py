@@ -162,6 +162,7 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
 
     All of `budgets` must be there; of the others, those that the command has.
     """
+    _refuse_limits(options)
     optional = ("structure", "leave_out", "fill_wait")
     fields = {
         name: options[name]
@@ -186,6 +187,15 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
         megabytes = options[f"{name}_mb"]
         fields[f"{name}_bytes"] = None if megabytes is None else megabytes * 1e6
     return fields
+
+
+def _refuse_limits(options: dict[str, Any]) -> None:
+    """Refuse what is no limit by its flag, in the unit that was typed."""
+    for flag in ("--round-time", "--mean-wait", "--upload-mb", "--download-mb", "--energy-j"):
+        name = flag[2:].replace("-", "_")
+        value = options.get(name, options.get(f"{name}_s"))
+        if value is not None and not 0 <= value < float("inf"):
+            raise InputError(f"{flag} is {value:g}; expected 0 or more, and finite")
 
 
 def parse_ranks(text: str) -> list[int]:
