@@ -10,7 +10,7 @@ from solver.check import check
 from solver.compare_table import Row
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
-from solver.explain import describe
+from solver.explain import describe, heads
 from solver.outcome import relative_gap
 from solver.plan import read_plan
 from solver.planner import solve
@@ -102,7 +102,7 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
         plan = solve(problem, using=quick if problem.question.structure == "capped" else None)
     except (Infeasible, Stopped, InputError) as error:
         # The others' rows are still worth a look.
-        reason = _brief(error) if isinstance(error, Infeasible) else str(error)
+        reason = _brief(problem, error) if isinstance(error, Infeasible) else str(error)
         code = error.exit_code
         return Row(policy=name, plan=None, gap_fraction=None, reason=reason, exit_code=code)
     kept = plan.question.budgets == problem.question.budgets
@@ -115,12 +115,11 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)
 
 
-def _brief(error: Infeasible) -> str:
+def _brief(problem: Problem, error: Infeasible) -> str:
     """The worst shortfall and how many devices have one."""
     if not error.shortfalls:
         known = "infeasible" if error.proven else "no plan found"
         return f"{known}: {error.repair}"
-    others = len({s.device for s in error.shortfalls}) - 1
-    return f"infeasible: {describe(error.shortfalls[0])}" + (
-        f", {others} more" if others else ""
-    )
+    worst = error.shortfalls[0]
+    others = heads(problem, {s.device for s in error.shortfalls[1:]} - {worst.device})
+    return f"infeasible: {describe(worst)}" + (f", {others} more" if others else "")

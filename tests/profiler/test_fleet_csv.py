@@ -124,7 +124,9 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
     [
         ((), "columns are nothing"),
         (("name,class",), "columns are name, class; expected name, class, uplink"),
-        ((HEADER + ",colour",), "columns are .*colour"),
+        ((HEADER + ",colour",), "columns are .*: colour is none of them$"),
+        ((HEADER + ",memory_gib",), r"each once: memory_gib is none of them \(memory_gb\?\)"),
+        ((HEADER.replace("class", "kind"),), "each once: class is missing, kind is none"),
         ((HEADER + ",name",), "each once"),
         ((HEADER,), "no devices"),
         ((HEADER, 'a,"slow,1,1'), "is not CSV"),
