@@ -5,7 +5,9 @@ from itertools import groupby
 
 import numpy as np
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from solver.explain import friendly
 from solver.next_layer import NextLayer
@@ -23,13 +25,13 @@ _KINDS = (
     ("rank_budget", "ranks", "in the budget"),
     ("max_depth", "layers", "of greatest depth"),
 )
-_CAPTION = (
+_NOTE = (
     "At the plan's own ranks, each device by itself. With that it can train the layer, unless "
     "a plan made anew uses it otherwise (--prices says what one more unit is worth)."
 )
 
 
-def next_layer_table(lacks: Sequence[NextLayer], devices: int) -> Table:
+def next_layer_view(lacks: Sequence[NextLayer], devices: int) -> Group:
     """One row a device, or a class and depth where there are many.
 
     Parameters
@@ -39,8 +41,7 @@ def next_layer_table(lacks: Sequence[NextLayer], devices: int) -> Table:
         Rows of the plan that they are of.
     """
     few = devices <= FEW
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION)
-    table.caption_justify = "left"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("device" if few else "class", overflow="fold")
     table.add_column("layers then", justify="right")
@@ -52,7 +53,7 @@ def next_layer_table(lacks: Sequence[NextLayer], devices: int) -> Table:
     for (name, depth), alike in groupby(lacks if few else sorted(lacks, key=key), key):
         group = list(alike)
         table.add_row(str(sum(e.count for e in group)), name, str(depth), _said(group))
-    return table
+    return Group(table, Text(_NOTE, style="dim"))
 
 
 def _said(group: Sequence[NextLayer]) -> str:

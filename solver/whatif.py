@@ -1,5 +1,6 @@
 """What if devices were others: change a fleet in memory before it is planned for."""
 
+import difflib
 import math
 from collections.abc import Sequence
 
@@ -66,12 +67,33 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
         if kind == "link":
             fleet = _link_changed(fleet, name, fields, text)
             continue
+        name = _class_name(fleet, name) if kind == "class" else name
         if not any(_selected(d, kind, name) for d in fleet.devices):
-            raise InputError(f"--set '{text}': the fleet has no {kind} '{name}'")
+            raise InputError(
+                f"--set '{text}': the fleet has no {kind} '{name}'; {_known(fleet, kind, name)}"
+            )
         fleet = _power_changed(fleet, kind, name, fields.pop(_POWER, None), text)
         devices = [_apply(d, kind, name, fields, text) for d in fleet.devices]
         fleet = replace(fleet, devices=devices)
     return fleet
+
+
+def _class_name(fleet: Fleet, name: str) -> str:
+    """The class that a device's name alone means, as in a table, where it means just one."""
+    used = {d.device_class for d in fleet.devices}
+    found = [c.name for c in fleet.classes if c.device.name == name and c.name in used]
+    return found[0] if len(found) == 1 and name not in used else name
+
+
+def _known(fleet: Fleet, kind: str, name: str) -> str:
+    """What there is instead: all classes, or the devices that are called nearly the same."""
+    if kind == "class":
+        return (
+            f"expected one of {', '.join(dict.fromkeys(d.device_class for d in fleet.devices))}"
+        )
+    names = [d.name for d in fleet.devices]
+    close = difflib.get_close_matches(name, names) or names[:3]
+    return f"expected a device's name, such as {', '.join(close)}"
 
 
 def _power_changed(

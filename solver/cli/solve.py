@@ -25,6 +25,7 @@ from solver.policies import POLICIES, described
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.console import Group
     from rich.table import Table
 
     from profiler.schema import Fleet
@@ -161,8 +162,8 @@ def solve(
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
-    for table in _tables(beside, plan):
-        shown.print(table)
+    for each in _views(beside, plan):
+        shown.print(each)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
     ctx.exit(code)
@@ -211,19 +212,19 @@ def _beside(
     return found
 
 
-def _tables(beside: dict[str, list[Any]], plan: "Plan") -> "Iterator[Table | str]":
-    """The same as tables, or in words where there is nothing in one."""
+def _views(beside: dict[str, list[Any]], plan: "Plan") -> "Iterator[Group | Table | str]":
+    """The same for people."""
     if "prices" in beside:
         from solver.prices_table import prices_table
 
         prices = beside["prices"]
         yield prices_table(prices) if prices else "prices: no budget is in force"
     if "next_layer" in beside:
-        from solver.next_layer_table import next_layer_table
+        from solver.next_layer_table import next_layer_view
 
         lacks = beside["next_layer"]
         none = "next layer: every device adapts all layers"
-        yield next_layer_table(lacks, len(plan.devices)) if lacks else none
+        yield next_layer_view(lacks, len(plan.devices)) if lacks else none
 
 
 def _method(

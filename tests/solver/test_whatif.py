@@ -26,6 +26,8 @@ def test_changes_one_device_and_leaves_the_others() -> None:
 def test_changes_a_class_and_several_at_once() -> None:
     fleet = random_fleet(3)
     after = changed(fleet, ["class=class-0,local_steps=9", "device=d0,count=2"])
+    # By its device's name alone, as in a table.
+    assert changed(fleet, ["class=board-0,local_steps=9", "device=d0,count=2"]) == after
     assert [d.local_steps for d in after.devices if d.device_class == "class-0"] == [9, 9]
     assert after.devices[0].count == 2
 
@@ -97,6 +99,10 @@ def test_the_help_names_every_field(run: Any) -> None:
         ("all=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
         ("all,device=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
         ("device=d1,up=1", "no field 'up'"),
+        ("device=d11,count=1", "no device 'd11'; expected a device's name, such as d1"),
+        ("class=board,count=1", "no class 'board'; expected one of class-0, class-1$"),
+        ("device=d1,power_w=3", "power_w is of a class"),
+        ("all,power_w=-3", "power_w is -3; expected 0 or more"),
         ("device=d1,uplink_mbps=fast", "expected a number in range"),
         ("device=d1,uplink_mbps=nan", "expected a number in range"),
         ("device=d1,uplink_mbps=0", "expected above 0"),
