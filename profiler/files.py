@@ -39,12 +39,12 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def read(path: Path, kind: type[T], schema: str, remedy: str) -> T:
+def read(path: Path | str, kind: type[T], schema: str, remedy: str) -> T:
     """Read and check a JSON file.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         The file.
     kind : type
         `Profile`, `Fleet` or a plan.
@@ -58,7 +58,7 @@ def read(path: Path, kind: type[T], schema: str, remedy: str) -> T:
     InputError
         If the file is missing, not JSON, of another contract or version, or invalid.
     """
-    return decode(read_bytes(path), str(path), kind, schema, remedy)
+    return decode(read_bytes(Path(path)), str(path), kind, schema, remedy)
 
 
 def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T:
@@ -122,7 +122,7 @@ def _schema_of(data: bytes, name: str, remedy: str) -> str:
         raise InputError(f"{name}: {why}; expected UTF-8 JSON. {remedy}") from None
 
 
-def write(path: Path, value: Struct) -> None:
+def write(path: Path | str, value: Struct) -> None:
     """Write a file whole or not at all: a reader never sees half of it.
 
     Raises
@@ -131,7 +131,7 @@ def write(path: Path, value: Struct) -> None:
         If the folder cannot be written.
     """
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    write_bytes(path, text + b"\n")
+    write_bytes(Path(path), text + b"\n")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

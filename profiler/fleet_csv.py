@@ -11,7 +11,8 @@ One row a device, or several alike. Columns, in any order:
 ``latency_s``              optional: fixed network time a round (0)
 ``examples``               optional: local training examples (1)
 ``local_steps``            optional: training steps a round (the command's option)
-``memory_gib``             optional: memory it may use (the device's own, if known)
+``memory_gb``              optional: memory it may use, GB of 10^9 bytes (the device's own,
+                           if known)
 ``storage_gb``             optional: storage for cached layer outputs (the command's
                            option)
 ``count``                  optional: devices alike (1)
@@ -32,6 +33,7 @@ Parquet and Flower's node configurations are read as such tables: `profiler.flee
 """
 
 import csv
+import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +60,7 @@ OPTIONAL = (
     "latency_s",
     "examples",
     "local_steps",
-    "memory_gib",
+    "memory_gb",
     "storage_gb",
     "count",
     "time_scale",
@@ -165,14 +167,24 @@ def check_header(
     optional: Sequence[str] = OPTIONAL,
 ) -> None:
     """Raise `InputError` unless the columns are those of such a table."""
+    known = (*required, *optional)
     missing = [name for name in required if name not in header]
-    unknown = [name for name in header if name not in (*required, *optional)]
+    unknown = [name for name in header if name not in known]
     if missing or unknown or len(set(header)) < len(header):
         seen = ", ".join(header) or "nothing"
+        wrong = [f"{name} is missing" for name in missing if header]
+        wrong += [f"{name} is none of them{_meant(name, known)}" for name in unknown]
         raise InputError(
             f"{owner}, row 1: columns are {seen}; expected {', '.join(required)} and, "
             f"if wanted, {', '.join(optional)}, each once"
+            + (f": {', '.join(wrong)}" if wrong else "")
         )
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """The column whose name is nearly the same, if there is one."""
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f" ({close[0]}?)" if close else ""
 
 
 def class_names(rows: Sequence[Row]) -> list[str]:

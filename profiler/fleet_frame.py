@@ -15,7 +15,7 @@ from profiler.fleet_csv import (
 from profiler.fleet_files import TableRequest, rows_fleet
 from profiler.fleet_rows import LINK_SPEEDS
 from profiler.schema import Fleet, Profile, Training
-from profiler.units import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT
+from profiler.units import BYTES_PER_GB, BYTES_PER_S_PER_MBIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ def devices_frame(fleet: Fleet) -> "pd.DataFrame":
             "latency_s": d.latency_s,
             "examples": d.examples,
             "local_steps": d.local_steps,
-            "memory_gib": d.memory_bytes / BYTES_PER_GIB if d.memory_bytes else None,
+            "memory_gb": d.memory_bytes / BYTES_PER_GB if d.memory_bytes else None,
             "storage_gb": d.storage_bytes / BYTES_PER_GB,
             "count": d.count,
             "time_scale": d.time_scale,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link
-from profiler.units import BYTES_PER_GB, BYTES_PER_GIB, BYTES_PER_S_PER_MBIT
+from profiler.units import BYTES_PER_GB, BYTES_PER_S_PER_MBIT
 
 __all__ = ["LINK_SPEEDS", "Row", "RowReader"]
 
@@ -22,7 +22,7 @@ NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
     ("latency_s", 0.0, False, False),
     ("examples", 1.0, True, True),
     ("local_steps", math.nan, True, True),
-    ("memory_gib", math.nan, False, False),
+    ("memory_gb", math.nan, False, False),
     ("storage_gb", math.nan, False, False),
     ("count", 1.0, True, True),
     ("time_scale", 1.0, True, False),
@@ -149,7 +149,7 @@ def _build(
 ) -> FleetDevice:
     storage = numbers["storage_gb"]
     own = device_class.device.memory_bytes
-    memory, steps = numbers["memory_gib"], numbers["local_steps"]
+    memory, steps = numbers["memory_gb"], numbers["local_steps"]
     return FleetDevice(
         name=name,
         device_class=device_class.name,
@@ -159,7 +159,7 @@ def _build(
         latency_s=numbers["latency_s"],
         examples=int(numbers["examples"]),
         local_steps=local_steps if math.isnan(steps) else int(steps),
-        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GIB),
+        memory_bytes=own if math.isnan(memory) else round(memory * BYTES_PER_GB),
         storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
         time_scale=numbers["time_scale"],
         link=link,

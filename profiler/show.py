@@ -9,7 +9,7 @@ from profiler.predict import peak_bytes, step_s
 from profiler.probes import ranks_at
 from profiler.schema import Profile
 
-MIB = 2**20
+MB = 1e6
 
 
 def show_profile(profile: Profile) -> None:
@@ -35,7 +35,7 @@ def _table(profile: Profile) -> Table:
         "forward ms",
         "backward ms",
         "LoRA µs/rank",
-        "activations MiB",
+        "activations MB",
         "params per rank",
     ):
         table.add_column(title, justify="right")
@@ -54,7 +54,7 @@ def _table(profile: Profile) -> Table:
             f"{forward * 1e3:.2f}",
             f"{backward * 1e3:.2f}",
             f"{lora * 1e6:.1f}",
-            f"{saved / MIB:.1f}",
+            f"{saved / MB:.1f}",
             f"{parameters:,}",
         )
     return table
@@ -78,10 +78,10 @@ def _totals(profile: Profile) -> list[str]:
         f"{_step_s(profile, layers, 8) * 1e3:.0f} ms at depth {layers}, rank 8 "
         f"(± {time.error_fraction:.1%}); embeddings {time.embedding_s * 1e3:.1f} ms, "
         f"head and optimizer {time.head_s * 1e3:.1f} ms",
-        f"it needs {_peak_bytes(profile, 1, 8) / MIB:.0f} MiB at depth 1 and "
-        f"{_peak_bytes(profile, layers, 8) / MIB:.0f} MiB at depth {layers}; weights "
-        f"{memory.weights_bytes / MIB:.0f} MiB, framework "
-        f"{memory.framework_bytes / MIB:.0f} MiB",
+        f"it needs {_peak_bytes(profile, 1, 8) / MB:.0f} MB at depth 1 and "
+        f"{_peak_bytes(profile, layers, 8) / MB:.0f} MB at depth {layers}; weights "
+        f"{memory.weights_bytes / MB:.0f} MB, framework "
+        f"{memory.framework_bytes / MB:.0f} MB",
     ]
 
 

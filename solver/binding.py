@@ -45,7 +45,7 @@ def binding(problem: Problem, allocation: Allocation) -> list[str]:
     asked = one_more(problem, allocation)
     worst = np.zeros(len(asked.depth))
     names = np.full(len(worst), NO_LIMIT, dtype=object)
-    for q, limit in _limits(problem, allocation):
+    for q, limit in limits(problem, allocation):
         excess = _excess(cost(costs, q, asked.rows, asked.row, asked.depth), limit)
         over = excess > np.maximum(worst, TOLERANCE)
         names[over], worst[over] = q.name, excess[over]
@@ -77,18 +77,18 @@ def one_more(problem: Problem, allocation: Allocation) -> Allocation:
     return Allocation(rows=rows, row=row.reshape(-1), depth=depth)
 
 
-def _limits(problem: Problem, allocation: Allocation) -> Iterator[tuple[Resource, Floats]]:
+def limits(problem: Problem, allocation: Allocation) -> Iterator[tuple[Resource, Floats]]:
     """What every device may need of each resource, shape (N,)."""
     seconds = problem.costs.seconds
     for q in problem.costs.resources:
         if q.name != seconds.name:
             yield q, q.limit
-    limit_s = _longest_s(problem, allocation)
+    limit_s = longest_s(problem, allocation)
     if limit_s is not None:
         yield seconds, np.broadcast_to(np.float64(limit_s), seconds.limit.shape)
 
 
-def _longest_s(problem: Problem, allocation: Allocation) -> float | None:
+def longest_s(problem: Problem, allocation: Allocation) -> float | None:
     """How long a round may take; None if it does not matter."""
     if problem.question.objective in _TIMED:
         return round_time_s(problem, allocation)
@@ -102,7 +102,7 @@ def _name_links(
     names: npt.NDArray[np.object_],
 ) -> None:
     """Name the shared link that one layer more on a device would overload."""
-    links, limit_s = problem.costs.links, _longest_s(problem, allocation)
+    links, limit_s = problem.costs.links, longest_s(problem, allocation)
     if links is None or limit_s is None:
         return
     left_s = limit_s * (1 + TOLERANCE) - busy_s(problem.costs, allocation)

@@ -10,22 +10,27 @@ from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
-from solver.explain import describe
+from solver.explain import describe, heads
 from solver.outcome import relative_gap
 from solver.plan import Plan, read_plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.question_words import NO_BUDGETS, budget_text
+from solver.wording import spoken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One policy in a comparison; `plan` is None where it has none, and `reason` says why."""
+    """One policy in a comparison; `plan` is None where it has none, and `reason` says why.
+
+    `exit_code` is then that of ``legend solve`` with this policy.
+    """
 
     policy: str
     plan: Plan | None
     gap_fraction: float | None
     reason: str
+    exit_code: int = 0
 
     @property
     def memory_bytes(self) -> float | None:
@@ -44,6 +49,7 @@ class Row:
         return sum(d.count for d in self.plan.devices if d.configuration is None)
 
 
+@spoken
 def compare_policies(
     fleet: Fleet,
     policies: Iterable[str],
@@ -124,11 +130,11 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     quick = partial(maximise_utility, branching=False)
     try:
         plan = solve(problem, using=quick if problem.question.structure == "capped" else None)
-    except Infeasible as error:
-        return Row(policy=name, plan=None, gap_fraction=None, reason=_brief(error))
-    except (Stopped, InputError) as error:
+    except (Infeasible, Stopped, InputError) as error:
         # The others' rows are still worth a look.
-        return Row(policy=name, plan=None, gap_fraction=None, reason=str(error))
+        reason = _brief(problem, error) if isinstance(error, Infeasible) else str(error)
+        code = error.exit_code
+        return Row(policy=name, plan=None, gap_fraction=None, reason=reason, exit_code=code)
     kept = plan.question.budgets == problem.question.budgets
     gap = None
     if kept:
@@ -139,12 +145,11 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     return Row(policy=name, plan=plan, gap_fraction=gap, reason=reason)
 
 
-def _brief(error: Infeasible) -> str:
+def _brief(problem: Problem, error: Infeasible) -> str:
     """The worst shortfall and how many devices have one."""
     if not error.shortfalls:
         known = "infeasible" if error.proven else "no plan found"
         return f"{known}: {error.repair}"
-    others = len({s.device for s in error.shortfalls}) - 1
-    return f"infeasible: {describe(error.shortfalls[0])}" + (
-        f", {others} more" if others else ""
-    )
+    worst = error.shortfalls[0]
+    others = heads(problem, {s.device for s in error.shortfalls[1:]} - {worst.device})
+    return f"infeasible: {describe(worst)}" + (f", {others} more" if others else "")

@@ -188,7 +188,8 @@ def _energy(
         owner = fleet.classes[int(c[power_w == 0][0])].name
         raise FleetError(
             f"class '{owner}': its draw under load, device.power_w, is not known, so no budget "
-            f"on energy can be kept; expected watts above 0, or no budget on energy"
+            f"on energy can be kept; give watts above 0 (--set 'class={owner},power_w=W'), or "
+            "no budget on energy"
         )
     sent, received = wires.sent, wires.received
     flat = sent.flat + received.flat

@@ -23,7 +23,7 @@ from solver.plan import Configuration, Plan
 __all__ = ["Breach", "Comparison", "ExactReport", "exact_memory", "report_lines"]
 
 PROGRAM = "profiler.exact"
-MIB = 2**20
+MB = 1e6
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ def report_lines(report: ExactReport, plan: Plan) -> list[str]:
 
 
 def _mib(value_bytes: float) -> str:
-    return f"{value_bytes / MIB:.1f} MiB"
+    return f"{value_bytes / MB:.1f} MB"
 
 
 def _used(plan: Plan) -> dict[tuple[str, int], float]:

@@ -171,8 +171,11 @@ def _alone(
         at_least = least_allocation(problem.under(round_time_s=least_s), ranks, depth)
         remark = _remark(problem, at_least)
     repair = _repair(problem, short, least_s, remark)
-    worst = "; ".join(describe(s) for s in short[:_SHOWN])
-    more = f"; {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
+    # Where no round time helps, what does comes first.
+    told = sorted(short, key=lambda s: least_s is None and s.constraint == "round time")
+    worst = "; ".join(describe(s) for s in told[:_SHOWN])
+    others = heads(problem, {s.device for s in short} - {s.device for s in told[:_SHOWN]})
+    more = f"; {others} more" if others else ""
     return Infeasible(
         reason=f"with {_layers(at, ranks)}, {worst}{more}. {repair}",
         shortfalls=short,
@@ -193,12 +196,18 @@ def _repair(
         return f"The least feasible round time is {rounded(least_s, up=True)} s{remark}."
     kinds = {s.constraint for s in short if s.constraint != "round time"}
     names = {s.device for s in short if s.constraint != "round time"}
-    devices = f"leave out {len(names)} device{'s' * (len(names) != 1)}"
-    lower = ", lower --min-depth" if problem.question.min_depth > 0 else ""
+    count, every = heads(problem, names), problem.costs.devices.count.sum()
+    lower = ", lower --min-depth" if problem.question.min_depth > 1 else ""
+    leave = f" or leave out {count} of {every} devices" if count < every else ""
     return (
-        f"No round time helps: raise the limit on {' and '.join(sorted(kinds))}{lower} or "
-        f"{devices} of {len(problem.costs.devices)}."
+        f"No round time helps: raise the limit on {' and '.join(sorted(kinds))}{lower}{leave}."
     )
+
+
+def heads(problem: Problem, names: set[str]) -> int:
+    """How many devices go by these names, those alike counted."""
+    devices = problem.costs.devices
+    return int(devices.count[[name in names for name in devices.names]].sum()) if names else 0
 
 
 def _remark(problem: Problem, least: Allocation) -> str:
@@ -230,8 +239,8 @@ def _together(
     wait_s = mean_wait_s(problem, waiting)
     none = "no depths keep" if proven else "no depths that were tried keep"
     reason = (
-        f"{none} the mean wait within {budgets.mean_wait_s} s; with {_deepest(waiting)} it is "
-        f"{plain(wait_s, 4)} s"
+        f"{none} the mean wait within {budgets.mean_wait_s or 0:.6g} s; with "
+        f"{_deepest(waiting)} it is {plain(wait_s, 4)} s"
     )
     repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
     return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)

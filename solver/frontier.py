@@ -14,6 +14,7 @@ from solver.explain import infeasible, least_round_time_s
 from solver.leave_out import plan_able
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
+from solver.wording import spoken
 
 # Stands for 0 s on the logarithmic axis.
 SHORTEST_S = 1e-9
@@ -47,6 +48,7 @@ class Point:
     left_out: int
 
 
+@spoken
 def frontier_points(
     problem: Problem, points: int, watch: Callable[[list[float]], Iterable[float]] = iter
 ) -> list[Point]:

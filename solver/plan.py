@@ -242,6 +242,6 @@ def _null(value: object) -> str:
     return "null" if value is None else "given"
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path | str) -> Plan:
     """Read a plan; raises `InputError`."""
     return read(path, Plan, PLAN_SCHEMA, "Make one with 'legend solve'.")

@@ -17,11 +17,13 @@ from solver.plan import Plan
 from solver.policies import policy
 from solver.problem import Problem
 from solver.stacking import stacked
+from solver.wording import spoken
 
 # Policies that have a plan wherever the least configuration is one.
 _LEAST = ("exact", "legend")
 
 
+@spoken
 def solve(
     problem: Problem,
     *,

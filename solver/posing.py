@@ -62,16 +62,16 @@ def question_of(
     for name, choices in _CHOICES.items():
         if asked[name] not in choices:
             raise InputError(
-                f"{name.replace('_', ' ')} is {asked[name]!r}; expected one of "
+                f"--{name.replace('_', '-')} is {asked[name]!r}; expected one of "
                 f"{', '.join(choices)}"
             )
     asked |= {
         "rank_choices": _rank_choices(ranks),
-        "min_depth": _whole("min depth", asked["min_depth"]),
-        "max_depth": _unless_none(_whole, "max depth", asked["max_depth"]),
-        "cache_rounds": _unless_none(_whole, "cache rounds", asked["cache_rounds"]),
-        "min_utility": _unless_none(_number, "min utility", asked["min_utility"]),
-        "fill_wait": _number("fill wait", asked["fill_wait"]),
+        "min_depth": _whole("--min-depth", asked["min_depth"]),
+        "max_depth": _unless_none(_whole, "--max-depth", asked["max_depth"]),
+        "cache_rounds": _unless_none(_whole, "--cache-rounds", asked["cache_rounds"]),
+        "min_utility": _unless_none(_number, "--min-utility", asked["min_utility"]),
+        "fill_wait": _number("--fill-wait", asked["fill_wait"]),
     }
     _refuse_depths(layers, asked["min_depth"], asked["max_depth"])
     _refuse_values(asked)
@@ -107,11 +107,11 @@ def _rank_choices(ranks: object) -> list[int]:
 def _refuse_depths(layers: int, least: int, most: int | None) -> None:
     if not 0 <= least <= layers:
         raise InputError(
-            f"min depth is {least}; the model has {layers} layers, so expected 0 to {layers}"
+            f"--min-depth is {least}; the model has {layers} layers, so expected 0 to {layers}"
         )
     if most is not None and not least <= most <= layers:
         raise InputError(
-            f"max depth is {most}; the least depth is {least} and the model has "
+            f"--max-depth is {most}; the least depth is {least} and the model has "
             f"{layers} layers, so expected {least} to {layers}"
         )
 
@@ -119,11 +119,11 @@ def _refuse_depths(layers: int, least: int, most: int | None) -> None:
 def _refuse_values(asked: Mapping[str, Any]) -> None:
     rounds, floor, fill = asked["cache_rounds"], asked["min_utility"], asked["fill_wait"]
     if rounds is not None and rounds < 1:
-        raise InputError(f"cache rounds is {rounds}; expected 1 or more")
+        raise InputError(f"--cache-rounds is {rounds}; expected 1 or more")
     if floor is not None and not 0 <= floor < float("inf"):
-        raise InputError(f"min utility is {floor}; expected 0 or more, and finite")
+        raise InputError(f"--min-utility is {floor}; expected 0 or more, and finite")
     if not 1 <= fill <= MOST_FILLED:
-        raise InputError(f"fill wait is {fill}; expected 1 to {MOST_FILLED:,}")
+        raise InputError(f"--fill-wait is {fill}; expected 1 to {MOST_FILLED:,}")
 
 
 def _refuse_pairs(asked: Mapping[str, Any]) -> None:
@@ -131,17 +131,18 @@ def _refuse_pairs(asked: Mapping[str, Any]) -> None:
     cache, shape = asked["cache"], asked["rank_shape"]
     if shape != "free" and asked["structure"] != "shared":
         raise InputError(
-            f"rank shape '{shape}' is for shared ranks; use structure 'shared' or "
-            "rank shape 'free'"
+            f"--rank-shape {shape} is for shared ranks; use --structure shared or "
+            "--rank-shape free"
         )
     if asked["cache_rounds"] is not None and cache != "auto":
         raise InputError(
-            f"cache rounds mean nothing to cache '{cache}'; use cache 'auto', or leave them out"
+            f"--cache-rounds means nothing to --cache {cache}; use --cache auto, or leave it "
+            "out"
         )
     if asked["fill_wait"] > 1 and cache in ("round", "auto"):
         raise InputError(
-            f"fill wait and cache '{cache}' do not go together, as more steps fill another "
-            "cache; use cache 'always' or 'off'"
+            f"--fill-wait and --cache {cache} do not go together, as more steps fill another "
+            "cache; use --cache always or off"
         )
 
 

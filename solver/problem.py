@@ -23,6 +23,7 @@ from solver.question import (
     Structure,
     Weights,
 )
+from solver.wording import spoken
 
 DEFAULT_RANKS = tuple(range(1, 65))
 
@@ -52,6 +53,7 @@ class Problem:
     weights: Floats
 
     @classmethod
+    @spoken
     def of(
         cls,
         fleet: Fleet,
@@ -166,6 +168,7 @@ class Problem:
             weights=counted / counted.sum(),
         )
 
+    @spoken
     def under(self, **budgets: float | int | None) -> Self:
         """Return the same problem with some budgets changed.
 

@@ -1,11 +1,13 @@
 """What if devices were others: change a fleet in memory before it is planned for."""
 
+import difflib
 import math
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from profiler.schema import Fleet, FleetDevice, InputError
+from solver.wording import spoken
 
 # Name on the command line, field of the device, factor to its SI unit.
 _FIELDS = {
@@ -18,7 +20,10 @@ _FIELDS = {
     "examples": ("examples", 1.0),
     "local_steps": ("local_steps", 1.0),
     "count": ("count", 1.0),
+    "power_w": ("power_w", 1.0),
 }
+# Of a class, as its time and memory are, not of a device.
+_POWER = "power_w"
 _WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
 _MAY_BE_0 = ("memory_bytes", "storage_bytes")
 # Of which there are no parts, unlike bytes in a number of GB.
@@ -28,6 +33,7 @@ _MOST = 2**53
 _SELECTORS = ("device", "class", "link", "all")
 
 
+@spoken
 def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     """Apply changes such as ``device=tx2-03,uplink_mbps=5`` to a fleet.
 
@@ -37,8 +43,8 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
     assignments : sequence of str
         Each selects ``device=NAME``, ``class=NAME`` or ``all`` devices and sets one or more of
         uplink_mbps, downlink_mbps, latency_s, memory_gb (0: no limit), storage_gb, time_scale,
-        examples, local_steps, count; or it selects ``link=NAME`` and sets one or both of
-        uplink_mbps and downlink_mbps.
+        examples, local_steps, count; of a class or all also power_w, the draw under load; or
+        it selects ``link=NAME`` and sets one or both of uplink_mbps and downlink_mbps.
 
     Raises
     ------
@@ -61,11 +67,52 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
         if kind == "link":
             fleet = _link_changed(fleet, name, fields, text)
             continue
+        name = _class_name(fleet, name) if kind == "class" else name
         if not any(_selected(d, kind, name) for d in fleet.devices):
-            raise InputError(f"--set '{text}': the fleet has no {kind} '{name}'")
+            raise InputError(
+                f"--set '{text}': the fleet has no {kind} '{name}'; {_known(fleet, kind, name)}"
+            )
+        fleet = _power_changed(fleet, kind, name, fields.pop(_POWER, None), text)
         devices = [_apply(d, kind, name, fields, text) for d in fleet.devices]
         fleet = replace(fleet, devices=devices)
     return fleet
+
+
+def _class_name(fleet: Fleet, name: str) -> str:
+    """The class that a device's name alone means, as in a table, where it means just one."""
+    used = {d.device_class for d in fleet.devices}
+    found = [c.name for c in fleet.classes if c.device.name == name and c.name in used]
+    return found[0] if len(found) == 1 and name not in used else name
+
+
+def _known(fleet: Fleet, kind: str, name: str) -> str:
+    """What there is instead: all classes, or the devices that are called nearly the same."""
+    if kind == "class":
+        return (
+            f"expected one of {', '.join(dict.fromkeys(d.device_class for d in fleet.devices))}"
+        )
+    names = [d.name for d in fleet.devices]
+    close = difflib.get_close_matches(name, names) or names[:3]
+    return f"expected a device's name, such as {', '.join(close)}"
+
+
+def _power_changed(
+    fleet: Fleet, kind: str, name: str, power_w: float | None, text: str
+) -> Fleet:
+    """Change what a class draws, or all of them, as where a measured profile cannot say."""
+    if power_w is None:
+        return fleet
+    if kind == "device":
+        raise InputError(f"--set '{text}': {_POWER} is of a class; expected class=NAME or all")
+    if power_w < 0:
+        raise InputError(f"--set '{text}': {_POWER} is {power_w:g}; expected 0 or more")
+    classes = [
+        replace(c, device=replace(c.device, power_w=power_w))
+        if kind == "all" or c.name == name
+        else c
+        for c in fleet.classes
+    ]
+    return replace(fleet, classes=classes)
 
 
 def _link_changed(fleet: Fleet, name: str, fields: dict[str, float], text: str) -> Fleet:

@@ -26,6 +26,9 @@ def fleet_path(tmp_path: Path) -> Path:
 
 def test_a_file_reads_back_as_it_was_written(fleet_path: Path) -> None:
     assert read_fleet(fleet_path) == random_fleet(3)
+    # As whoever works in a notebook names a file.
+    write(f"{fleet_path}.2", read_fleet(str(fleet_path)))
+    assert Path(f"{fleet_path}.2").read_bytes() == fleet_path.read_bytes()
 
 
 @pytest.mark.parametrize(

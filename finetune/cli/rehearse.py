@@ -10,7 +10,7 @@ import msgspec
 
 from finetune.cli.round_options import changing
 from finetune.options import RunOptions
-from profiler.schema import read_fleet, read_trace
+from profiler.schema import check_writable, read_fleet, read_trace, write_bytes
 from solver.plan import read_plan
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ WIDE = 120
 @click.option(
     "--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of who is asked."
 )
+@click.option("-o", "--output", type=FILE, help="Write every round here, as --json prints it.")
 @click.option("--json", "as_json", is_flag=True, help="Print every round as JSON.")
 def rehearse(
     plans: tuple[Path, ...],
     fleet: Path,
     trace: Path | None,
+    output: Path | None,
     as_json: bool,
     **choices: object,
 ) -> None:
@@ -62,16 +64,23 @@ def rehearse(
     legend rehearse mine.json theirs.json --fleet fleet.json --trace trace.json --sample 80
     legend rehearse plan.json --fleet fleet.json --trace trace.json --replan-on-drift 0.15
     """
+    if output is not None:
+        check_writable(output, *plans, fleet, trace)
     options = msgspec.structs.replace(DEFAULT, **choices)
     given, moving = read_fleet(fleet), None if trace is None else read_trace(trace)
     found = [_played(plan, given, moving, options) for plan in plans]
+    told = msgspec.json.encode(found)
+    if output is not None:
+        write_bytes(output, msgspec.json.format(told, indent=2) + b"\n")
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        click.echo(told.decode())
         return
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDE
     Console(width=width, markup=False, emoji=False, highlight=False).print(_table(found))
+    if output is not None:
+        click.echo(f"wrote {output}", err=True)
 
 
 def _played(

@@ -19,7 +19,7 @@ STYLES = {
 }
 COLUMNS = {
     "step time, ms": (("time", "time_rescaled"), 1e3),
-    "peak memory, MiB": (("tensors", "growth"), 2**-20),
+    "peak memory, MB": (("tensors", "growth"), 1e-6),
 }
 
 

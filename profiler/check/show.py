@@ -8,7 +8,7 @@ from rich.table import Table
 from profiler.check.result import QUANTITIES, Case, CheckReport
 from profiler.predict import depth_of
 
-MIB = 2**20
+MB = 1e6
 # More ranks than this are abridged.
 MOST_RANKS = 6
 
@@ -57,9 +57,9 @@ def _cases(cases: Sequence[Case]) -> Table:
         "error",
         "after scalar",
         "noise",
-        "tensors MiB",
+        "tensors MB",
         "error",
-        "growth MiB",
+        "growth MB",
         "error",
     ):
         table.add_column(title, justify="right")
@@ -72,9 +72,9 @@ def _cases(cases: Sequence[Case]) -> Table:
             f"{errors['time']:+.2%}",
             f"{errors['time_rescaled']:+.2%}",
             f"{case.noise_fraction:.2%}",
-            f"{case.exact_bytes / MIB:.1f}",
+            f"{case.exact_bytes / MB:.1f}",
             f"{errors['tensors']:+.3%}",
-            f"{(case.resident_bytes - case.libraries_bytes) / MIB:.1f}",
+            f"{(case.resident_bytes - case.libraries_bytes) / MB:.1f}",
             f"{errors['growth']:+.2%}",
         )
     return table

@@ -148,20 +148,22 @@ def _benchmark_lines(made: "Benchmark") -> list[str]:
 def _transfer(
     model: str, output: Path | None, options: dict[str, Any], *, as_json: bool
 ) -> None:
+    from profiler.cli.making import drawing
     from profiler.microbench.transfer import transfer_files
     from profiler.show import key_figures, show_profile
 
     made = transfer_files(options["transfer"], options["here"], options["there"], model)
-    _write(output, made.profile)
+    profile = drawing(made.profile, options["power_w"])
+    _write(output, profile)
     for note in made.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:
-        figures = key_figures(made.profile, str(output))
+        figures = key_figures(profile, str(output))
         click.echo(
             json.dumps({**figures, "backend": made.backend, "ratios": made.ratios}, indent=2)
         )
         return
-    show_profile(made.profile)
+    show_profile(profile)
     click.echo(_ratio_line(made))
     click.echo(f"wrote {output}")
 

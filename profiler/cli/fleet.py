@@ -267,6 +267,11 @@ def _mbit_per_s(speed_bytes_per_s: float) -> str:
     return f"{mbit_per_s:.1f}" if mbit_per_s >= 0.1 else f"{mbit_per_s:.2g}"
 
 
+def _seconds(value_s: float) -> str:
+    """Three digits or more, never a power of ten."""
+    return f"{value_s:.3g} s" if value_s < 999.5 else f"{value_s:.0f} s"
+
+
 def _print(summary: dict[str, Any]) -> None:
     """Print on stderr, in full: in a file there is no width to keep to."""
     from rich.console import Console
@@ -282,7 +287,7 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row(
             row["name"],
             str(row["devices"]),
-            f"{row['full_depth_step_s']:.3g} s",
+            _seconds(row["full_depth_step_s"]),
             f"{speeds} Mb/s" if speeds else "",
         )
     width = None if sys.stderr.isatty() else WIDE

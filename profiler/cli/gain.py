@@ -19,7 +19,7 @@ DEFAULT = "default"
 FILE = click.Path(path_type=Path)
 OTHER_TASKS = ("checked", "benchmark", "transfer", "network", "serve")
 COSTS = (
-    *("derive", "hardware", "mode", "quick", "targets", "task", "labels"),
+    *("derive", "hardware", "mode", "quick", "power_w", "targets", "task", "labels"),
     *("batch_size", "sequence_length", "dtype", "optimizer", "attention", "dropout"),
     "gradient_checkpointing",
 )

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from profiler.schema import InputError, Profile, Training, read_profile
+from msgspec.structs import replace
 
-__all__ = ["costs", "measured"]
+from profiler.schema import InputError, Origin, Profile, Training, read_profile
+
+__all__ = ["costs", "drawing", "measured"]
 
 
 def costs(
@@ -24,7 +26,7 @@ def measured(model: str, options: dict[str, Any]) -> Profile:
     from profiler.progress import ProgressBar
 
     with ProgressBar() as listener:
-        return measure_profile(
+        made = measure_profile(
             model,
             _training(options),
             targets=_targets(options),
@@ -34,6 +36,23 @@ def measured(model: str, options: dict[str, Any]) -> Profile:
             seed=options["seed"],
             listener=listener,
         )
+    return drawing(made, options["power_w"])
+
+
+def drawing(profile: Profile, power_w: float | None) -> Profile:
+    """Profile of a device that draws so many watts under load; None: as it says.
+
+    Nothing here can measure it, and budgets on energy need it.
+    """
+    if power_w is None:
+        return profile
+    origin = Origin(kind="measured", source="given with --power-w")
+    record = profile.provenance
+    return replace(
+        profile,
+        device=replace(profile.device, power_w=power_w),
+        provenance=replace(record, origins={**record.origins, "device.power_w": origin}),
+    )
 
 
 def _derived(model: str, options: dict[str, Any], given: dict[str, Any]) -> Profile:

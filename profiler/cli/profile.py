@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from msgspec.structs import asdict
 
 from profiler.cli.device import device_options, device_task
+from profiler.cli.finite import FiniteRange
 from profiler.cli.gain import add_gain, check_gain, gain_options
 from profiler.cli.given import refuse_given
 from profiler.cli.making import costs, measured
@@ -62,6 +63,12 @@ __all__ = ["profile"]
 )
 @click.option(
     "--threads", type=click.IntRange(0), default=0, help="CPU threads.  [default: as torch]"
+)
+@click.option(
+    "--power-w",
+    type=FiniteRange(0),
+    metavar="W",
+    help="What this device draws under load, watts, for budgets on energy.  [unknown]",
 )
 @click.option("--derive", is_flag=True, help="Work the costs out instead of measuring them.")
 @click.option("--hardware", help="With --derive: device of the catalogue.")
@@ -131,13 +138,13 @@ def profile(
 # What the tasks that look at a device heed; nothing else is of use to them.
 HEEDED = {
     "benchmark": {"processor", "threads", "seed"},
-    "transfer": {"here", "there"},
+    "transfer": {"here", "there", "power_w"},
     "network": set[str](),
     "serve": set[str](),
 }
 ALWAYS = {"model", "output", "as_json"}
 # What a measurement heeds and closed forms do not.
-MEASURED = ("quick", "processor", "threads", "seed")
+MEASURED = ("quick", "power_w", "processor", "threads", "seed")
 
 
 def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
@@ -148,7 +155,7 @@ def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
         refuse_given(ctx, ctx.params.keys() - heeded, f"--{asked[0]} is all that is done")
     if not asked and ctx.params["derive"]:
         gained = options["gain"] != "default"
-        idle = MEASURED[:1] if gained else MEASURED
+        idle = MEASURED[:2] if gained else MEASURED
         refuse_given(ctx, idle, "--derive measures nothing")
 
 

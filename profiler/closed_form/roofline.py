@@ -81,7 +81,7 @@ class _Clock:
         if self.flop_per_s == 0:
             raise InputError(
                 f"{hardware.label}: computes no {setting.training.dtype}; "
-                f"it has {', '.join(hardware.types)}"
+                f"it has {', '.join(hardware.types)}; name one that all devices have (--dtype)"
             )
 
     def simulated(self, depth: int, rank: int) -> SimulatedStep:

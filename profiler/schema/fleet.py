@@ -136,6 +136,6 @@ def _check_links(links: Sequence[Link]) -> None:
             at = parents[at]
 
 
-def read_fleet(path: Path) -> Fleet:
+def read_fleet(path: Path | str) -> Fleet:
     """Read a fleet; raises `InputError`."""
     return read(path, Fleet, FLEET_SCHEMA, "Make one with 'legend fleet'.")

@@ -142,6 +142,6 @@ class Profile(Costs, frozen=True, kw_only=True):
         check_model("profile", self.model, self.lora, self.gain)
 
 
-def read_profile(path: Path) -> Profile:
+def read_profile(path: Path | str) -> Profile:
     """Read a profile; raises `InputError`."""
     return read(path, Profile, PROFILE_SCHEMA, "Make one with 'legend profile'.")

@@ -136,6 +136,6 @@ class Trace(Base, frozen=True, kw_only=True):
                 )
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path | str) -> Trace:
     """Read a trace; raises `InputError`."""
     return read(path, Trace, TRACE_SCHEMA, "Make one with 'legend fleet --trace'.")

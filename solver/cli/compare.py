@@ -53,7 +53,10 @@ if TYPE_CHECKING:
     help="A plan of this fleet to show beside them, such as of 'legend plan-from-peft'.",
 )
 @JSON
+@click.pass_context
 def compare(
+    ctx: click.Context,
+    /,
     fleet_path: Path,
     chosen: tuple[str, ...],
     structures: tuple[str, ...],
@@ -66,7 +69,8 @@ def compare(
 
     The gap is to the best plan of any structure: ranks of its own for every device. Whom to
     leave out is a question to policy exact; the others decide it themselves. A policy that has
-    no plan says why below the table, and so does one that heeds fewer budgets.
+    no plan says why below the table, and so does one that heeds fewer budgets. Exit code 3 if
+    no policy has a plan.
 
     \b
     legend compare fleet.json --round-time 30
@@ -86,6 +90,17 @@ def compare(
             fleet, policies, fields, tuple(dict.fromkeys(structures or STRUCTURES))
         )
         rows += compare_plans(fleet, plans, fields)
+    _show(rows, as_json=as_json)
+    if all(row.plan is None for row in rows):
+        # Where one was stopped, it might have found a plan.
+        code = max(row.exit_code for row in rows)
+        click.echo(
+            f"legend: no policy has a plan; {rows[0].policy}: {rows[0].reason}", err=True
+        )
+        ctx.exit(code)
+
+
+def _show(rows: "list[Row]", *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return

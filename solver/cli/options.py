@@ -33,7 +33,8 @@ CHANGES = click.option(
     metavar="CHANGE",
     help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,time_scale=2', 'all,memory_gb=4' "
     "or 'link=ap-1,uplink_mbps=50'; may be given again. Fields: uplink_mbps, downlink_mbps, "
-    "latency_s, memory_gb, storage_gb, time_scale, examples, local_steps, count.",
+    "latency_s, memory_gb, storage_gb, time_scale, examples, local_steps, count; of a class or "
+    "all: power_w.",
 )
 LEAVE_OUT = click.option(
     "--leave-out",
@@ -170,6 +171,7 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
 
     All of `budgets` must be there; of the others, those that the command has.
     """
+    _refuse_limits(options)
     optional = ("structure", "leave_out", "fill_wait")
     fields = {
         name: options[name]
@@ -194,6 +196,15 @@ def problem_fields(options: dict[str, Any]) -> dict[str, Any]:
         megabytes = options[f"{name}_mb"]
         fields[f"{name}_bytes"] = None if megabytes is None else megabytes * 1e6
     return fields
+
+
+def _refuse_limits(options: dict[str, Any]) -> None:
+    """Refuse what is no limit by its flag, in the unit that was typed."""
+    for flag in ("--round-time", "--mean-wait", "--upload-mb", "--download-mb", "--energy-j"):
+        name = flag[2:].replace("-", "_")
+        value = options.get(name, options.get(f"{name}_s"))
+        if value is not None and not 0 <= value < float("inf"):
+            raise InputError(f"{flag} is {value:g}; expected 0 or more, and finite")
 
 
 def parse_ranks(text: str) -> list[int]:

@@ -25,12 +25,14 @@ from solver.policies import POLICIES, described
 from solver.question import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Group
+    from rich.table import Table
 
     from profiler.schema import Fleet
     from solver.outcome import Outcome
     from solver.plan import Plan
-    from solver.prices import Price
     from solver.problem import Problem
 
 
@@ -80,6 +82,12 @@ if TYPE_CHECKING:
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
 )
 @click.option(
+    "--next-layer",
+    "want_next",
+    is_flag=True,
+    help="Say what each device lacks for one layer more.",
+)
+@click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="PLAN",
@@ -101,6 +109,7 @@ def solve(
     seed: int,
     changes: tuple[str, ...],
     want_prices: bool,
+    want_next: bool,
     **options: Any,
 ) -> None:
     r"""Find depth and ranks for every device of FLEET.
@@ -111,6 +120,7 @@ def solve(
     legend solve fleet.json --objective time --min-utility 0.8
     legend solve fleet-today.json --like plan.json -o plan-today.json
     legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
+    legend solve fleet.json --round-time 30 --prices --next-layer
     """
     from profiler.schema import check_writable, read_fleet, write
     from solver.deadline import within
@@ -144,20 +154,18 @@ def solve(
     code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
     if output is not None:
         write(output, plan)
-    prices = _prices(problem) if want_prices else []
+    beside = _beside(problem, plan, want_prices=want_prices, want_next=want_next)
     _note_backend(options["backend"], plan)
     _note_storage(problem)
     if as_json:
-        click.echo(msgspec.json.encode({"plan": plan, "prices": prices} if prices else plan))
+        click.echo(msgspec.json.encode({"plan": plan, **beside} if beside else plan))
         ctx.exit(code)
     from solver.tables import plan_view
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
-    if prices:
-        from solver.prices_table import prices_table
-
-        shown.print(prices_table(prices))
+    for each in _views(beside, plan):
+        shown.print(each)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
     ctx.exit(code)
@@ -165,19 +173,16 @@ def solve(
 
 # What `solve` may be told beside --like: how to solve and what to print, not what is asked.
 _BESIDE_LIKE = {
-    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "like", "method",
-    "backend", "time_limit_s",
+    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "want_next", "like",
+    "method", "backend", "time_limit_s",
 }  # fmt: skip
 
 
 def _again(fleet: "Fleet", like: Path) -> "Problem":
     """Pose the question of a plan for another fleet, or the same one as it is now."""
-    from msgspec.structs import replace
-
-    from profiler.schema import InputError
+    from solver.again import pose_again
     from solver.errors import FleetError
-    from solver.plan import read_plan
-    from solver.problem import Problem
+    from solver.plan import InputError, read_plan
 
     ctx = click.get_current_context()
     for name in sorted(ctx.params.keys() - _BESIDE_LIKE):
@@ -185,24 +190,43 @@ def _again(fleet: "Fleet", like: Path) -> "Problem":
             flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
             raise InputError(f"{flag} and --like both say what is asked; give one of them")
     question = read_plan(like).question
-    asked = {name: getattr(question, name) for name in question.__struct_fields__}
-    budgets, ranks = asked.pop("budgets"), asked.pop("rank_choices")
-    # What a policy made of its own answer, which it will do again.
-    del asked["download"]
-    asked |= {name: getattr(budgets, name) for name in budgets.__struct_fields__}
     try:
-        posed = Problem.of(fleet, ranks=ranks, **asked)
+        return pose_again(fleet, question)
     except FleetError:
         raise
     except InputError as error:
         raise InputError(f"{like}: {error}") from None
-    return posed.asking(replace(question, rank_choices=posed.question.rank_choices))
 
 
-def _prices(problem: "Problem") -> "list[Price]":
-    from solver.prices import prices
+def _beside(
+    problem: "Problem", plan: "Plan", *, want_prices: bool, want_next: bool
+) -> dict[str, list[Any]]:
+    """What is to be said beside the plan, by its name in JSON."""
+    found: dict[str, list[Any]] = {}
+    if want_prices:
+        from solver.prices import prices
 
-    return prices(problem)
+        found["prices"] = prices(problem)
+    if want_next:
+        from solver.next_layer import next_layers
+
+        found["next_layer"] = next_layers(plan, problem.fleet)
+    return found
+
+
+def _views(beside: dict[str, list[Any]], plan: "Plan") -> "Iterator[Group | Table | str]":
+    """The same for people."""
+    if "prices" in beside:
+        from solver.prices_table import prices_table
+
+        prices = beside["prices"]
+        yield prices_table(prices) if prices else "prices: no budget is in force"
+    if "next_layer" in beside:
+        from solver.next_layer_table import next_layer_view
+
+        lacks = beside["next_layer"]
+        none = "next layer: every device adapts all layers"
+        yield next_layer_view(lacks, len(plan.devices)) if lacks else none
 
 
 def _method(

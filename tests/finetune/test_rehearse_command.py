@@ -66,6 +66,15 @@ def test_rounds_are_those_of_the_rehearsal(folder: Path) -> None:
     assert found["upload_bytes"] == sum(each.cost.upload_bytes for each in played)
 
 
+def test_what_is_written_is_what_is_printed(folder: Path) -> None:
+    out = folder / "rounds.json"
+    found = told(folder, *with_trace(folder), "--rounds", "3", "-o", str(out))
+    assert json.loads(out.read_text()) == found
+    plan, fleet = str(folder / "plan.json"), str(folder / "fleet.json")
+    lost = CliRunner().invoke(command, [plan, "--fleet", fleet, "-o", plan])
+    assert "would be lost" in str(lost.exception)
+
+
 def test_rounds_that_are_longer_than_promised_are_counted(folder: Path) -> None:
     # Two devices turn slow after the first of ten rounds, and everybody is asked.
     (found,) = told(folder, *with_trace(folder), "--rounds", "10", "--sample", "6")

@@ -1,6 +1,7 @@
 """Fleets from presets and measured profiles."""
 
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -176,14 +177,17 @@ def test_the_command_prints_a_table_for_people(tmp_path: Path) -> None:
     assert "5 devices, roberta-base" in result.stderr
 
 
-def test_one_device_and_one_slow_speed_are_said_plainly(tmp_path: Path) -> None:
+def test_one_slow_device_and_speed_are_said_plainly(tmp_path: Path) -> None:
     table = tmp_path / "devices.csv"
     table.write_text(
         "name,class,uplink_mbit_per_s,downlink_mbit_per_s\nbuoy,laptop-cpu,0.012,1\n"
     )
-    result = run("--from", str(table), "-o", str(tmp_path / "fleet.json"))
-    assert "1 device, roberta-base" in result.stderr
+    slow = ("--model", "llama-3-8b", "--sequence-length", "2048")
+    result = run("--from", str(table), *slow, "-o", str(tmp_path / "fleet.json"))
+    assert "1 device, llama-3-8b" in result.stderr
     assert " 0.012 Mb/s" in result.stderr
+    # A step of an hour, without a power of ten.
+    assert re.search(r" \d{4} s ", result.stderr)
     assert " to " not in result.stderr
 
 

@@ -41,7 +41,7 @@ def build(file: Path, *profiles: Profile, **request: Any) -> Fleet:
 def test_a_table_and_profiles_make_a_fleet(tmp_path: Path) -> None:
     file = table(
         tmp_path,
-        f"{HEADER},latency_s,examples,local_steps,memory_gib,count,time_scale,storage_gb",
+        f"{HEADER},latency_s,examples,local_steps,memory_gb,count,time_scale,storage_gb",
         "a,slow,8,16,0.1,200,3,2.5,4,1.5,0.5",
         "b,fast/hot,1.5,2,,,,,,,",
     )
@@ -50,7 +50,7 @@ def test_a_table_and_profiles_make_a_fleet(tmp_path: Path) -> None:
     assert first.uplink_bytes_per_s == 1e6
     assert first.downlink_bytes_per_s == 2e6
     assert (first.latency_s, first.examples, first.local_steps) == (0.1, 200, 3)
-    assert (first.memory_bytes, first.count, first.time_scale) == (2.5 * 2**30, 4, 1.5)
+    assert (first.memory_bytes, first.count, first.time_scale) == (2.5e9, 4, 1.5)
     assert (first.storage_bytes, second.storage_bytes) == (500_000_000, 0)
     assert (second.device_class, second.local_steps) == ("fast/hot", 5)
     assert [c.name for c in fleet.classes] == ["slow/default", "fast/hot"]
@@ -124,7 +124,9 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
     [
         ((), "columns are nothing"),
         (("name,class",), "columns are name, class; expected name, class, uplink"),
-        ((HEADER + ",colour",), "columns are .*colour"),
+        ((HEADER + ",colour",), "columns are .*: colour is none of them$"),
+        ((HEADER + ",memory_gib",), r"each once: memory_gib is none of them \(memory_gb\?\)"),
+        ((HEADER.replace("class", "kind"),), "each once: class is missing, kind is none"),
         ((HEADER + ",name",), "each once"),
         ((HEADER,), "no devices"),
         ((HEADER, 'a,"slow,1,1'), "is not CSV"),

@@ -22,13 +22,13 @@ def test_missing_values_take_the_defaults() -> None:
     given = frame(
         ("a", "jetson-tx2", 8, 16, 3, None, 2.5),
         ("b", "jetson-tx2/maxq", 1.5, 2, None, 0.5, None),
-        extra=("count", "storage_gb", "memory_gib"),
+        extra=("count", "storage_gb", "memory_gb"),
     )
     fleet = fleet_from_frame(given, model="gpt2", training=TRAINING, storage_bytes=7)
     first, second = fleet.devices
     assert (first.uplink_bytes_per_s, first.count, first.storage_bytes) == (1e6, 3, 7)
     assert (second.count, second.storage_bytes, second.local_steps) == (1, 500_000_000, 10)
-    assert first.memory_bytes == 2.5 * 2**30
+    assert first.memory_bytes == 2.5e9
     assert second.memory_bytes == fleet.classes[1].device.memory_bytes
 
 

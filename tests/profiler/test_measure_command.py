@@ -21,11 +21,12 @@ def test_json_is_all_there_is_on_stdout(tmp_path: Path) -> None:
     out = tmp_path / "p.json"
     result = run(
         *(model_folder("distilbert", tmp_path), "-o", str(out), "--quick", "--json"),
-        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1"),
+        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1", "--power-w", "7.5"),
     )
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     made = read_profile(out)
+    assert made.device.power_w == 7.5
     assert figures["layers"] == made.model.layers
     assert len(figures["step_s_by_depth"]) == made.model.layers + 1
     assert figures["peak_bytes_by_depth"] == sorted(figures["peak_bytes_by_depth"])
@@ -47,6 +48,10 @@ def test_the_table_names_layers_and_totals(capsys: pytest.CaptureFixture[str]) -
         (["absent", "-o", "no/such/p.json"], "no folder"),
         (["absent", "-o", "p.json", "--hardware", "x"], "add --derive"),
         (["absent", "-o", "p.json", "--derive"], "needs --hardware"),
+        (
+            ["absent", "-o", "p.json", "--into", "q.json", "--power-w", "3"],
+            "--power-w says how",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -187,7 +187,7 @@ def files(tmp_path: Path) -> Path:
 def test_the_command_writes_a_profile(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(files)
     arguments = "--transfer p.json --here here.json --there there.json -o q.json --json"
-    result = CliRunner().invoke(command, arguments.split())
+    result = CliRunner().invoke(command, [*arguments.split(), "--power-w", "4"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     made = read_profile(files / "q.json")
@@ -196,6 +196,7 @@ def test_the_command_writes_a_profile(files: Path, monkeypatch: pytest.MonkeyPat
     inputs = [i.name for i in made.provenance.inputs]
     assert inputs == ["p.json", "here.json", "there.json"]
     assert made.provenance.origins["time"].kind == "derived"
+    assert made.device.power_w == 4
 
 
 @pytest.mark.parametrize(

@@ -135,11 +135,11 @@ def test_like_and_another_question_are_one_too_many(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("min_depth", 9, "min depth is 9"),
-        ("max_depth", 0, "max depth is 0"),
+        ("min_depth", 9, "--min-depth is 9"),
+        ("max_depth", 0, "--max-depth is 0"),
         ("rank_choices", [], "the ranks are none"),
         ("rank_choices", [2000], "expected whole numbers from 1 to 1024"),
-        ("cache_rounds", 3, "cache rounds mean nothing"),
+        ("cache_rounds", 3, "--cache-rounds means nothing"),
         ("policy", "best", "no policy 'best'"),
     ],
 )

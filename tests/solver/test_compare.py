@@ -64,6 +64,22 @@ def test_json_has_what_the_table_shows(run: Any, tmp_path: Path) -> None:
     assert found["hetlora"]["left_out"] or found["fedlora"]["left_out"] is None
 
 
+def test_no_plan_at_all_is_infeasible(run: Any, tmp_path: Path) -> None:
+    fleet, path = random_fleet(2, layers=3, devices=5, max_rank=4), tmp_path / "fleet.json"
+    write(path, fleet)
+    asked = ("compare", path, "--policy", "exact", "--policy", "fedlora", "--round-time")
+    code, out, err = run(*asked, 0.01)
+    assert code == 3
+    assert "fedlora: infeasible" in out
+    assert err.startswith("legend: no policy has a plan; exact, shared ranks: infeasible: ")
+    code, out, _ = run(*asked, 0.01, "--json")
+    assert (code, [row["predicted"] for row in json.loads(out)]) == (3, [None] * 4)
+    # One plan is enough, here one that was given.
+    plan = tmp_path / "plan.json"
+    assert run("solve", path, "-o", plan)[0] == 0
+    assert run(*asked, 0.01, "--plan", plan)[0] == 0
+
+
 def test_help_describes_every_policy_on_one_line() -> None:
     lines = described().splitlines()[2:]
     assert [line.split()[0] for line in lines] == list(POLICIES)

@@ -44,6 +44,25 @@ def said(pattern: str, error: Infeasible) -> float | None:
 LEAST_TIME = r"least feasible round time is ([-+.e\d]+) s"
 
 
+def test_devices_alike_are_counted_and_what_helps_is_said_first() -> None:
+    fleet = roomy(devices=6)
+    small = [replace(d, memory_bytes=1000, count=7) for d in fleet.devices[:4]]
+    rest = [replace(d, count=1) for d in fleet.devices[4:]]
+    options = {"ranks": [1], "round_time_s": 0.01}
+    error = refusal(replace(fleet, devices=[*small, *rest]), **options)
+    text = str(error)
+    # Three by name and seven alike, and two that have memory but no time.
+    assert text.count(" of memory and has 1 kB; ") == 3
+    assert (
+        "; 9 more. No round time helps: raise the limit on memory or leave out 28 of 30" in text
+    )
+    assert "of round time and" not in text
+    error = refusal(replace(fleet, devices=small), **options)
+    assert str(error).endswith("raise the limit on memory.")
+    error = refusal(replace(fleet, devices=small), **options, min_depth=2)
+    assert str(error).endswith("raise the limit on memory, lower min_depth.")
+
+
 @pytest.mark.parametrize("policy", [p for p in POLICIES if "straggler" not in p])
 def test_the_least_round_time_is_feasible_as_printed_and_no_less(policy: str) -> None:
     told = 0

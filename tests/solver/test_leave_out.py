@@ -54,5 +54,5 @@ def test_a_plan_that_leaves_out_unasked_fails_the_check(fleet: Fleet) -> None:
 def test_nobody_able_is_infeasible_and_other_policies_refuse(fleet: Fleet) -> None:
     with pytest.raises(Infeasible):
         solve(Problem.of(fleet, ranks=[1], round_time_s=1e-3, leave_out="unable"))
-    with pytest.raises(InputError, match="--leave-out is for --policy exact"):
+    with pytest.raises(InputError, match="leave_out is for policy exact"):
         solve(Problem.of(fleet, ranks=[1], policy="hetlora", leave_out="unable"))

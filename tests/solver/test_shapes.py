@@ -118,7 +118,7 @@ def test_a_shape_needs_shared_ranks() -> None:
 
 def test_depths_out_of_order_are_refused() -> None:
     for least, most in ((2, 1), (0, 4), (0, -1)):
-        with pytest.raises(InputError, match="max depth"):
+        with pytest.raises(InputError, match="max_depth"):
             Problem.of(random_fleet(0, layers=3), min_depth=least, max_depth=most)
 
 

@@ -1,10 +1,15 @@
 """What-if changes: applied to just the devices meant, refused with one line otherwise."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from profiler.derive import DEFAULT_TRAINING
+from profiler.fleet_files import TableRequest, table_fleet
 from profiler.schema import InputError
+from solver import Problem
 from solver.whatif import changed
 from tests.solver.instances import random_fleet
 
@@ -21,6 +26,8 @@ def test_changes_one_device_and_leaves_the_others() -> None:
 def test_changes_a_class_and_several_at_once() -> None:
     fleet = random_fleet(3)
     after = changed(fleet, ["class=class-0,local_steps=9", "device=d0,count=2"])
+    # By its device's name alone, as in a table.
+    assert changed(fleet, ["class=board-0,local_steps=9", "device=d0,count=2"]) == after
     assert [d.local_steps for d in after.devices if d.device_class == "class-0"] == [9, 9]
     assert after.devices[0].count == 2
 
@@ -32,6 +39,44 @@ def test_changes_all_devices() -> None:
         len(fleet.devices) - 1
     )
     assert after.devices[0].memory_bytes == 3_000_000_000
+
+
+def test_units_are_those_of_a_table_of_devices(tmp_path: Path) -> None:
+    table = tmp_path / "devices.csv"
+    table.write_text(
+        "name,class,uplink_mbit_per_s,downlink_mbit_per_s,memory_gb,storage_gb\n"
+        "a,jetson-tx2,1,1,3.5,2.5\nb,jetson-tx2,8,4,1,1\n"
+    )
+    request = TableRequest(
+        path=table,
+        profiles=(),
+        profile_paths=(),
+        model="gpt2",
+        training=DEFAULT_TRAINING,
+        local_steps=1,
+        options={},
+    )
+    first, second = changed(
+        table_fleet(request),
+        ["device=b,uplink_mbps=1,downlink_mbps=1,memory_gb=3.5,storage_gb=2.5"],
+    ).devices
+    assert replace(second, name="a") == first
+
+
+def test_a_draw_that_is_not_known_can_be_given() -> None:
+    fleet = random_fleet(3)
+    dark = replace(
+        fleet,
+        classes=[replace(c, device=replace(c.device, power_w=0.0)) for c in fleet.classes],
+    )
+    name = fleet.devices[0].device_class
+    with pytest.raises(InputError, match=r"power_w, is not known.*power_w=W"):
+        Problem.of(dark, ranks=[1, 2], energy_j=1e6)
+    lit = changed(dark, ["all,power_w=5", f"class={name},power_w=7"])
+    draws = {c.name: c.device.power_w for c in lit.classes}
+    assert draws == dict.fromkeys(draws, 5.0) | {name: 7.0}
+    assert lit.devices == dark.devices
+    assert Problem.of(lit, ranks=[1, 2], energy_j=1e6).question.budgets.energy_j == 1e6
 
 
 def test_the_help_names_every_field(run: Any) -> None:
@@ -54,6 +99,10 @@ def test_the_help_names_every_field(run: Any) -> None:
         ("all=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
         ("all,device=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
         ("device=d1,up=1", "no field 'up'"),
+        ("device=d11,count=1", "no device 'd11'; expected a device's name, such as d1"),
+        ("class=board,count=1", "no class 'board'; expected one of class-0, class-1$"),
+        ("device=d1,power_w=3", "power_w is of a class"),
+        ("all,power_w=-3", "power_w is -3; expected 0 or more"),
         ("device=d1,uplink_mbps=fast", "expected a number in range"),
         ("device=d1,uplink_mbps=nan", "expected a number in range"),
         ("device=d1,uplink_mbps=0", "expected above 0"),
