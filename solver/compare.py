@@ -31,7 +31,7 @@ def compare_policies(
     Parameters
     ----------
     fleet : Fleet
-    policies : iterable of str
+    policies : str or iterable of str
         Names of `solver.policies`, such as ``exact`` and ``legend``.
     options : dict
         Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
@@ -48,7 +48,7 @@ def compare_policies(
     """
     best = _best_utility(fleet, options)
     rows = []
-    for policy in policies:
+    for policy in (policies,) if isinstance(policies, str) else policies:
         asked = {**options, "policy": policy}
         if policy != "exact":
             rows.append(_row(fleet, policy, {**asked, "leave_out": "nobody"}, best))

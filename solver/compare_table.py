@@ -1,7 +1,7 @@
 """A comparison of policies as a table that fits 120 columns, remarks below it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Group
@@ -37,7 +37,7 @@ class Row:
     """
 
     policy: str
-    plan: Plan | None
+    plan: Plan | None = field(repr=False)
     gap_fraction: float | None
     reason: str
     exit_code: int = 0
