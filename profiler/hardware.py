@@ -85,6 +85,8 @@ class Hardware:
 
     def reached_flop_per_s(self, dtype: str) -> float:
         """Rate that matrix products of this type reach in training; 0 if unsupported."""
+        if dtype not in DTYPES:
+            raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
         peak: float = getattr(self, f"{DTYPES[dtype]}_flop_per_s")
         return peak * (self.fp32_efficiency if dtype == "float32" else self.half_efficiency)
 

@@ -1,7 +1,7 @@
 """Every policy on the same fleet under the same budgets."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Row:
     """
 
     policy: str
-    plan: Plan | None
+    plan: Plan | None = field(repr=False)
     gap_fraction: float | None
     reason: str
     exit_code: int = 0
@@ -61,7 +61,7 @@ def compare_policies(
     Parameters
     ----------
     fleet : Fleet
-    policies : iterable of str
+    policies : str or iterable of str
         Names of `solver.policies`, such as ``exact`` and ``legend``.
     options : dict
         Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
@@ -78,7 +78,7 @@ def compare_policies(
     """
     best = _best_utility(fleet, options)
     rows = []
-    for policy in policies:
+    for policy in (policies,) if isinstance(policies, str) else policies:
         asked = {**options, "policy": policy}
         if policy != "exact":
             rows.append(_row(fleet, policy, {**asked, "leave_out": "nobody"}, best))

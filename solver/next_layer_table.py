@@ -82,7 +82,10 @@ def _count(some: Sequence[NextLayer], every: Sequence[NextLayer]) -> str:
 
 def _span(values: Sequence[float], unit: str) -> str:
     low, high = (friendly(_up(v), unit, 3) for v in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    number, _, own = low.partition(" ")
+    return f"{number if high.endswith(f' {own}') else low} to {high}"
 
 
 def _up(value: float) -> float:

@@ -1,7 +1,7 @@
 """A planning problem: a fleet, budgets, and what is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -46,11 +46,11 @@ class Problem:
         Weight of a device (times its count) in the utility; sums to 1.
     """
 
-    fleet: Fleet
+    fleet: Fleet = field(repr=False)
     question: Question
-    costs: Costs
-    gains: Floats
-    weights: Floats
+    costs: Costs = field(repr=False)
+    gains: Floats = field(repr=False)
+    weights: Floats = field(repr=False)
 
     @classmethod
     @spoken

@@ -64,7 +64,11 @@ def shape_files(
             )
             files[f"{folder}/{tool}.yaml"] = yaml_bytes(settings[index], comment)
     files["devices.json"] = device_index(plan)
-    return Export(files=files, notes=[f"add {missing}", *left_out_notes(plan)])
+    # A plan from a config alone knows the model by a short name.
+    base = (
+        f"the base model is {plan.model.name}, as the plan calls it: name its folder or hub id"
+    )
+    return Export(files=files, notes=[f"add {missing}", base, *left_out_notes(plan)])
 
 
 def _words(shape: Configuration) -> str:

@@ -45,6 +45,8 @@ def test_axolotl_gets_every_layers_rank() -> None:
     plan = causal_plan()
     export = TARGETS["axolotl"](plan)
     assert export.losses == []
+    # What a plan calls the model need be neither a folder nor a hub id.
+    assert any(f"base model is {plan.model.name}" in note for note in export.notes)
     for index, shape in enumerate(plan.configurations):
         said = yaml.safe_load(export.files[f"configuration-{index}/axolotl.yaml"])
         config = LoraConfig(

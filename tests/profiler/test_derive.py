@@ -73,6 +73,9 @@ def test_a_type_the_device_lacks_is_refused() -> None:
     training = msgspec.structs.replace(DEFAULT_TRAINING, dtype="bfloat16")
     with pytest.raises(InputError, match="jetson-tx2/maxn: computes no bfloat16"):
         derive_profile("roberta-base", "jetson-tx2", None, training)
+    training = msgspec.structs.replace(DEFAULT_TRAINING, dtype="bf16")
+    with pytest.raises(InputError, match="dtype is 'bf16'; expected one of float32"):
+        derive_profile("roberta-base", "jetson-tx2", None, training)
 
 
 def test_text_longer_than_the_positions_is_refused() -> None:

@@ -11,6 +11,7 @@ from profiler.schema import write
 from solver.compare import compare_policies
 from solver.compare_table import comparison_view
 from solver.policies import POLICIES, described
+from solver.problem import Problem
 from tests.solver.instances import random_fleet
 
 OPTIONS: dict[str, Any] = {"ranks": [1, 2, 3, 4], "round_time_s": 9.0}
@@ -33,6 +34,15 @@ def test_every_policy_has_a_row_and_none_beats_the_bound() -> None:
             assert 0 <= row.gap_fraction <= 1
     assert any(row.plan is None for row in rows)
     assert sum(row.plan is not None for row in rows) > 8
+
+
+def test_one_policy_may_be_named_alone_and_rows_read_short() -> None:
+    fleet = random_fleet(2, layers=3, devices=5, max_rank=4)
+    (row,) = compare_policies(fleet, "legend", OPTIONS)
+    assert row.plan is not None
+    assert row == compare_policies(fleet, ["legend"], OPTIONS)[0]
+    assert len(repr(row)) < 120
+    assert len(repr(Problem.of(fleet, **OPTIONS))) < 1000
 
 
 def test_the_table_fits_120_columns() -> None:
