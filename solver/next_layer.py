@@ -44,7 +44,7 @@ class NextLayer:
     device, device_class, binding : str
         As in the plan.
     count : int
-        Devices alike; each lacks that much.
+        Devices alike, which go deeper together; each lacks that much.
     depth : int
         Layers that it would adapt. Who is left out is asked for the least depth, or for all
         layers where the policy knows no other.

@@ -26,8 +26,8 @@ _KINDS = (
     ("max_depth", "layers", "of greatest depth"),
 )
 _NOTE = (
-    "At the plan's own ranks, each device by itself. With that it can train the layer, unless "
-    "a plan made anew uses it otherwise (--prices says what one more unit is worth)."
+    "At the plan's own ranks, one device, or several alike, at a time. With that it can train "
+    "the layer; a plan made anew may use it otherwise (--prices: what one more unit is worth)."
 )
 
 

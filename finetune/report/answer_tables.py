@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from finetune.report.answers import FrontierPoint, Policy, is_planned
 from finetune.report.tables import Table
-from finetune.report.words import amount, energy, percent, printable, seconds
+from finetune.report.words import amount, energy, percent, printable, seconds, seconds_alike
 from solver.plan import Plan
 
 __all__ = ["frontier_table", "policy_table"]
@@ -15,16 +15,14 @@ MOST_LINES = 200
 
 def frontier_table(points: Sequence[FrontierPoint]) -> Table:
     """Tabulate the frontier, shortest round first; very many points are thinned out."""
-    step = -(-len(points) // MOST_LINES)
-    lines = [
-        [
-            seconds(p.round_time_s),
-            f"{p.utility:.5g}",
-            f"{p.mean_depth:.2f}",
-            seconds(p.mean_wait_s),
-        ]
-        for p in points[::step]
-    ]
+    shown = points[:: -(-len(points) // MOST_LINES) or 1]
+    columns = (
+        seconds_alike([p.round_time_s for p in shown]),
+        [f"{p.utility:.5f}" for p in shown],
+        [f"{p.mean_depth:.2f}" for p in shown],
+        seconds_alike([p.mean_wait_s for p in shown]),
+    )
+    lines = [list(line) for line in zip(*columns, strict=True)]
     return Table(
         caption="Best plan within each round time",
         columns=["round time", "utility", "mean depth", "mean wait"],
@@ -61,7 +59,7 @@ def _line(policy: Policy) -> list[str]:
     figures = [NOTHING] * 7
     if cost is not None:
         figures = [
-            f"{cost.utility:.5g}",
+            f"{cost.utility:.5f}",
             NOTHING if gap is None else percent(gap),
             seconds(cost.round_time_s),
             seconds(cost.mean_wait_s),

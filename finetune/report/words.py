@@ -1,5 +1,7 @@
 """Figures and findings in words and units for people."""
 
+from collections.abc import Sequence
+
 from solver.plan import Plan
 
 __all__ = [
@@ -10,6 +12,7 @@ __all__ = [
     "percent",
     "printable",
     "seconds",
+    "seconds_alike",
     "thousands",
     "time_unit",
     "title",
@@ -31,8 +34,14 @@ ENERGY_UNITS = ((1e6, "MJ"), (1e3, "kJ"))
 
 def seconds(value: float) -> str:
     """Write a time, as '29.9 s', '20.2 min' or '5.00 h'."""
-    size, unit = next((s, u) for least, s, u in SPOKEN if value >= least or least == 0)
-    return f"{_digits(value / size)} {unit}"
+    return seconds_alike([value])[0]
+
+
+def seconds_alike(values: Sequence[float]) -> list[str]:
+    """Write the times of a column, all in the unit of the shortest."""
+    least_s = min(values, default=0.0)
+    size, unit = next((s, u) for least, s, u in SPOKEN if least_s >= least or least == 0)
+    return [f"{_digits(value / size)} {unit}" for value in values]
 
 
 def amount(value: float) -> str:

@@ -14,6 +14,7 @@ from finetune.report.ask import ask_frontier, mismatch
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
+from finetune.report.words import seconds_alike
 from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
@@ -34,6 +35,12 @@ def call(*arguments: str) -> None:
     done = CliRunner().invoke(report, ["plan.json", *arguments])
     if done.exception is not None:
         raise done.exception
+
+
+def test_times_of_a_column_are_in_one_unit() -> None:
+    assert seconds_alike([590.0, 660.0]) == ["590 s", "660 s"]
+    assert seconds_alike([900.0, 12000.0]) == ["15.0 min", "200 min"]
+    assert seconds_alike([]) == []
 
 
 def test_files_become_pictures_with_their_tables(folder: Path) -> None:
@@ -73,7 +80,7 @@ def test_the_fleet_is_asked_the_question_of_the_plan(folder: Path) -> None:
     best = json.loads((folder / "plan.json").read_bytes())["predicted"]["utility"]
     # No round time was asked for, so the curve ends where the plan is.
     table = page.words[page.words.index("Best plan within each round time") :]
-    assert f"{best:.5g}" in table
+    assert f"{best:.5f}" in table
     assert "hetlora" in page.words
 
 
@@ -99,7 +106,7 @@ def test_a_plan_that_leaves_devices_out_has_a_curve_without_them(folder: Path) -
     page = Page((folder / "r.html").read_text(encoding="utf-8"))
     best = json.loads((folder / "plan.json").read_bytes())["predicted"]["utility"]
     table = page.words[page.words.index("Best plan within each round time") :]
-    assert f"{best:.5g}" in table
+    assert f"{best:.5f}" in table
     assert "There is no frontier" not in page.words
 
 
@@ -195,7 +202,7 @@ def test_the_table_marks_the_plan_and_keeps_remarks_below() -> None:
     table = policy_table(make_plan(), decode_policies(json.dumps(POLICIES).encode(), "x"))
     assert table.bold == 0
     assert table.lines[1] == [
-        "exact, own ranks", "0.7", "30.0 %", "30.0 s", "3.00 s", "20.0 MB", "20.0 MB", "–",
+        "exact, own ranks", "0.70000", "30.0 %", "30.0 s", "3.00 s", "20.0 MB", "20.0 MB", "–",
     ]  # fmt: skip
     assert table.lines[3][1:] == ["–"] * 7
     assert [note.split(":")[0] for note in table.notes] == ["hralora", "fedlora"]
