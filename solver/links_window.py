@@ -18,6 +18,7 @@ from solver.capacity import TOLERANCE, exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_best import Best
+from solver.links_capped_wait import refine
 from solver.links_capped_window import bound_by_copies, climb
 from solver.links_mix import Mix, best_mix
 from solver.links_own import OwnRanks
@@ -46,13 +47,15 @@ def run(search: Search, effort: Effort) -> float:
     if structure == "shared":
         return _shared_ranks(search, effort)
     handed = search.prices if search.handed_down else None
-    bound = own_ranks(search)
+    bound, alone = own_ranks(search), search.prices
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
     climb(search, effort.programs, handed)
     if search.few and search.best.value * (1 + NEAR) < bound and not expired():
         _climb_from_shared(search, bound, effort)
-    return min(bound, bound_by_copies(search, effort.copies))
+    if search.window.epsilon_s is None and effort.polish:
+        refine(search)
+    return min(bound, bound_by_copies(search, alone, effort.copies))
 
 
 def _climb_from_shared(search: Search, bound: float, effort: Effort) -> None:
