@@ -26,7 +26,7 @@ from solver.links_capped_wait import improved
 from solver.links_copies import GROUPS, Copies
 from solver.links_descent import State, descend_together
 from solver.links_own import OwnRanks
-from solver.links_pool import Prices
+from solver.links_pool import Prices, between
 from solver.links_search import GAP, Search
 from solver.links_window import own_ranks
 
@@ -202,14 +202,6 @@ class Bounds:
             prices=prices,
             around=copies.price,
         )
-
-
-def between(one: Prices, other: Prices, share: float) -> Prices:
-    """Prices between two."""
-    return Prices(
-        links=one.links + share * (other.links - one.links),
-        wait=one.wait + share * (other.wait - one.wait),
-    )
 
 
 def _windows(low_s: float, high_s: float, around_s: float) -> list[tuple[float, float]]:

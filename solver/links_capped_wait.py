@@ -215,7 +215,17 @@ def over_rounds(
             step *= -0.5
         if expired():
             return
-    search = at(round_s, round_s)
+    _offer_polished(at(round_s, round_s), now)
+
+
+def refine(search: Search) -> None:
+    """Offer better plans near the best ranks known, at one round time."""
+    caps = search.best.caps
+    if caps.ranks is not None and caps.prices is not None:
+        _offer_polished(search, program(search, caps.ranks, caps.prices))
+
+
+def _offer_polished(search: Search, now: Tried) -> None:
     number = min(CHANGES // len(search.problem.costs.devices), MOST_CHANGES)
     found = polished(search, now, number)
     search.offer(found.ranks, found.pool, found.mix)

@@ -2,9 +2,14 @@
 
 Ranks are climbed to at the prices of the last ones (`solver.links_capped`), each a linear
 program over what devices make of them. The bound by copies of the ranks (`solver.links_copies`)
-and the prices take turns: some steps of the multipliers, then a few looks for better prices
+and the prices go down the same subgradients together where nobody minds the wait. They start
+half-way between the prices of own ranks, which are too dear where ranks are shared, and those
+of the program for the best ranks, which leave out whatever other ranks would ask for. With a
+wait they take turns: some steps of the multipliers, then a few looks for better prices
 (`solver.bundle`). What was learned goes on to the next window (`solver.links_best.Caps`).
 """
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,13 +18,15 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_best import Caps
 from solver.links_capped import Climb
-from solver.links_copies import LAST_PRICES, Copies
-from solver.links_descent import descend
-from solver.links_pool import Prices
+from solver.links_copies import GROUPS, LAST_PRICES, Copies
+from solver.links_descent import State, descend, descend_together
+from solver.links_pool import Prices, between
 from solver.links_search import GAP, HANDED, Search
 
 # Times that the first bound by copies is priced anew, and looks for prices each time.
 PHASES, PRICINGS = 4, 12
+# Groups of devices that copies are made for at first.
+FEW_GROUPS = 48
 # Factor of the wait's price where capped ranks cannot keep it.
 DEARER = 1.5
 
@@ -45,24 +52,55 @@ def climb(search: Search, programs: int, handed: Prices | None) -> None:
     search.prices = search.prices_at(mean)
 
 
-def bound_by_copies(search: Search, steps: int) -> float:
-    """Bound by copies of the ranks climbed to; infinite without ranks or steps."""
+def bound_by_copies(search: Search, alone: Prices, steps: int) -> float:
+    """Bound by copies of the ranks climbed to; infinite without ranks or steps.
+
+    `alone` are the prices of own ranks.
+    """
     caps = search.best.caps
     if caps.ranks is None or steps == 0 or search.best.allocation is None:
         return np.inf
+    if search.window.epsilon_s is None:
+        return _together(search, caps, alone, steps)
     return _copies(search, caps, steps)
+
+
+def _together(search: Search, caps: Caps, alone: Prices, steps: int) -> float:
+    """Bound by copies of the ranks, a few at first, as these agree sooner."""
+    assert caps.ranks is not None
+    assert caps.prices is not None
+    prices = between(alone, caps.prices, 0.5)
+    copies = Copies.of(search.own, prices, caps.ranks).grouped(FEW_GROUPS)
+    state = State(
+        copies=copies,
+        ranks=caps.ranks,
+        multipliers=copies.at_rest(caps.ranks),
+        prices=prices,
+        around=copies.price,
+    )
+    bound, target = np.inf, search.best.value * (1 + GAP / 2)
+    for groups, times in ((FEW_GROUPS, 1), (GROUPS, 2)):
+        finer = state.copies.grouped(groups)
+        spread = state.copies.spread(state.multipliers, finer)
+        state = replace(state, copies=finer, multipliers=spread)
+        state, found = descend_together(search, state, None, target, times * steps)
+        bound = min(bound, found)
+        if bound <= target or expired():
+            return bound
+    copies = state.copies.at(search.own, state.prices)
+    last = copies.answers(state.multipliers, state.around, LAST_PRICES)
+    return min(bound, last.total + state.prices.constant(search.links, search.window))
 
 
 def _copies(search: Search, caps: Caps, steps: int) -> float:
     """Bound by copies of the ranks, from the best multipliers so far."""
     assert caps.ranks is not None
-    waits = search.window.epsilon_s is not None
     phases = PHASES if caps.copies is None else 1
     if caps.copies is None:
         caps.copies = Copies.of(search.own, search.prices, caps.ranks)
         caps.multipliers = caps.copies.at_rest(caps.ranks)
     bound, target = np.inf, search.best.value * (1 + GAP / 2)
-    for phase in range(phases):
+    for _ in range(phases):
         copies = caps.copies.at(search.own, search.prices)
         constant = search.prices.constant(search.links, search.window)
         assert caps.multipliers is not None
@@ -72,8 +110,7 @@ def _copies(search: Search, caps: Caps, steps: int) -> float:
         bound = min(bound, found)
         if bound <= target or expired():
             return bound
-        if waits or phase < phases - 1:
-            bound = min(bound, _priced(search, caps, around, target))
+        bound = min(bound, _priced(search, caps, around, target))
     assert caps.multipliers is not None
     last = caps.copies.at(search.own, search.prices).answers(
         caps.multipliers, around, LAST_PRICES

@@ -42,7 +42,7 @@ class State:
 def descend_together(
     search: Search,
     state: State,
-    ends: tuple[Floats, Floats],
+    ends: tuple[Floats, Floats] | None,
     value: float,
     steps: int,
     length: float = 1.0,
@@ -54,21 +54,22 @@ def descend_together(
     search : Search
     state : State
         Where to start.
-    ends : tuple of arrays
-        As for `solver.links_copies.Copies.at`.
+    ends : tuple of arrays or None
+        As for `solver.links_copies.Copies.at`; None for one round time.
     value, steps
         As for `descend`.
     length : float
         First share of Polyak's step.
     """
     window, links = search.window, search.links
-    points = [
-        replace(window, low_s=end_s, high_s=end_s) for end_s in (window.low_s, window.high_s)
-    ]
+    times = (window.high_s,) if ends is None else (window.low_s, window.high_s)
+    points = [replace(window, low_s=end_s, high_s=end_s) for end_s in times]
     at = np.searchsorted(state.copies.ranks, state.ranks)
     now, best, least = state, state, np.inf
     stalled, direction, toll = 0, None, np.zeros(0)
-    weight = np.append(np.full(len(window.kept), LINK_WEIGHT), WAIT_WEIGHT)
+    weight = np.full(len(window.kept), LINK_WEIGHT)
+    if window.epsilon_s is not None:
+        weight = np.append(weight, WAIT_WEIGHT)
     for _ in range(steps):
         prices = now.prices
         copies = now.copies.at(search.own, prices, ends)
@@ -87,6 +88,7 @@ def descend_together(
         taken = _taken(copies, now.multipliers, answers, at)
         left_s, kept_s = copies.slack(search.own, answers, prices, points[answers.end])
         slope = np.append(left_s[window.kept], kept_s / links.count.sum()) / window.high_s
+        slope = slope[: len(weight)]
         if direction is None:
             direction, toll = taken, slope
         else:

@@ -4,21 +4,22 @@ Without a budget on the mean wait the round time is its budget, and one window
 (`solver.links_window`) says it all. With one, the round time is branched on, as in
 `solver.wait_search`: within a window of round times, devices and links have to the end of the
 window, the wait is counted from the prices' better end, and windows are halved, best bound
-first.
+first. Many devices with ranks of their own or with caps go ways of their own
+(`solver.links_own_rounds`, `solver.links_capped_rounds`).
 """
 
 import heapq
+from functools import partial
 from itertools import count
 
 import numpy as np
 
 from profiler.schema import InputError
-from solver.allocation import longest_round_s, round_time_s
-from solver.capacity import TOLERANCE
+from solver.allocation import round_time_s
 from solver.deadline import expired
-from solver.devices import Floats, Ints
-from solver.explain import least_allocation, least_round_time_s, without_plan
-from solver.links import Links, that_may_bind
+from solver.devices import Ints
+from solver.explain import least_allocation, without_plan
+from solver.links import Links
 from solver.links_ascent import Ascent
 from solver.links_best import Best, Caps
 from solver.links_blend import blend, improve
@@ -26,13 +27,14 @@ from solver.links_branch import branch
 from solver.links_capped_rounds import bound_over_rounds
 from solver.links_capped_wait import over_rounds
 from solver.links_few import Few, try_all
-from solver.links_own import OwnRanks
+from solver.links_own_rounds import own_over_rounds
 from solver.links_part import Deadline
 from solver.links_pool import Prices, Window
 from solver.links_said import method_name, none_found, overloaded
 from solver.links_search import FEW as FEW_DEVICES
 from solver.links_search import GAP, Effort, Search
 from solver.links_shortest import shortest
+from solver.links_times import least_s, longest_s, over, window
 from solver.links_window import QUICK, THOROUGH, run
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -85,9 +87,9 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     reason = without_plan(problem) or overloaded(problem, least_allocation(problem))
     if reason is not None:
         raise reason
-    end_s = _longest_s(problem)
-    low_s = end_s if budgets.mean_wait_s is None else min(_least_s(problem), end_s)
-    whole = _window(problem, links, low_s, end_s)
+    end_s = longest_s(problem)
+    low_s = end_s if budgets.mean_wait_s is None else min(least_s(problem), end_s)
+    whole = window(problem, links, low_s, end_s)
     if not len(whole.kept):
         return None
     if problem.question.rank_shape == "progression":
@@ -100,9 +102,8 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         search = Search.of(problem, links, whole, best, None)
         bound = run(search, THOROUGH if thorough else QUICK)
     else:
-        capped = problem.question.structure == "capped"
-        many = len(problem.costs.devices) > FEW_DEVICES
-        by = _with_caps if capped and many else _by_windows
+        few, structure = len(problem.costs.devices) <= FEW_DEVICES, problem.question.structure
+        by = _by_windows if few else BY.get(structure, _by_windows)
         bound = by(problem, links, whole, best, thorough=thorough)
     if bound > best.value * (1 + GAP):
         again = Search.of(problem.under(round_time_s=end_s), links, whole, best, None)
@@ -122,43 +123,15 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     )
 
 
-def _window(problem: Problem, links: Links, low_s: float, high_s: float) -> Window:
-    epsilon_s = problem.question.budgets.mean_wait_s
-    most, least = _extremes(problem.under(round_time_s=high_s), links)
-    if epsilon_s is None:
-        kept = that_may_bind(links, most, least, high_s)
-    else:
-        # Any link that outlasts the shortest round may be what the others wait for.
-        busy = links.busy_s(most, np.ones(len(most), dtype=np.bool_))
-        kept = np.flatnonzero(busy > low_s)
-    return Window(low_s=low_s, high_s=high_s, epsilon_s=epsilon_s, kept=kept)
-
-
-def _extremes(problem: Problem, links: Links) -> tuple[Floats, Floats]:
-    """Parameters of every device at its largest plan, or more, and at its least, or fewer."""
-    own = OwnRanks.of(problem, links, optimistic=True)
-    most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
-    least = problem.ranks[0] * problem.costs.sizes[: problem.question.min_depth].sum()
-    return most.astype(np.float64), np.full(len(most), float(least))
-
-
-def _longest_s(problem: Problem) -> float:
-    """A round time that no plan passes."""
-    budget_s = problem.question.budgets.round_time_s
-    if budget_s is not None:
-        return budget_s
-    return longest_round_s(problem)
-
-
 def _start(problem: Problem, links: Links, best: Best) -> None:
     """Offer plans at single round times, by bisection: the longest that a plan can keep.
 
     Shorter rounds leave less to wait for, longer ones more to gain.
     """
-    low_s, high_s = _least_s(problem), _longest_s(problem)
+    low_s, high_s = least_s(problem), longest_s(problem)
     at_s, prices = high_s, None
     for _ in range(STARTS):
-        before, search = best.value, _at(problem, links, best, at_s, prices)
+        before, search = best.value, over(problem, links, best, at_s, at_s, prices)
         if problem.question.structure == "capped":
             ranks = _without_wait(problem, links, at_s, best)
             mix = None if ranks is None else search.try_ranks(ranks)
@@ -194,15 +167,22 @@ def _by_windows(
     return _branch(problem, links, whole, best, thorough=thorough)
 
 
+def _with_own(
+    problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
+) -> float:
+    """Offer plans with ranks of their own at good round times; a bound on every plan."""
+    at = partial(over, problem, links, best)
+    bound = own_over_rounds(at, best, whole.low_s, whole.high_s, thorough=thorough)
+    if best.allocation is None and bound >= 0:
+        _start(problem, links, best)
+    return bound
+
+
 def _with_caps(
     problem: Problem, links: Links, whole: Window, best: Best, *, thorough: bool
 ) -> float:
     """Offer plans with caps at good round times; a bound on every plan."""
-
-    def at(low_s: float, high_s: float) -> Search:
-        window = _window(problem, links, low_s, high_s)
-        return Search.of(problem.under(round_time_s=high_s), links, window, best, None)
-
+    at = partial(over, problem, links, best)
     ranks = _without_wait(problem, links, whole.high_s, best)
     if ranks is not None and best.allocation is None:
         over_rounds(at, ranks, whole.low_s, whole.high_s)
@@ -211,20 +191,16 @@ def _with_caps(
     return bound_over_rounds(at, best, whole.low_s, whole.high_s, thorough=thorough)
 
 
-def _at(
-    problem: Problem, links: Links, best: Best, at_s: float, prices: Prices | None
-) -> Search:
-    """The search at one round time."""
-    window = _window(problem, links, at_s, at_s)
-    return Search.of(problem.under(round_time_s=at_s), links, window, best, prices)
+# Where devices are many.
+BY = {"own": _with_own, "capped": _with_caps}
 
 
 def _lengthen(problem: Problem, links: Links, best: Best, from_s: float, ranks: Ints) -> None:
     """Try rounds a little longer, with ranks that give devices more to do."""
-    known, end_s = -np.inf, _longest_s(problem)
+    known, end_s = -np.inf, longest_s(problem)
     for longer in LENGTHS:
         at_s = min(from_s * (1 + longer), end_s)
-        value = blend(_at(problem, links, best, at_s, None), ranks)
+        value = blend(over(problem, links, best, at_s, at_s), ranks)
         if value <= known or at_s == end_s or expired():
             return
         known = value
@@ -234,7 +210,7 @@ def _without_wait(problem: Problem, links: Links, at_s: float, best: Best) -> In
     """Capped ranks that are good at a round time if nobody minds the wait."""
     free = problem.under(mean_wait_s=None, round_time_s=at_s)
     found = Best(problem=free, caps=Caps(ranks=best.caps.ranks))
-    run(Search.of(free, links, _window(free, links, at_s, at_s), found, None), POINT)
+    run(Search.of(free, links, window(free, links, at_s, at_s), found, None), POINT)
     if found.allocation is not None and keeps_wait(problem, found.allocation):
         best.offer(found.allocation)
     return found.caps.ranks
@@ -249,13 +225,13 @@ def _polish(problem: Problem, links: Links, best: Best, end_s: float) -> None:
     at_s = min(round_time_s(problem, best.allocation), end_s)
     if structure == "shared":
         ascent = Ascent(
-            at=lambda round_s: _at(problem, links, best, round_s, None),
+            at=lambda round_s: over(problem, links, best, round_s, round_s),
             deadline=Deadline.of(problem, links, end_s),
         )
         ascent.run(best.allocation.rows[0], at_s)
     else:
         number = min(CAPPED_POLISH // len(problem.costs.devices), MOST_CHANGES)
-        improve(_at(problem, links, best, at_s, None), number)
+        improve(over(problem, links, best, at_s, at_s), number)
 
 
 def _branch(
@@ -272,8 +248,7 @@ def _branch(
         if not queue or -queue[0][0] <= best.value * (1 + GAP) or (tried and expired()):
             break
         before, _, low_s, high_s, prices = heapq.heappop(queue)
-        window = _window(problem, links, low_s, high_s)
-        search = Search.of(problem.under(round_time_s=high_s), links, window, best, prices)
+        search = over(problem, links, best, low_s, high_s, prices)
         wide = high_s - low_s > WIDE * high_s
         bound = min(-before, run(search, ROUGH if wide or capped else EACH))
         # What the wait is worth over the window: no more than that is gained by halving it.
@@ -291,8 +266,3 @@ def _branch(
         heapq.heappush(queue, (-bound, next(number), middle_s, high_s, search.prices))
     known = best.value if best.allocation is not None else -np.inf
     return max(-queue[0][0] if queue else -np.inf, settled, known)
-
-
-def _least_s(problem: Problem) -> float:
-    """A round time below which there is no plan."""
-    return (least_round_time_s(problem) or 0.0) * (1 - TOLERANCE)

@@ -59,6 +59,14 @@ class Prices:
         )
 
 
+def between(one: Prices, other: Prices, share: float) -> Prices:
+    """Prices between two."""
+    return Prices(
+        links=one.links + share * (other.links - one.links),
+        wait=one.wait + share * (other.wait - one.wait),
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Pool:
     """Options of every device, N by as many as were added.

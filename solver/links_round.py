@@ -75,12 +75,16 @@ class _Rounding:
     Parameters
     ----------
     value, size, own_s : array, shape (N, O)
-        Utility, counted LoRA parameters and counted time of an option.
+        Utility, counted LoRA parameters and counted time of an option; utility is -inf where
+        it is not allowed.
     net : array, shape (N, O)
         Utility less tolls: what a move loses by is read off this.
-    allowed : array of bool, shape (N, O)
-    paths : array of bool, shape (N, E)
-        Kept links that a device's bytes pass.
+    gain, grown, longer, lost : array, shape (N, O)
+        What a move to an option adds to utility, parameters and time, and loses of `net`.
+    ways : array of bool, shape (V, E)
+        Kept links on each way to the server.
+    way : array of int, shape (N,)
+        That of every device.
     slope : array, shape (E,)
         Busy seconds of a LoRA parameter on a kept link.
     chosen : array of int, shape (N,)
@@ -94,8 +98,12 @@ class _Rounding:
     size: Floats
     own_s: Floats
     net: Floats
-    allowed: npt.NDArray[np.bool_]
-    paths: npt.NDArray[np.bool_]
+    gain: Floats
+    grown: Floats
+    longer: Floats
+    lost: Floats
+    ways: npt.NDArray[np.bool_]
+    way: Ints
     slope: Floats
     chosen: Ints
     left_s: Floats
@@ -111,23 +119,34 @@ class _Rounding:
         net = np.where(allowed, pool.tilted(links, mix.prices), -np.inf)
         chosen = _largest(mix, allowed, net) if chosen is None else chosen.copy()
         every = np.arange(len(chosen))
+        value = np.where(allowed, pool.value, -np.inf)
+        size, own_s = (
+            links.count[:, None] * pool.parameters,
+            links.count[:, None] * pool.seconds,
+        )
         above = np.concatenate([links.above[:, kept], np.zeros((1, len(kept)), dtype=np.bool_)])
-        paths = above[links.own]
-        size = links.count[:, None] * pool.parameters
         slope = links.s_per_parameter[kept]
-        own_s = links.count[:, None] * pool.seconds
         spare_s = np.inf
         if window.epsilon_s is not None:
             needed_s = float(links.count.sum()) * (limit_s - window.epsilon_s)
             spare_s = float(own_s[every, chosen].sum()) - needed_s
-        busy_s = links.bare_s[kept] + slope * (size[every, chosen] @ paths)
+        busy_s = links.bare_s[kept] + slope * (size[every, chosen] @ above[links.own])
+        # Of those for whom nothing is allowed what is chosen may not be, either.
+        with np.errstate(invalid="ignore"):
+            gain, grown, longer, gained = (
+                table - table[every, chosen][:, None] for table in (value, size, own_s, net)
+            )
         return cls(
-            value=pool.value,
+            value=value,
             size=size,
             own_s=own_s,
             net=net,
-            allowed=allowed,
-            paths=paths,
+            gain=np.where(allowed, gain, -np.inf),
+            grown=grown,
+            longer=longer,
+            lost=np.where(allowed, -gained, np.inf),
+            ways=above,
+            way=links.own,
             slope=slope,
             chosen=chosen,
             left_s=limit_s * (1 + TOLERANCE) - busy_s,
@@ -151,9 +170,8 @@ class _Rounding:
             if not (self.left_s < 0).any():
                 return True
             worst = int(self.left_s.argmin())
-            behind = np.flatnonzero(self.paths[:, worst])
-            _, freed, _, lost = self._moves(behind)
-            freed = -freed * self.slope[worst]
+            behind = self._behind(worst)
+            freed, lost = -self.grown[behind] * self.slope[worst], self.lost[behind]
             useful = np.minimum(freed, -self.left_s[worst])
             rate = np.where(
                 freed > 0, np.maximum(lost, 0.0) / np.maximum(useful, 1e-300), np.inf
@@ -166,37 +184,52 @@ class _Rounding:
 
     def lengthen(self) -> bool:
         """Raise options until nobody waits too long; whether that is so."""
-        everybody = np.arange(len(self.chosen))
+        enough_s = -TOLERANCE * abs(self.own_s.sum(axis=0).max(initial=0.0))
+        if self.spare_s >= enough_s:
+            return True
+        room = self._room()
+        option, rate = self._longer(np.arange(len(self.chosen)), room)
         for _ in range(self.value.size):
-            if self.spare_s >= -TOLERANCE * abs(self.own_s.sum(axis=0).max(initial=0.0)):
-                return True
-            _, size, longer, lost = self._moves(everybody)
-            useful = np.minimum(longer, -self.spare_s)
-            fits = (longer > 0) & (size <= self._room()[:, None])
-            rate = np.where(fits, np.maximum(lost, 0.0) / np.maximum(useful, 1e-300), np.inf)
-            at = int(rate.argmin())
-            if not np.isfinite(rate.flat[at]):
+            device = int(rate.argmin())
+            if not np.isfinite(rate[device]):
                 return False
-            self._take(at // rate.shape[1], at % rate.shape[1])
+            self._take(device, int(option[device]))
+            if self.spare_s >= enough_s:
+                return True
+            before, room = room, self._room()
+            # Those whose room is another, or who may now do more than is needed.
+            other = (room != before) | (self.longer.max(axis=1) > -self.spare_s)
+            other[device] = True
+            others = np.flatnonzero(other)
+            option[others], rate[others] = self._longer(others, room)
         return False
+
+    def _longer(self, devices: Ints, room: Floats) -> tuple[Ints, Floats]:
+        """Option of each of n devices that loses least per second, and what, (n,) each."""
+        longer, grown = self.longer[devices], self.grown[devices]
+        useful = np.clip(longer, 1e-300, -self.spare_s)
+        rate = np.maximum(self.lost[devices], 0.0) / useful
+        rate[(longer <= 0) | (grown > room[devices, None])] = np.inf
+        option = rate.argmin(axis=1)
+        return option, rate[np.arange(len(devices)), option]
 
     def fill(self) -> None:
         """Take moves, and exchanges behind one link, that gain utility."""
         self._raise()
-        groups = [np.flatnonzero(self.paths[:, e]) for e in range(len(self.slope))]
-        for e, behind in enumerate(groups):
+        for e in range(len(self.slope)):
+            behind = self._behind(e)
             for _ in range(EXCHANGES):
                 if not self._exchange(e, behind):
                     break
         self._raise()
 
     def _raise(self) -> None:
-        everybody = np.arange(len(self.chosen))
         least = SMALLEST * float(np.abs(self.value[np.isfinite(self.value)]).max(initial=0.0))
         for _ in range(self.value.size):
-            gain, size, longer, _ = self._moves(everybody)
-            fits = (size <= self._room()[:, None]) & (longer >= -max(self.spare_s, 0.0))
-            gain = np.where(fits, gain, -np.inf)
+            fits = (self.grown <= self._room()[:, None]) & (
+                self.longer >= -max(self.spare_s, 0.0)
+            )
+            gain = np.where(fits, self.gain, -np.inf)
             at = int(gain.argmax())
             if gain.flat[at] <= least:
                 return
@@ -204,8 +237,9 @@ class _Rounding:
 
     def _exchange(self, link: int, behind: Ints) -> bool:
         """Move two devices behind a link, one up and one down; whether that was possible."""
-        gain, size, longer, lost = self._moves(behind)
-        order = np.argsort(np.where(np.isfinite(gain), lost, np.inf), axis=None)[:MOVES]
+        gain, size, longer = self.gain[behind], self.grown[behind], self.longer[behind]
+        lost = np.where(np.isfinite(gain), self.lost[behind], np.inf)
+        order = np.argsort(lost, axis=None)[:MOVES]
         order = order[np.isfinite(gain.flat[order]) & (gain.flat[order] != 0)]
         who, option = np.divmod(order, gain.shape[1])
         gain, size, longer = gain.flat[order], size.flat[order], longer.flat[order]
@@ -218,42 +252,34 @@ class _Rounding:
         flat = np.argsort(-both, axis=None, kind="stable")[:PAIRS]
         for pair in flat[np.isfinite(both.flat[flat])].tolist():
             a, b = divmod(pair, len(order))
-            moved = self.paths[behind[who[a]]] * size[a] + self.paths[behind[who[b]]] * size[b]
+            moved = self._way(behind[who[a]]) * size[a] + self._way(behind[who[b]]) * size[b]
             if (moved * self.slope <= self.left_s).all():
                 self._take(int(behind[who[a]]), int(option[a]))
                 self._take(int(behind[who[b]]), int(option[b]))
                 return True
         return False
 
-    def _moves(self, devices: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        """Gain, counted parameters, counted time and net loss of every option, (n, O).
+    def _way(self, device: int) -> npt.NDArray[np.bool_]:
+        """Kept links that a device's bytes pass, shape (E,)."""
+        return np.asarray(self.ways[self.way[device]])
 
-        What is not allowed gains -inf and loses inf; so does staying lose nothing.
-        """
-        now = self.chosen[devices]
-        every = np.arange(len(devices))
-
-        def change(table: Floats) -> Floats:
-            own = table[devices]
-            return own - own[every, now][:, None]
-
-        allowed = self.allowed[devices]
-        with np.errstate(invalid="ignore"):
-            gain = np.where(allowed, change(self.value), -np.inf)
-            lost = np.where(allowed, -change(self.net), np.inf)
-        return gain, change(self.size), change(self.own_s), lost
+    def _behind(self, link: int) -> Ints:
+        """Devices behind a kept link."""
+        return np.flatnonzero(self.ways[self.way, link])
 
     def _room(self) -> Floats:
         """Counted parameters that each device may add, shape (N,)."""
-        room = np.where(self.paths, self.left_s / np.maximum(self.slope, 1e-300), np.inf)
-        return np.asarray(room.min(axis=1, initial=np.inf))
+        room = np.where(self.ways, self.left_s / np.maximum(self.slope, 1e-300), np.inf)
+        return np.asarray(room.min(axis=1, initial=np.inf)[self.way])
 
     def _take(self, device: int, option: int) -> None:
-        now = self.chosen[device]
-        size = self.size[device, option] - self.size[device, now]
-        self.left_s -= self.paths[device] * self.slope * size
-        self.spare_s += float(self.own_s[device, option] - self.own_s[device, now])
+        self.left_s -= self._way(device) * self.slope * self.grown[device, option]
+        self.spare_s += float(self.longer[device, option])
         self.chosen[device] = option
+        self.gain[device] = self.value[device] - self.value[device, option]
+        self.grown[device] = self.size[device] - self.size[device, option]
+        self.longer[device] = self.own_s[device] - self.own_s[device, option]
+        self.lost[device] = self.net[device, option] - self.net[device]
 
 
 def _largest(mix: Mix, allowed: npt.NDArray[np.bool_], net: Floats) -> Ints:

@@ -18,13 +18,15 @@ from solver.capacity import TOLERANCE, exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links_best import Best
+from solver.links_capped_wait import refine
 from solver.links_capped_window import bound_by_copies, climb
 from solver.links_mix import Mix, best_mix
 from solver.links_own import OwnRanks
 from solver.links_polish import Neighbours
-from solver.links_pool import Prices
+from solver.links_pool import Pool, Prices
 from solver.links_search import COLUMNS, GAP, ROUNDING, Effort, Search
 from solver.links_shared import PricedRanks
+from solver.problem import Problem
 
 # When the program over own ranks is solved, and the least gain that counts.
 CLOSE = 1e-5
@@ -45,13 +47,15 @@ def run(search: Search, effort: Effort) -> float:
     if structure == "shared":
         return _shared_ranks(search, effort)
     handed = search.prices if search.handed_down else None
-    bound = own_ranks(search)
+    bound, alone = own_ranks(search), search.prices
     if structure == "own" or bound <= search.best.value * (1 + GAP):
         return bound
     climb(search, effort.programs, handed)
     if search.few and search.best.value * (1 + NEAR) < bound and not expired():
         _climb_from_shared(search, bound, effort)
-    return min(bound, bound_by_copies(search, effort.copies))
+    if search.window.epsilon_s is None and effort.polish:
+        refine(search)
+    return min(bound, bound_by_copies(search, alone, effort.copies))
 
 
 def _climb_from_shared(search: Search, bound: float, effort: Effort) -> None:
@@ -71,37 +75,54 @@ def _climb_from_shared(search: Search, bound: float, effort: Effort) -> None:
 
 def own_ranks(search: Search) -> float:
     """The program over ranks of their own: its prices, a bound, and, if asked, plans."""
-    same = exact(
-        search.problem.costs,
-        search.problem.question.rank_choices[-1],
-        search.problem.question.min_depth,
-    )
-    pool, bound = search.pool(), np.inf
+    pool, mix, bound = generated(search)
+    if search.problem.question.structure == "own":
+        own_plans(search, pool, mix)
+    return bound
+
+
+def generated(search: Search) -> tuple[Pool, Mix, float]:
+    """Options of their own that are best at the program's prices, its mix, and a bound.
+
+    What is optimistic may not be allowed, but its prices are as good; see `_same`.
+    """
+    pool, bound, same = search.pool(), np.inf, _same(search.problem)
     mix: Mix | None = None
     for _ in range(COLUMNS):
         found, value = search.own.answer(search.prices, search.window)
         bound = min(bound, value)
-        # What is optimistic may not be allowed, but its prices are as good.
-        new = pool.add(found)
+        new = pool.add(_allowed(search.problem, found) if same else found)
         mix = best_mix(
             pool, search.links, search.window, start=None if mix is None else mix.basis
         )
         search.prices = mix.prices
         if not new or bound - mix.value <= CLOSE * abs(bound) or expired():
             break
+    assert mix is not None
     bound = min(bound, search.own.answer(search.prices, search.window)[1])
-    if search.problem.question.structure == "own":
-        sides = [search.own] if same else [search.own, _safe(search)]
+    return pool, mix, bound + ROUNDING * abs(bound)
+
+
+def own_plans(search: Search, pool: Pool, mix: Mix) -> None:
+    """Offer plans of ranks of their own, from the program's options and mix."""
+    same = _same(search.problem)
+    sides = [search.own] if same else [search.own, _safe(search)]
+    if not same or search.few:
         pool, mix = search.generated(lambda p: [_possible(side, p, search) for side in sides])
-        if search.few:
-            # The best within less room need not be the best at any prices.
-            cheap = replace(search.prices, links=search.prices.links * CHEAP)
-            for side, share in product(sides, ROOMS):
-                smaller = replace(side, units=np.floor(side.units * share).astype(np.int64))
-                pool.add(_possible(smaller, cheap, search))
-            mix = best_mix(pool, search.links, search.window, start=mix.basis)
-        search.round(pool, mix)
-    return bound + ROUNDING * abs(bound)
+    if search.few:
+        # The best within less room need not be the best at any prices.
+        cheap = replace(search.prices, links=search.prices.links * CHEAP)
+        for side, share in product(sides, ROOMS):
+            smaller = replace(side, units=np.floor(side.units * share).astype(np.int64))
+            pool.add(_possible(smaller, cheap, search))
+        mix = best_mix(pool, search.links, search.window, start=mix.basis)
+    search.round(pool, mix)
+
+
+def _same(problem: Problem) -> bool:
+    """Whether what is optimistic is what is allowed."""
+    question = problem.question
+    return exact(problem.costs, question.rank_choices[-1], question.min_depth)
 
 
 def _safe(search: Search) -> OwnRanks:
@@ -110,8 +131,12 @@ def _safe(search: Search) -> OwnRanks:
 
 def _possible(own: OwnRanks, prices: Prices, search: Search) -> Allocation:
     """Best option of every device at prices, where its limits allow it."""
-    found, costs = own.answer(prices, search.window)[0], search.problem.costs
-    holds = found.taking_part
+    return _allowed(search.problem, own.answer(prices, search.window)[0])
+
+
+def _allowed(problem: Problem, found: Allocation) -> Allocation:
+    """Options without those that a limit does not allow."""
+    costs, holds = problem.costs, found.taking_part
     for q in costs.resources:
         spent = cost(costs, q, found.rows, found.row, found.depth)
         holds = holds & (spent <= q.limit * (1 + TOLERANCE))

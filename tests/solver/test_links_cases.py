@@ -111,8 +111,9 @@ def test_links_and_a_mean_wait() -> None:
     assert gap(plan) <= 0.01
 
 
-def test_capped_ranks_and_a_wait_the_way_many_devices_go(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("structure", ["capped", "own"])
+def test_a_wait_the_way_many_devices_go(
+    structure: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No plan is above the bound over windows of round times, nor found better than any."""
     monkeypatch.setattr(links_plan, "FEW_DEVICES", -1)
@@ -120,9 +121,9 @@ def test_capped_ranks_and_a_wait_the_way_many_devices_go(
     solved = 0
     for seed in range(7):
         fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=3, max_rank=3)
-        problem = Problem.of(fleet, ranks=[1, 2, 3], structure="capped", min_depth=0)
+        problem = Problem.of(fleet, ranks=[1, 2, 3], structure=structure, min_depth=0)
         problem = less_wait(within(problem, 1.5), 0.95)
-        best = best_linked(fleet, problem.question, "capped")
+        best = best_linked(fleet, problem.question, structure)
         try:
             certificate = verified(problem).certificate
         except (Infeasible, Stopped):
