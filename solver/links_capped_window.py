@@ -2,11 +2,13 @@
 
 Ranks are climbed to at the prices of the last ones (`solver.links_capped`), each a linear
 program over what devices make of them. The bound by copies of the ranks (`solver.links_copies`)
-and the prices go down the same subgradients together where nobody minds the wait. They start
-half-way between the prices of own ranks, which are too dear where ranks are shared, and those
-of the program for the best ranks, which leave out whatever other ranks would ask for. With a
-wait they take turns: some steps of the multipliers, then a few looks for better prices
+and the prices take turns: some steps of the multipliers, then a few looks for better prices
 (`solver.bundle`). What was learned goes on to the next window (`solver.links_best.Caps`).
+
+At short rounds good prices are too far for a few looks. So where much is left and nobody minds
+the wait, both go down the same subgradients together as well, from half-way between the prices
+of own ranks, which are too dear where ranks are shared, and those of the program for the best
+ranks, which leave out whatever other ranks would ask for.
 """
 
 from dataclasses import replace
@@ -25,8 +27,8 @@ from solver.links_search import GAP, HANDED, Search
 
 # Times that the first bound by copies is priced anew, and looks for prices each time.
 PHASES, PRICINGS = 4, 12
-# Groups of devices that copies are made for at first.
-FEW_GROUPS = 48
+# Gap from which on the bound is looked for another way, and groups of devices there at first.
+LOOSE, FEW_GROUPS = 1.5e-3, 48
 # Factor of the wait's price where capped ranks cannot keep it.
 DEARER = 1.5
 
@@ -60,9 +62,11 @@ def bound_by_copies(search: Search, alone: Prices, steps: int) -> float:
     caps = search.best.caps
     if caps.ranks is None or steps == 0 or search.best.allocation is None:
         return np.inf
-    if search.window.epsilon_s is None:
-        return _together(search, caps, alone, steps)
-    return _copies(search, caps, steps)
+    bound = _copies(search, caps, steps)
+    loose = bound > search.best.value * (1 + LOOSE)
+    if search.window.epsilon_s is None and loose and not expired():
+        bound = min(bound, _together(search, caps, alone, steps))
+    return bound
 
 
 def _together(search: Search, caps: Caps, alone: Prices, steps: int) -> float:
@@ -95,12 +99,13 @@ def _together(search: Search, caps: Caps, alone: Prices, steps: int) -> float:
 def _copies(search: Search, caps: Caps, steps: int) -> float:
     """Bound by copies of the ranks, from the best multipliers so far."""
     assert caps.ranks is not None
+    waits = search.window.epsilon_s is not None
     phases = PHASES if caps.copies is None else 1
     if caps.copies is None:
         caps.copies = Copies.of(search.own, search.prices, caps.ranks)
         caps.multipliers = caps.copies.at_rest(caps.ranks)
     bound, target = np.inf, search.best.value * (1 + GAP / 2)
-    for _ in range(phases):
+    for phase in range(phases):
         copies = caps.copies.at(search.own, search.prices)
         constant = search.prices.constant(search.links, search.window)
         assert caps.multipliers is not None
@@ -110,7 +115,8 @@ def _copies(search: Search, caps: Caps, steps: int) -> float:
         bound = min(bound, found)
         if bound <= target or expired():
             return bound
-        bound = min(bound, _priced(search, caps, around, target))
+        if waits or phase < phases - 1:
+            bound = min(bound, _priced(search, caps, around, target))
     assert caps.multipliers is not None
     last = caps.copies.at(search.own, search.prices).answers(
         caps.multipliers, around, LAST_PRICES

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_links import draw_links
 from profiler.schema import Fleet
-from solver import links_plan
+from solver import links_capped_window, links_plan
 from solver.allocation import mean_wait_s
 from solver.check import check
 from solver.errors import Infeasible, Stopped
@@ -134,6 +134,25 @@ def test_a_wait_the_way_many_devices_go(
         assert certificate.value <= best * (1 + 1e-9)
         assert certificate.bound >= best * (1 - 1e-9)
     assert solved >= 3
+
+
+def test_no_plan_with_caps_is_better_than_what_descends_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links_plan, "try_all", lambda *_: math.inf)
+    monkeypatch.setattr(links_capped_window, "_copies", lambda *_: math.inf)
+    earned = 0
+    for seed in range(5):
+        fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=3, max_rank=3)
+        problem = Problem.of(fleet, ranks=[1, 2, 3], structure="capped", min_depth=0)
+        problem = within(problem, 1.5)
+        best = best_linked(fleet, problem.question, "capped")
+        bound = verified(problem).certificate.bound
+        assert best is not None
+        assert bound is not None
+        assert bound >= best * (1 - 1e-9)
+        earned += best > 0
+    assert earned >= 2
 
 
 @pytest.mark.parametrize("structure", ["shared", "capped", "own"])
