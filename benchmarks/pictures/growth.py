@@ -101,6 +101,6 @@ def _fit(axes: Axes, medians: dict[float, float], symbol: str) -> None:
     )
     words = f"grows as {symbol} to the {number(round(slope, 2))}"
     axes.text(
-        0.97, 0.05, f"{words}\n(dashed, from {symbol} = {sizes[0]:,.0f})",
-        transform=axes.transAxes, horizontalalignment="right", fontsize=10, bbox=WHITE,
+        0.03, 0.97, f"{words}\n(dashed, from {symbol} = {sizes[0]:,.0f})",
+        transform=axes.transAxes, verticalalignment="top", fontsize=10, bbox=WHITE,
     )  # fmt: skip
