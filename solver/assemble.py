@@ -18,7 +18,7 @@ from solver.binding import binding
 from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
 from solver.devices import Floats, Ints
 from solver.fill import filled
-from solver.links_said import link_of, predicted_links
+from solver.links.said import link_of, predicted_links
 from solver.plan import (
     Certificate,
     Configuration,

@@ -18,7 +18,7 @@ from solver.allocation import (
 from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.errors import Shortfall
-from solver.links import NO_LINK
+from solver.links.graph import NO_LINK
 from solver.problem import Problem
 from solver.resource import Resource
 

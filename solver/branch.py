@@ -25,7 +25,7 @@ from solver.capacity import TOLERANCE, Capacity, grid
 from solver.costs import Costs, Resource
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks
+from solver.dp.shared import SharedRanks
 from solver.local_search import improve
 from solver.problem import Problem
 from solver.shapes import shaped_ranks

@@ -24,7 +24,7 @@ from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms
 from solver.uniform import bisect_rows
-from solver.waits import within_wait
+from solver.wait.limit import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
 RAMPS, CLIMBS = 6, 4

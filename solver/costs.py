@@ -25,7 +25,7 @@ from profiler.schema import DeviceClass, Fleet
 from solver.caching import Caches, choose, prefix_s
 from solver.devices import Devices, Floats, Ints
 from solver.errors import FleetError
-from solver.links import Links, Traffic
+from solver.links.graph import Links, Traffic
 from solver.payload import Payload, Spread
 from solver.phases import memory_phases, uncovered
 from solver.plan import Question

@@ -8,7 +8,7 @@ program finds the most useful ones with the smallest capacity of each depth as a
 
 With a budget on the mean wait ranks slow down the fast, and so decide how deep the slow may
 go. Then every layer of every device gains 1 and a millionth of its share of the largest
-utility, and the search of `solver.wait_search` maximises that. Its bound holds for the depth.
+utility, and the search of `solver.wait.search` maximises that. Its bound holds for the depth.
 """
 
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 `shared` ranks are solved here, by the dynamic program, and so are those of devices' `own`;
 `capped` ones by `solver.capped`, progressions by `solver.progression`, and what is behind
-links that devices share by `solver.links_plan`.
+links that devices share by `solver.links.plan`.
 
 With ranks of its own every device is its own problem, and one table serves them all: with
 everybody's weight set to 1, V_k(S) is the most a device can gain from its last k layers with
@@ -23,17 +23,17 @@ from solver.branch import branch
 from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
 from solver.capped import plan_capped
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks
-from solver.dp_tables import tables
+from solver.dp.shared import SharedRanks
+from solver.dp.tables import tables
 from solver.errors import Infeasible
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
-from solver.wait_search import GAP as WAIT_GAP
-from solver.wait_search import search
-from solver.waits import within_wait
+from solver.wait.limit import within_wait
+from solver.wait.search import GAP as WAIT_GAP
+from solver.wait.search import search
 
 
 def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
@@ -60,8 +60,8 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
         )
     if problem.costs.links is not None:
         # Here, not above: a fleet without links starts without it.
-        from solver.links_plan import plan_links
-        from solver.links_spread import plan_spread
+        from solver.links.plan import plan_links
+        from solver.links.spread import plan_spread
 
         if problem.costs.links.flat:
             linked = plan_spread(problem, partial(maximise_utility, branching=branching))

@@ -24,7 +24,7 @@ from solver.from_peft import CONFIG, Adapter, read_adapter
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.shapes import keeps_shape
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 __all__ = ["Import", "plan_import", "read_import"]
 

@@ -26,7 +26,7 @@ from solver.binding import limits, longest_s, one_more
 from solver.capacity import TOLERANCE
 from solver.costs import MAX_DEPTH
 from solver.devices import Floats, Ints
-from solver.links import NO_LINK
+from solver.links.graph import NO_LINK
 from solver.plan import Plan
 from solver.problem import Problem
 from solver.resource import Resource

@@ -11,7 +11,7 @@ from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.fill_budget import plan_filled, posed
 from solver.leave_out import plan_able
-from solver.links_said import overloaded
+from solver.links.said import overloaded
 from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.policies import policy

@@ -15,7 +15,7 @@ from solver.costs import build_costs
 from solver.exact import maximise_utility
 from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able
-from solver.links_said import at_limit
+from solver.links.said import at_limit
 from solver.outcome import Outcome
 from solver.problem import Problem
 

@@ -16,7 +16,7 @@ from solver.devices import Floats, Ints
 from solver.explain import infeasible, least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import within_wait
+from solver.wait.limit import within_wait
 
 # Devices times layers priced in one search: by work, not by the clock.
 WORK = 4e9

@@ -25,9 +25,9 @@ from solver.explain import (
     without_plan,
 )
 from solver.leave_out import without_unable
-from solver.links_said import overloaded
+from solver.links.said import overloaded
 from solver.problem import Problem
-from solver.waits import limit_wait
+from solver.wait.limit import limit_wait
 
 # Budgets on every device, by field: resource and unit.
 _BUDGETS = {
@@ -148,7 +148,7 @@ def _mean_wait(problem: Problem) -> Iterator[Repair]:
 def short_wait_s(problem: Problem) -> float:
     """A mean wait that some plan keeps: the shortest at the least ranks and at the best.
 
-    Behind shared links also at ranks that are tried for it; see `solver.links_shortest`.
+    Behind shared links also at ranks that are tried for it; see `solver.links.shortest`.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def short_wait_s(problem: Problem) -> float:
         found.append(maximise_utility(patient, branching=False).allocation)
     if problem.costs.links is not None:
         # Here, not above: a fleet without links starts without it.
-        from solver.links_shortest import shortest
+        from solver.links.shortest import shortest
 
         found.append(shortest(patient))
     return min(_shortest_s(problem, each) for each in found)

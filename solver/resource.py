@@ -8,7 +8,7 @@ import numpy as np
 
 from solver.caching import Caches
 from solver.devices import Devices, Floats, Ints
-from solver.links import Links
+from solver.links.graph import Links
 from solver.payload import Payload, Spread
 
 # Devices handled at once: a few columns of them fit the second-level cache.

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks
-from solver.dp_values import Prices
+from solver.dp.shared import SharedRanks, shared_ranks
+from solver.dp.values import Prices
 from solver.plan import Question, RankShape
 
 
@@ -20,7 +20,7 @@ def shaped_ranks(
     prices: Prices | None = None,
     earned: Sequence[Floats] | None = None,
 ) -> SharedRanks | None:
-    """Ranks of largest utility among those of a shape; see `solver.dp.shared_ranks`.
+    """Ranks of largest utility among those of a shape; see `solver.dp.shared.shared_ranks`.
 
     A progression is a rising one too, so its answer to 'progression' is a bound, whose ranks
     need not be one; `solver.progression` finds those.
@@ -28,7 +28,7 @@ def shaped_ranks(
     if shape == "free":
         solve = shared_ranks
     else:
-        from solver.dp_rising import rising_ranks as solve
+        from solver.dp.rising import rising_ranks as solve
     return solve(
         capacity,
         gains,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.explain import friendly, plain
-from solver.links_said import at_limit
+from solver.links.said import at_limit
 from solver.plan import Configuration, Plan, PlannedDevice
 from solver.question_words import question_text
 

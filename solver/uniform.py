@@ -12,7 +12,7 @@ import numpy.typing as npt
 from solver.allocation import LEFT_OUT, Allocation, fits, shared, utility
 from solver.devices import Ints
 from solver.problem import Problem
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 Flags = npt.NDArray[np.bool_]
 # Takes which depths fit, shape (N, L + 1), and picks one a device, or -1 to leave it out.

@@ -132,7 +132,7 @@ def _bounded(problem: "Problem", found: "Outcome", method: str) -> "Outcome":
     """A heuristic's plan with the exact solver's bound; it must keep the shared links too."""
     from solver.errors import Infeasible, Stopped
     from solver.exact import maximise_utility, utility_bound
-    from solver.links_said import overloaded
+    from solver.links.said import overloaded
 
     broken = overloaded(problem, found.allocation, least=False, method=method)
     if broken is not None:

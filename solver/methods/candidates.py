@@ -8,7 +8,7 @@ from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.shapes import is_allowed
-from solver.waits import keeps_wait, within_wait
+from solver.wait.limit import keeps_wait, within_wait
 
 
 def require_shared(problem: Problem, method: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pulp
 
 from solver.devices import Ints
-from solver.links import NO_LINK
+from solver.links.graph import NO_LINK
 from solver.resource import Costs
 
 __all__ = ["busy_times"]

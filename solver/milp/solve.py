@@ -27,7 +27,7 @@ from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
 from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
-from solver.links_said import overloaded
+from solver.links.said import overloaded
 from solver.milp.arcs import arcs
 from solver.milp.build import Model
 from solver.milp.model import disaggregated, elastic

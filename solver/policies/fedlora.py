@@ -13,7 +13,7 @@ from solver.allocation import LEFT_OUT, Allocation, shared, utility
 from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 # What FedIT and its successors run with where nothing forces another rank.
 USUAL_RANK = 8

@@ -15,7 +15,7 @@ from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import best_kept, deepest_that_fits, uniform
-from solver.waits import within_wait
+from solver.wait.limit import within_wait
 
 
 def plan(problem: Problem) -> Outcome:

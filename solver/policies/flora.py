@@ -25,7 +25,7 @@ from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.stacking import stacked
 from solver.uniform import best_kept, largest_ranks
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 # Sizes of the stack that are tried.
 SIZES = 64

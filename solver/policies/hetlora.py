@@ -14,7 +14,7 @@ from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import largest_ranks
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 
 def plan(problem: Problem) -> Outcome:

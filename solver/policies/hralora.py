@@ -24,7 +24,7 @@ from solver.explain import describe, infeasible, rounded
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import bisect_rows
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 
 
 def plan(problem: Problem) -> Outcome:

@@ -17,7 +17,7 @@ from solver.explain import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.progression import candidates, progressions, values
-from solver.waits import within_wait
+from solver.wait.limit import within_wait
 
 
 def plan(problem: Problem) -> Outcome:

@@ -6,14 +6,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from solver import dp_small, dp_tables
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
-from solver.dp import SharedRanks, shared_ranks
-from solver.dp_completions import completions
-from solver.dp_rising import rising_ranks
-from solver.dp_tables import tables
-from solver.dp_values import Band, Prices
+from solver.dp import small as dp_small
+from solver.dp import tables as dp_tables
+from solver.dp.completions import completions
+from solver.dp.rising import rising_ranks
+from solver.dp.shared import SharedRanks, shared_ranks
+from solver.dp.tables import tables
+from solver.dp.values import Band, Prices
 
 
 def random_capacity(rng: np.random.Generator, steps: Ints, most: int) -> Capacity:

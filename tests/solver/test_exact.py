@@ -13,7 +13,7 @@ from solver.exact import maximise_utility
 from solver.plan import Certificate
 from solver.planner import solve
 from solver.problem import Problem
-from solver.waits import limit_wait
+from solver.wait.limit import limit_wait
 from tests.solver.exhaustive import best_depths, best_own, best_shared
 from tests.solver.questions import random_case, with_drop
 

@@ -5,15 +5,15 @@ import numpy as np
 from solver.allocation import round_time_s
 from solver.devices import Ints
 from solver.exact import maximise_utility
-from solver.links_ascent import Ascent, Worth, neighbours
-from solver.links_best import Best
-from solver.links_part import Deadline
-from solver.links_pool import Window
-from solver.links_search import Search
-from solver.links_shared import PricedRanks
+from solver.links.ascent import Ascent, Worth, neighbours
+from solver.links.best import Best
+from solver.links.part import Deadline
+from solver.links.pool import Window
+from solver.links.search import Search
+from solver.links.shared import PricedRanks
 from solver.problem import Problem
 from solver.shapes import is_allowed
-from solver.waits import keeps_wait
+from solver.wait.limit import keeps_wait
 from tests.solver.test_links_cases import less_wait, preset, within
 
 

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from solver import links_branch, links_plan
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import least_allocation
-from solver.links_few import Few
-from solver.links_part import Deadline
-from solver.links_pool import Prices
+from solver.links import branch as links_branch
+from solver.links import plan as links_plan
+from solver.links.few import Few
+from solver.links.part import Deadline
+from solver.links.pool import Prices
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.repair import repairs

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from solver.links_best import Best
-from solver.links_capped_wait import Planes, polished, program
-from solver.links_search import Search
+from solver.links.best import Best
+from solver.links.capped_wait import Planes, polished, program
+from solver.links.search import Search
 from solver.problem import Problem
 from tests.solver.test_links_ascent import longest_s, search_at
 from tests.solver.test_links_cases import less_wait, preset, within

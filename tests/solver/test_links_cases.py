@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_links import draw_links
 from profiler.schema import Fleet
-from solver import links_capped_window, links_plan
 from solver.allocation import mean_wait_s
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import least_round_time_s
+from solver.links import capped_window as links_capped_window
+from solver.links import plan as links_plan
 from solver.plan import Plan, Structure
 from solver.planner import solve
 from solver.problem import Problem

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from solver.devices import Floats
-from solver.links_alike import halved
-from solver.links_copies import LAST_PRICES, Copies
-from solver.links_descent import descend
-from solver.links_groups import Groups
-from solver.links_own import OwnRanks
-from solver.links_pool import Prices, Window
-from solver.links_sums import Sums, Terms
+from solver.links.alike import halved
+from solver.links.copies import LAST_PRICES, Copies
+from solver.links.descent import descend
+from solver.links.groups import Groups
+from solver.links.own import OwnRanks
+from solver.links.pool import Prices, Window
+from solver.links.sums import Sums, Terms
 from solver.problem import Problem
 from tests.solver.test_links import best_linked, linked_case
 
 
 class Offers:
-    """What one group is offered, random, and the formula of `solver.links_copies` in loops."""
+    """What one group is offered, random, and the formula of `solver.links.copies` in loops."""
 
     def __init__(self, seed: int, devices: int, *, one_toll: bool) -> None:
         rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from solver.links_packed import _pack
+from solver.links.packed import _pack
 
 
 def test_nothing_loses_less_within_the_room() -> None:

@@ -103,7 +103,8 @@ def test_devices_alike_wait_for_nobody() -> None:
 
 
 def test_too_many_labels_leave_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    from solver import wait_labels, wait_search
+    from solver.wait import labels as wait_labels
+    from solver.wait import search as wait_search
 
     problem = medium(3)
     best = maximise_utility(problem).value

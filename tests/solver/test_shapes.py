@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from profiler.schema import Fleet, InputError
-from solver import dp_rising
+from solver.dp import rising as dp_rising
 from solver.errors import Infeasible
 from solver.exact import maximise_utility, utility_bound
 from solver.milp.solve import solve_milp, violations

@@ -1,0 +1,153 @@
+"""What plans with a round time in [a, b] can reach, once everything hangs on the ranks.
+
+Under a deadline b every device goes as deep as it can: that is best for the utility and, as
+its own time grows with its depth, for the wait. So layer k at prefix sum S and rank r adds
+
+    W_k(S) gain[k, r]   to the utility, and   fixed_s[k, S] + r per_rank_s[k, S]
+
+to the sum of the own times, both over the devices that can carry S in time, and the mean wait
+asks for a sum of at least ``C (a - epsilon)``, with C devices in all. Every plan with a round
+time in [a, b] keeps this, so the best ranks that do bound it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from solver.capacity import TOLERANCE, Capacity, capacity, units_by_depth
+from solver.devices import Floats, Ints
+from solver.dp.tables import tables
+from solver.dp.values import Band, Prices, Tables
+from solver.problem import Problem
+from solver.resource import Costs
+
+# Sums of own times are rounded; relative to all devices at the deadline.
+ROUNDING = 1e-11
+
+
+def under_deadline(costs: Costs, deadline_s: float) -> Costs:
+    """Costs with another limit on the round time."""
+    limit = np.broadcast_to(np.float64(deadline_s), len(costs.devices))
+    seconds = replace(costs.seconds, limit=limit)
+    others = [q for q in costs.resources if q.name != seconds.name]
+    return replace(costs, seconds=seconds, resources=(seconds, *others))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxed:
+    """The problem under a deadline.
+
+    Parameters
+    ----------
+    problem : Problem
+    capacity : Capacity
+        Optimistic, under the deadline.
+    bare_s : float
+        Sum of the own times at depth 0, or 1 where nobody may stay at 0.
+    fixed_s, per_rank_s : arrays, shape (L, S + 1)
+        What layer k adds at prefix sum S, beside and per rank.
+    both : array, shape (L, 2, S + 1)
+        Weight of the devices and `per_rank_s`, side by side.
+    rounding_s : float
+        How far a sum of own times may be off.
+    """
+
+    problem: Problem
+    capacity: Capacity
+    bare_s: float
+    fixed_s: Floats
+    per_rank_s: Floats
+    both: Floats
+    rounding_s: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tables."""
+        return self.fixed_s.nbytes + self.both.nbytes + self.capacity.reach.nbytes
+
+    @classmethod
+    def at(cls, problem: Problem, deadline_s: float) -> Self | None:
+        """Aggregate the devices; None if not all reach the least depth in time."""
+        costs, question = under_deadline(problem.costs, deadline_s), problem.question
+        table = capacity(costs, problem.weights, question.rank_choices[-1], optimistic=True)
+        if table.least[question.min_depth] < 0:
+            return None
+        q, c, counts = costs.seconds, costs.devices.class_index, costs.devices.count
+        top = table.reach.shape[1] - 1
+        few = None if table.units is None else list(table.units)
+        units = few or units_by_depth(costs, table.unit, top, optimistic=True)
+        ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
+        # Everybody is this deep at least: its time is no reward of a layer.
+        first = min(question.min_depth, 1)
+        fixed_s, both = (
+            np.empty((problem.layers, top + 1)),
+            np.empty((problem.layers, 2, top + 1)),
+        )
+        both[:, 0], per_rank_s = table.reach[1:], both[:, 1]
+        for k in range(1, problem.layers + 1):
+            # With a cache the first layer may save time, and whoever adapts none wait less.
+            deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, max(k - 1, first)), 0.0) * counts
+            slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
+            if q.flat is not None:
+                slope_s += q.flat * counts
+            for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
+                held = np.bincount(units[k] + 1, weights=added_s, minlength=top + 2)
+                into[k - 1] = held[:0:-1].cumsum()[::-1]
+        return cls(
+            problem=problem,
+            capacity=table,
+            bare_s=float(np.dot(q.fixed(c, first) + q.offset, counts)),
+            fixed_s=fixed_s,
+            per_rank_s=per_rank_s,
+            both=both,
+            rounding_s=ROUNDING * float(counts.sum()) * deadline_s,
+        )
+
+    def needed_s(self, start_s: float, epsilon_s: float) -> float:
+        """Sum of own times, beyond `bare_s`, that a round time of `start_s` asks for."""
+        total = float(self.problem.costs.devices.count.sum())
+        patient_s = epsilon_s * (1 + 2 * TOLERANCE)
+        return total * (start_s - patient_s) - self.bare_s - self.rounding_s
+
+    def round_time_s(self, total_s: float, epsilon_s: float) -> float:
+        """Longest round time for which a sum of own times is enough."""
+        total = float(self.problem.costs.devices.count.sum())
+        return (total_s + self.bare_s + self.rounding_s) / total + epsilon_s
+
+    def prices(self, price: float) -> Prices | None:
+        """Reward of own time at a price per second; None at 0."""
+        if price == 0:
+            return None
+        return Prices(fixed=self.fixed_s, per_rank=self.per_rank_s, price=price, both=self.both)
+
+    def priced(self, price: float, band: Band | None) -> Tables:
+        """Fill the dynamic program with a price per second of own time."""
+        question = self.problem.question
+        return tables(
+            self.capacity,
+            self.problem.gains,
+            self.problem.ranks,
+            min_depth=question.min_depth,
+            rank_budget=question.budgets.rank_budget,
+            prices=self.prices(price),
+            band=band,
+        )
+
+    def reached(self, rows: Ints) -> tuple[Floats, Floats]:
+        """Utility and own times of rank vectors, shape (M, L): two arrays of shape (M,).
+
+        The utility is minus infinity where not all reach the least depth.
+        """
+        problem, reach = self.problem, self.capacity.reach
+        prefix = np.cumsum(rows * self.capacity.steps, axis=1)
+        layer = np.arange(problem.layers)
+        weight = reach[layer + 1, prefix]
+        live = np.logical_and.accumulate((weight > 0) & (rows > 0), axis=1)
+        index = np.searchsorted(problem.ranks, rows).clip(max=len(problem.ranks) - 1)
+        own_s = self.fixed_s[layer, prefix] + rows * self.per_rank_s[layer, prefix]
+        gained = np.where(live, weight * problem.gains[layer, index], 0.0).sum(axis=1)
+        least = problem.question.min_depth
+        held = live[:, :least] & (prefix[:, :least] <= self.capacity.least[1 : least + 1])
+        gained[~held.all(axis=1)] = -np.inf
+        return gained, np.where(live, own_s, 0.0).sum(axis=1)
