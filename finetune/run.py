@@ -18,13 +18,14 @@ from typing import NoReturn
 import msgspec
 
 from finetune.checkpoint import load_checkpoint, locked, sweep
+from finetune.deterministic import deterministic
 from finetune.folder import check_folder
 from finetune.options import RunOptions
 from finetune.prefix_store import scratch_folder
 from finetune.progress import Progress
 from finetune.result import Summary, save_adapter
 from finetune.session import Job, Session, plan_in_force
-from finetune.setup import Remote, Sources, deterministic, set_up
+from finetune.setup import Remote, Sources, set_up
 from finetune.tensorboard import TensorBoard
 from solver.plan import InputError, read_bytes, read_plan
 

@@ -1,9 +1,8 @@
 """Everything a run needs, built from a plan, a model folder and data."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ from finetune.tokens import Tokenised, load_tokeniser
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
 from solver.plan import InputError, Plan
 
-__all__ = ["Federation", "Loaded", "Remote", "Sources", "deterministic", "set_up"]
+__all__ = ["Federation", "Loaded", "Remote", "Sources", "set_up"]
 
 
 class Sources(NamedTuple):
@@ -246,23 +245,6 @@ def _in_process(
         carry_over=aggregation.keeps_coordinates,
     )
     return ForkedEngine(engine, options.workers) if options.workers > 1 else engine
-
-
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Let torch use only algorithms that give the same bits again, and keep its generator."""
-    before = torch.are_deterministic_algorithms_enabled()
-    memory: Any = torch.utils.deterministic
-    fill = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads memory it did not write, and filling it costs time.
-    memory.fill_uninitialized_memory = False
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        memory.fill_uninitialized_memory = fill
 
 
 def _check_ranks(plan: Plan) -> None:

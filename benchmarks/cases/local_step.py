@@ -61,10 +61,10 @@ def time_steps(model: str, data: str, depth: int, seeds: int) -> dict[str, list[
 
     from finetune.base import load_base
     from finetune.data import load_dataset
+    from finetune.deterministic import deterministic
     from finetune.local import LocalSettings, train
     from finetune.options import RunOptions
     from finetune.replica import Replica
-    from finetune.setup import deterministic
     from finetune.tokens import load_tokeniser, local_batches
     from profiler.schema import Training
 
@@ -144,8 +144,9 @@ def _bare_loop(
 
 def weigh(model: str, data: str, devices: int, asked: int, batch: int) -> int:
     """Peak bytes of this process after some rounds."""
+    from finetune.deterministic import deterministic
     from finetune.options import RunOptions
-    from finetune.setup import Sources, deterministic, set_up
+    from finetune.setup import Sources, set_up
     from profiler.schema import Training
 
     training = Training(batch_size=BATCH, sequence_length=TOKENS)

@@ -62,6 +62,7 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     from finetune.base_delta import BaseDelta
     from finetune.codec import Wire
     from finetune.data import load_dataset
+    from finetune.deterministic import deterministic
     from finetune.devices import participants
     from finetune.in_process import InProcessEngine
     from finetune.local import LocalSettings
@@ -69,7 +70,6 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     from finetune.prefix_store import PrefixStore
     from finetune.replica import Replica
     from finetune.server import Task
-    from finetune.setup import deterministic
     from finetune.tokens import load_tokeniser
     from profiler.schema import Training
 

@@ -30,6 +30,8 @@ def refuse_idle(options: RunOptions, engine: str, test_data: Path | None) -> Non
         idle += [(name, "it is for --engine flower") for name in FLOWER]
     else:
         idle.append(("workers", "devices on Flower train in processes of their own"))
+    if options.workers > 1:
+        idle.append(("cache_disk_mb", "with --workers states are kept in memory, for a round"))
     if options.partition != "dirichlet":
         idle.append(("alpha", "it is for --partition dirichlet"))
     if options.server_optimizer == "fedavg":

@@ -13,6 +13,7 @@ from finetune.base import load_base
 from finetune.base_delta import BaseDelta
 from finetune.codec import PayloadError, Wire, decode_state, encode_state, size_limit
 from finetune.data import load_examples
+from finetune.deterministic import deterministic
 from finetune.devices import participants
 from finetune.flower.orders import Order, Report
 from finetune.in_process import InProcessEngine
@@ -20,7 +21,6 @@ from finetune.local import LocalSettings
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.server import Task
-from finetune.setup import deterministic
 from finetune.state import Shapes, State, cast
 from finetune.tokens import load_tokeniser
 from solver.plan import InputError, Plan

@@ -46,7 +46,8 @@ def drawing(profile: Profile, power_w: float | None) -> Profile:
     """
     if power_w is None:
         return profile
-    origin = Origin(kind="measured", source="given with --power-w")
+    # Not measured here: a person read it off a data sheet or a meter.
+    origin = Origin(kind="catalogue", source="given with --power-w")
     record = profile.provenance
     return replace(
         profile,
