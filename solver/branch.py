@@ -222,22 +222,27 @@ def _from_depth_on(by_depth: Floats) -> Floats:
 def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
     """Largest prefix sum of every device by depth, in LoRA parameters; below 0 if none."""
     c = costs.devices.class_index
+    slopes = [_slopes(costs, q, dual) for q, dual in zip(costs.resources, tables, strict=True)]
     for k in range(len(costs.sizes) + 1):
         room = np.full(len(c), most)
-        for q, dual in zip(costs.resources, tables, strict=True):
+        for q, dual, slope in zip(costs.resources, tables, slopes, strict=True):
             free = q.limit * (1 + TOLERANCE) - q.offset - q.scale * dual.fixed[c, k]
             if q.saving is not None:
                 free += q.saving * dual.saved[c, k]
-            for m in range(max(k, 1)):
-                left = free - q.scale * dual.rest[c, k, m]
-                slope = q.scale * dual.price[c, m] + q.wire
-                if q.flat is not None:
-                    left -= q.flat * dual.flat_rest[k, m]
-                    slope += q.flat / costs.sizes[m]
-                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                    np.fmin(room, left / slope, out=room)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                for m in range(max(k, 1)):
+                    left = free - q.scale * dual.rest[c, k, m]
+                    if q.flat is not None:
+                        left -= q.flat * dual.flat_rest[k, m]
+                    np.fmin(room, left / slope[m], out=room)
             room[free < 0] = -1.0
         yield room
+
+
+def _slopes(costs: Costs, q: Resource, dual: _Duals) -> Floats:
+    """Cost of a LoRA parameter at each price of every device, shape (L, N)."""
+    slopes = q.scale * dual.price.T.take(costs.devices.class_index, axis=1) + q.wire
+    return slopes if q.flat is None else slopes + q.flat / costs.sizes[:, None]
 
 
 def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box, Box] | None:
