@@ -6,11 +6,15 @@ nodes that lie on the way; filling a table of choices would cost more than the m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.devices import Floats, Ints
+
+# Size of one layer, or of each.
+Steps = TypeVar("Steps", int, Ints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,10 @@ class Axes:
     margin: int
     width: int
 
+    def lead(self, steps: Steps) -> Steps:
+        """How far a rank of 1 leads."""
+        return steps * self.width + (self.margin > 0)
+
     def place(self, prefix: int, rank_sum: int = 0) -> int:
         """Where a node lies."""
         return (self.room + prefix) * self.width + self.margin + rank_sum
@@ -81,6 +89,8 @@ class Tables:
     strides : array of int, shape (L, R)
         How far a rank of a layer leads in it.
     choices : array of int, shape (R,)
+    spacing : int or None
+        How far choices lie apart; None where they are not evenly spaced.
     weight : array, shape (L + 1, S + 1)
         W, see `solver.capacity.Capacity`.
     gains : array, shape (L, R)
@@ -99,6 +109,7 @@ class Tables:
     axes: Axes
     strides: Ints
     choices: Ints
+    spacing: int | None
     weight: Floats
     gains: Floats
     earned: Sequence[Floats] | None
