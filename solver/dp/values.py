@@ -137,16 +137,15 @@ class Tables:
     def path(self, depth: int, at: int) -> Ints:
         """Ranks that lead to a place of ``flat[depth]``, shape (L,), from the output."""
         taken, axes = [0] * len(self.strides), self.axes
-        for k in range(depth, 0, -1):
-            before, carried = at - self.strides[k - 1], at // axes.width - axes.room
+        for k in range(depth - 1, -1, -1):
+            carried = at // axes.width - axes.room
             if self.earned is not None:
-                earned = self.earned[k - 1][:, carried].copy()
+                earned = self.earned[k][:, carried]
+            elif self.prices is not None:
+                earned = self.factors[k] @ self.both[k, :, carried]
             else:
-                earned = self.gains[k - 1] * self.weight[k, carried]
-                if self.prices is not None:
-                    per_rank = self.prices.price * self.prices.per_rank[k - 1, carried]
-                    earned += self.choices * per_rank
-            earned += self.flat[k - 1].take(before)
-            best = earned.argmax()
-            taken[k - 1], at = int(self.choices[best]), int(before[best])
+                earned = self.gains[k] * self.weight[k + 1, carried]
+            before = at - self.strides[k]
+            best = (earned + self.flat[k].take(before)).argmax()
+            taken[k], at = int(self.choices[best]), int(before[best])
         return np.array(taken, dtype=np.int64)
