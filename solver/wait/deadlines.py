@@ -30,7 +30,7 @@ from solver.wait.limit import limit_wait
 from solver.wait.relax import under_deadline
 
 # Gap at which the search stops, and intervals that are looked at.
-GAP, MOST = 1e-6, 400
+GAP, MOST = 1e-6, 100
 # Intervals of round times this narrow, relatively, are not halved, or are narrow enough to say
 # how late a round may end.
 SAME, CLOSE_TIMES = 1e-12, 1e-4

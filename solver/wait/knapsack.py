@@ -18,8 +18,6 @@ from solver.devices import Floats, Ints
 
 # Prices that are tried, and how close lines meet at the best one, relatively.
 MOST_PRICES, CLOSE = 60, 1e-12
-# Steps after the last whole line.
-MOST_STEPS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +88,7 @@ class Choices:
         return height, waits, keeps
 
     def fill(self, waits: Line, keeps: Line) -> Ints:
-        """Answers that keep the wait, with as many of `waits` as there is room for.
-
-        Then whatever else there is room for, what gains most first.
-        """
+        """Answers that keep the wait, with as many of `waits` as there is room for."""
         chosen, device = keeps.chosen.copy(), np.arange(len(keeps.chosen))
         gained = self.gain[waits.chosen, device] - self.gain[chosen, device]
         lost_s = self.own_s[chosen, device] - self.own_s[waits.chosen, device]
@@ -102,13 +97,4 @@ class Choices:
             if gained[i] > 0 and lost_s[i] <= spare_s:
                 chosen[i] = waits.chosen[i]
                 spare_s -= lost_s[i]
-        for _ in range(MOST_STEPS):
-            gains = self.gain - self.gain[chosen, device]
-            losses_s = self.own_s[chosen, device] - self.own_s
-            gains[losses_s > spare_s] = -np.inf
-            answer, i = np.unravel_index(int(gains.argmax()), gains.shape)
-            if gains[answer, i] <= 0:
-                break
-            chosen[i] = answer
-            spare_s -= losses_s[answer, i]
         return chosen
