@@ -8,16 +8,18 @@ that of `solver.capped_bound`, or of ranks of its own for every device where tha
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
+from solver.capacity import capacity
 from solver.capped_bound import GAP, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
+from solver.dp.shared import shared_ranks
 from solver.errors import Infeasible
 from solver.explain import least_allocation
 from solver.outcome import Outcome, relative_gap
@@ -28,6 +30,8 @@ from solver.wait.limit import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
 RAMPS, CLIMBS = 6, 4
+# How many times as much everybody carries, for starts.
+EASED = (1.3, 2.0, 4.0, 1e9)
 # Relative gap that is good enough; the search for a bound goes on to a tenth of it.
 PROMISED_GAP = 1e-3
 # Relative gain below which a step is rounding.
@@ -105,8 +109,32 @@ def answer(problem: Problem, ranks: Ints) -> Allocation:
 def best_ranks(problem: Problem, shared: Ints) -> Ints:
     """Shared ranks of large utility when every device answers with depth and cap, (L,)."""
     climb = _Climb.of(problem)
-    starts = sorted(climb.starts(shared), key=climb.value, reverse=True)[:CLIMBS]
+    known = climb.starts([shared, *_eased(problem)])
+    starts = sorted(known, key=climb.value, reverse=True)[:CLIMBS]
     return max((climb.ascend(ranks) for ranks in starts), key=climb.value)
+
+
+def _eased(problem: Problem) -> list[Ints]:
+    """Best shared ranks if everybody carried more: caps let the weak join in."""
+    table = capacity(problem.costs, problem.weights, int(problem.ranks[-1]), optimistic=False)
+    found = []
+    for ease in EASED:
+        at = np.ceil(np.arange(table.reach.shape[1]) / ease).astype(np.int64)
+        eased = replace(
+            table,
+            reach=table.reach[:, at],
+            least=np.minimum(table.least * ease, len(at) - 1).astype(np.int64),
+            units=None,
+        )
+        best = shared_ranks(
+            eased,
+            problem.gains,
+            problem.ranks,
+            min_depth=problem.question.min_depth,
+            rank_budget=problem.question.budgets.rank_budget,
+        )
+        found += [] if best is None else [best.ranks]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +155,15 @@ class _Climb:
             budget=problem.question.budgets.rank_budget,
         )
 
-    def starts(self, shared: Ints) -> list[Ints]:
-        """The best shared ranks, and ramps on the layers that the budget allows."""
+    def starts(self, shared: list[Ints]) -> list[Ints]:
+        """Good shared ranks, and ramps on the layers that the budget allows."""
         ends = np.unique(np.linspace(0, len(self.choices) - 1, RAMPS).astype(np.int64))
         first, last = (e.ravel() for e in np.meshgrid(ends, ends))
-        index = np.linspace(first, last, len(shared), axis=1).round().astype(np.int64)
+        index = np.linspace(first, last, len(shared[0]), axis=1).round().astype(np.int64)
         ramps = self.choices[index]
         if self.budget is None:
-            return [np.where(shared > 0, shared, self.choices[-1]), *ramps]
-        return [shared, *np.where(np.cumsum(ramps, axis=1) <= self.budget, ramps, 0)]
+            return [*(np.where(each > 0, each, self.choices[-1]) for each in shared), *ramps]
+        return [*shared, *np.where(np.cumsum(ramps, axis=1) <= self.budget, ramps, 0)]
 
     def value(self, ranks: Ints) -> float:
         """Utility of the groups' best answers."""
