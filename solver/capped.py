@@ -29,7 +29,7 @@ from solver.uniform import bisect_rows
 from solver.wait.limit import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
-RAMPS, CLIMBS = 6, 4
+RAMPS, CLIMBS = 6, 6
 # How many times as much everybody carries, for starts.
 EASED = (1.3, 2.0, 4.0, 1e9)
 # Relative gap that is good enough; the search for a bound goes on to a tenth of it.
@@ -178,6 +178,35 @@ class _Climb:
             np.maximum(best, np.where(cap >= 0, gain[k][cap], 0.0), out=best)
         return float(np.dot(self.rooms.weights, best))
 
+    def by_rank(self, ranks: Ints, layer: int) -> Floats:
+        """Utility by the rank of one layer, the others held, shape (R,).
+
+        A cap below the layer's rank is the layer's own rank, whichever rank that is; where none
+        such is the largest that fits, the layer has its rank, and only the others are capped.
+        """
+        depth, choice = int((ranks > 0).sum()), np.arange(len(self.choices))
+        others = np.minimum(ranks[:depth, None], self.choices)
+        gains = np.take_along_axis(
+            self.gains[:depth], np.searchsorted(self.choices, others), axis=1
+        )
+        others[layer], gains[layer] = 0, 0.0
+        size = np.cumsum(others * self.rooms.steps[:depth, None], axis=0)
+        gain, own = np.cumsum(gains, axis=0), self.gains[layer]
+        own_size = self.choices * self.rooms.steps[layer]
+        best = np.zeros((len(self.rooms.weights), len(choice)))
+        for k in range(depth):
+            room = self.rooms.room[:, k + 1, None]
+            if k < layer:
+                cap = np.searchsorted(size[k], room, side="right") - 1
+                value = gain[k][cap]
+            else:
+                below = np.searchsorted(size[k] + own_size, room, side="right") - 1
+                beyond = np.searchsorted(size[k], room - own_size, side="right") - 1
+                cap = np.where(below < choice, below, beyond)
+                value = gain[k][cap] + own[np.minimum(cap, choice)]
+            np.maximum(best, np.where(cap >= 0, value, 0.0), out=best)
+        return np.asarray(self.rooms.weights @ best)
+
     def ascend(self, ranks: Ints) -> Ints:
         """Change one layer at a time to its best rank until none improves."""
         best = self.value(ranks)
@@ -186,26 +215,31 @@ class _Climb:
             for layer in range(int((ranks > 0).sum())):
                 if expired():
                     return ranks
-                near = list(self._neighbours(ranks, layer))
-                values = [self.value(candidate) for candidate in near]
-                choice = int(np.argmax(values))
-                if values[choice] > best + SMALLEST_STEP * abs(best):
-                    ranks, best = near[choice], values[choice]
+                for near, value in self._neighbours(ranks, layer):
+                    if value > best + SMALLEST_STEP * abs(best):
+                        ranks, best = near, value
             if best == before:
                 return ranks
 
-    def _neighbours(self, ranks: Ints, layer: int) -> Iterator[Ints]:
-        """Every rank of one layer; what that passes the budget by is taken from another."""
-        for rank in self.choices.tolist():
-            near = ranks.copy()
-            near[layer] = rank
-            if self.budget is None or near.sum() <= self.budget:
-                yield near
-                continue
+    def _neighbours(self, ranks: Ints, layer: int) -> Iterator[tuple[Ints, float]]:
+        """The best rank of one layer; what others pass the budget by is taken elsewhere."""
+        values = self.by_rank(ranks, layer)
+        spent = int(ranks.sum()) - int(ranks[layer])
+        left = self.choices[-1] if self.budget is None else self.budget - spent
+        within = int(np.searchsorted(self.choices, left, side="right"))
+        choice = int(values[:within].argmax())
+        yield _changed(ranks, layer, self.choices[choice]), float(values[choice])
+        for rank in self.choices[within:].tolist():
             for other in np.flatnonzero(ranks):
-                left = self.budget - int(near.sum()) + int(near[other])
-                if other != layer and left >= self.choices[0]:
-                    swapped = near.copy()
-                    index = np.searchsorted(self.choices, left, side="right") - 1
+                rest = int(left) - rank + int(ranks[other])
+                if other != layer and rest >= self.choices[0]:
+                    index = np.searchsorted(self.choices, rest, side="right") - 1
+                    swapped = _changed(ranks, layer, rank)
                     swapped[other] = self.choices[index]
-                    yield swapped
+                    yield swapped, self.value(swapped)
+
+
+def _changed(ranks: Ints, layer: int, rank: int) -> Ints:
+    changed = ranks.copy()
+    changed[layer] = rank
+    return changed
