@@ -105,8 +105,8 @@ def start_link(
     if federation.tls:
         names = ("server.crt", "server.key")
         files = [str(_file(federation.tls / name, "--tls")) for name in names]
-        gate = [sys.executable, "-m", "finetune.flower.gate", host, str(port), str(inner)]
-        processes.start("gate", [*gate, *files, trust])
+        ports = [host, str(port), str(inner)]
+        processes.start_module("gate", "finetune.flower.gate", *ports, *files, trust)
     return inner
 
 

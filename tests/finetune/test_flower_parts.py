@@ -7,6 +7,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -14,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from finetune.child import environment
 from finetune.cli.run import run as run_command
 from finetune.codec import download, encode_state
 from finetune.data import load_dataset
@@ -22,7 +24,7 @@ from finetune.export.flower import render
 from finetune.flower.node import Node
 from finetune.flower.orders import Order, Report, decode, encode, plan_of_one
 from finetune.flower.processes import MARK, Processes
-from finetune.flower.resident import private_folder
+from finetune.flower.resident import Device, private_folder, warm_up
 from finetune.flower.settings import Settings, from_config, to_config
 from finetune.flower.shares import write_shares
 from finetune.options import RunOptions
@@ -256,7 +258,17 @@ def test_closing_ends_programs_and_what_they_started(tmp_path: Path) -> None:
     assert alive(mark) == 0
 
 
-def test_killing_the_starter_ends_all_that_it_started(tmp_path: Path) -> None:
+@pytest.fixture
+def person(tmp_path: Path) -> Path:
+    """A folder with files that are called as our packages, and the libraries they load."""
+    folder = tmp_path / "person"
+    folder.mkdir()
+    for name in ("finetune", "solver", "profiler", "msgspec"):
+        (folder / f"{name}.py").write_text("raise SystemExit('not ours')")
+    return folder
+
+
+def test_killing_the_starter_ends_all_that_it_started(tmp_path: Path, person: Path) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
@@ -267,7 +279,11 @@ with Processes(Path({str(tmp_path)!r}), {{}}) as processes:
     time.sleep(600)
 """
     starter = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+        [sys.executable, "-P", "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=person,
+        env=environment(),
     )
     assert starter.stdout is not None
     with starter.stdout:
@@ -276,6 +292,25 @@ with Processes(Path({str(tmp_path)!r}), {{}}) as processes:
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     wait_until(lambda: alive(mark) == 0)
+
+
+def test_a_worker_is_ours_wherever_its_supernode_was_started(
+    tmp_path: Path, person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(person)
+    monkeypatch.setattr("finetune.flower.resident.START_S", 20.0)
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def note(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **kwargs))
+        return started[-1]
+
+    with popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        monkeypatch.setattr("subprocess.Popen", note)
+        warm_up(Device("device-0", str(tmp_path), str(tmp_path)), owner.pid)
+        owner.kill()
+    assert [worker.wait(60) for worker in started] == [0]
 
 
 def test_the_folder_of_sockets_is_its_users_alone(
