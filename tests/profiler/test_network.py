@@ -182,6 +182,12 @@ def test_a_closed_port_is_one_line() -> None:
     assert "\n" not in str(result.exception)
 
 
+@pytest.mark.parametrize("host", ["..", "a" * 70])
+def test_what_cannot_be_a_host_is_one_line(host: str) -> None:
+    with pytest.raises(InputError, match=r": cannot be the name of a host; start"):
+        measure_network(f"{host}:80", BRIEF)
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
