@@ -134,11 +134,16 @@ def test_a_datasets_folder_is_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several splits \(train, test\); name one"):
         read_table(tmp_path / "whole")
     assert len(read_table(tmp_path / "whole/train")) == 3
+    for name, frame in (("a", table), ("b", table.assign(label="x"))):
+        save_to_disk(frame, tmp_path / name)
+        found = min((tmp_path / name).glob("*.arrow"))
+        found.rename(tmp_path / f"whole/train/{name}.arrow")
     state = tmp_path / "whole/train/state.json"
     for content, message in (
         ('{"_data_files": [{"filename": "../../secret.arrow"}]}', "names no files in this"),
         ('{"_data_files": [{"filename": "state.json"}]}', "is no readable Arrow stream"),
         ('{"_data_files": [{"filename": "none.arrow"}]}', "is no readable Arrow stream"),
+        ('{"_data_files": [{"filename": "a.arrow"}, {"filename": "b.arrow"}]}', "as one table"),
         ("[]", "is no JSON object"),
         ("{", "is no JSON"),
     ):
@@ -154,7 +159,7 @@ def test_a_datasets_folder_is_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_files_of_another_kind_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"data.{suffix}"
-    path.write_text("not a table")
+    path.write_text("[1, 2]\n3\n")
     with pytest.raises(InputError, match=f"is no readable .{suffix} table"):
         read_table(path)
 

@@ -1,6 +1,7 @@
 """The adapter for a server with one rank and one scale: PEFT itself finds the same logits."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,53 @@ def test_a_trained_head_or_dora_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"comes with a trained head \(classifier"):
         render_adapter(tmp_path / "head")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"lora_alpha": 0}, r"alpha of .* is 0\); expected numbers"),
+        ({"lora_alpha": float("nan")}, "alpha of .* is nan"),
+        ({"alpha_pattern": {"q_proj": "much"}}, "its alphas cannot be used"),
+        ({"alpha_pattern": {"(": 3}}, "its alphas cannot be used"),
+        ({"alpha_pattern": ["q_proj"]}, "its alphas cannot be used"),
+    ],
+)
+def test_alphas_that_scale_nothing_are_one_line(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    trained(tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+    with pytest.raises(InputError, match=message) as raised:
+        render_adapter(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rank", "message"),
+    [("F32", 0, "of one rank above 0"), ("I8", 2, "floating point"), ("F8_E8M0", 2, "is not")],
+)
+def test_tensors_that_are_no_factors_are_one_line(
+    tmp_path: Path, dtype: str, rank: int, message: str
+) -> None:
+    trained(tmp_path)
+    size = 8 * rank * (4 if dtype == "F32" else 1)
+    module = "base_model.model.q_proj"
+    header = {
+        f"{module}.lora_A.weight": (rank, 8, 0, size),
+        f"{module}.lora_B.weight": (8, rank, size, 2 * size),
+    }
+    entries = {
+        name: {"dtype": dtype, "shape": [rows, columns], "data_offsets": [start, end]}
+        for name, (rows, columns, start, end) in header.items()
+    }
+    text = json.dumps(entries).encode()
+    data = struct.pack("<Q", len(text)) + text + bytes(2 * size)
+    (tmp_path / "adapter_model.safetensors").write_bytes(data)
+    with pytest.raises(InputError, match=message) as raised:
+        render_adapter(tmp_path)
+    assert "\n" not in str(raised.value)
 
 
 def test_what_is_no_adapter_is_one_line(tmp_path: Path) -> None:

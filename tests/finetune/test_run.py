@@ -331,6 +331,29 @@ def test_folders_without_model_or_weights_are_refused(
         execute(given._replace(model=bare), tmp_path / "run2")
 
 
+def test_weights_cut_short_and_damaged_configs_are_one_line(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    """As an interrupted download or a full disk leaves them."""
+    given = inputs()
+    config = json.loads((given.model / "config.json").read_text())
+    weights = (given.model / "model.safetensors").read_bytes()
+    cases = (
+        ("model.safetensors", weights[: len(weights) // 2], "cannot be loaded"),
+        ("model.safetensors", b"", "cannot be loaded"),
+        ("config.json", json.dumps({**config, "hidden_act": "no"}).encode(), "no 'no'"),
+        ("config.json", json.dumps({**config, "hidden_size": "x"}).encode(), "hidden_size"),
+        ("config.json", b"[" * 10**5, "recursion"),
+        ("tokenizer.json", b"[]", "no usable tokenizer"),
+    )
+    for number, (name, content, message) in enumerate(cases):
+        damaged = without(given.model, tmp_path / f"damaged{number}")
+        (damaged / name).write_bytes(content)
+        with pytest.raises(InputError, match=message) as raised:
+            execute(given._replace(model=damaged), tmp_path / "run")
+        assert "\n" not in str(raised.value)
+
+
 def test_a_base_with_weights_missing_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
     for lost in ("encoder.layer.1.output.dense.weight", "embeddings.LayerNorm.bias"):

@@ -179,6 +179,15 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
         open_checkpoint(str(tmp_path))
 
 
+@pytest.mark.parametrize("content", [b"", b"a download cut short"])
+def test_weights_that_are_none_are_one_line(tmp_path: Path, content: bytes) -> None:
+    folder = model_folder("bert", tmp_path)
+    (Path(folder) / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be loaded") as raised:
+        build(open_checkpoint(folder), TRAINING, meta=False)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no CUDA device"):
