@@ -4,14 +4,13 @@ Everything it starts keeps its log in OUT/flower/logs and is gone when it return
 happens. The run itself is the ServerApp's (`finetune.flower.serverapp`).
 """
 
-import json
 from pathlib import Path
 
 from finetune.devices import participants
 from finetune.flower.app import app_files
 from finetune.flower.follow import follow
 from finetune.flower.processes import Processes
-from finetune.flower.settings import Settings
+from finetune.flower.settings import Settings, toml
 from finetune.flower.shares import write_shares
 from finetune.flower.superlink import (
     LINK,
@@ -133,8 +132,5 @@ def _start_nodes(
         }
         command = [program("flower-supernode"), "--insecure"]
         command += ["--superlink", f"127.0.0.1:{port}", "--port", str(free_port())]
-        command += [
-            "--node-config",
-            " ".join(f"{k}={json.dumps(v)}" for k, v in config.items()),
-        ]
+        command += ["--node-config", " ".join(f"{k}={toml(v)}" for k, v in config.items())]
         processes.start(f"supernode-{device.position:06d}", command)

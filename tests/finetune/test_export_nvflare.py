@@ -1,6 +1,7 @@
 """The NVFlare job: who gets which shape, its mean, and a real simulator where there is one."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from finetune.aggregate.layerwise import LayerwiseMean
 from finetune.export.files import write_export
 from finetune.export.nvflare import render
-from finetune.export.nvflare_app.legend_mean import mean_by_holder
+from finetune.export.nvflare_app.legend_mean import mean_by_holder, usable
 from finetune.updates import Update
 from solver.plan import InputError, Plan
 from tests.finetune import runs
@@ -93,6 +94,23 @@ def test_each_rank_is_meant_over_those_who_have_it() -> None:
     before = {"a": np.full((4, 2), 9.0, np.float32)}
     mean = mean_by_holder([(1.0, {"a": small}), (2.0, {"a": large})], before)["a"]
     assert mean.tolist() == [[3, 3], [4, 4], [4, 4], [9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("weight", "number"),
+    [
+        (0, 1),
+        (-3, 1),
+        (math.nan, 1),
+        (math.inf, 1),
+        (2, math.nan),
+        (2, math.inf),
+    ],
+)
+def test_a_site_that_would_spoil_the_mean_is_left_out(weight: float, number: float) -> None:
+    arrays = {"a": np.ones((2, 2), np.float32), "b": np.full((1, 2), number, np.float32)}
+    assert not usable(weight, arrays)
+    assert usable(2, {"a": arrays["a"]})
 
 
 @pytest.mark.skipif(

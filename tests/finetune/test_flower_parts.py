@@ -1,6 +1,7 @@
 """Parts of the Flower engine that need no Flower: what travels, settings, shares, processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from finetune.codec import download, encode_state
 from finetune.data import load_dataset
 from finetune.export.files import write_export
 from finetune.export.flower import render
+from finetune.flower.app import app_files
 from finetune.flower.node import Node
 from finetune.flower.orders import Order, Report, decode, encode, plan_of_one
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.resident import Device, private_folder, warm_up
-from finetune.flower.settings import Settings, from_config, to_config
+from finetune.flower.settings import Settings, from_config, to_config, toml
 from finetune.flower.shares import write_shares
 from finetune.options import RunOptions
 from finetune.partition import shares
@@ -137,6 +139,19 @@ def test_settings_survive_flowers_flat_configuration(tmp_path: Path) -> None:
     read, read_options = from_config(config, tmp_path)
     assert read_options == options
     assert read == msgspec.structs.replace(settings, plan=str(tmp_path / "plan.json"))
+
+
+@pytest.mark.parametrize("text", ["a b", 'the "big" one', "back\\", "\n\t\x7f", "ü 測試 😀"])
+def test_names_of_any_characters_reach_flower(text: str) -> None:
+    """In a pyproject.toml, and on a command line as `parse_config_args` of Flower reads it."""
+    files = app_files(Settings(model=text, data="d", out="o"), RunOptions())
+    read = tomllib.loads(files["pyproject.toml"].decode())
+    assert read["tool"]["flwr"]["app"]["config"]["model"] == text
+    pairs = re.findall(
+        r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)", f"device={toml(text)} data={toml('d')}"
+    )
+    given = tomllib.loads("\n".join(f"{name} = {value}" for name, value in pairs))
+    assert given == {"device": text, "data": "d"}
 
 
 @pytest.mark.parametrize(
