@@ -13,10 +13,10 @@ from finetune.flower.envelope import pack, unpack
 from finetune.flower.node import Node
 from finetune.flower.orders import Card, Order, decode, encode
 from finetune.flower.roster import Roster
+from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.progress import Progress
 from finetune.run import run
-from finetune.server import Engine
 from finetune.setup import Remote, Sources
 from solver.plan import read_plan
 

@@ -22,11 +22,12 @@ from finetune.forked import ForkedEngine, check_forks
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.logit_adjustment import check_adjustable
+from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.partition import shares
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
-from finetune.server import Engine, Server
+from finetune.server import Server
 from finetune.server_optimizer import optimizer_for
 from finetune.state import Shapes, State, deltas_of, lora_modules
 from finetune.tokens import Tokenised, load_tokeniser

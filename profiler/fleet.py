@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from profiler.closed_form.families import READERS
-from profiler.closed_form.roofline import full_depth_step_s, step_time
+from profiler.closed_form.roofline import step_time
 from profiler.configs import DEFAULT_MODEL, Config, config_path, load_config, naming
 from profiler.derive import (
     DEFAULT_TRAINING,
@@ -31,6 +31,7 @@ from profiler.fleet_devices import (
 )
 from profiler.fleet_links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
 from profiler.hardware import Hardware, find_hardware, read_catalogue
+from profiler.predict import full_depth_step_s
 from profiler.schema import (
     DeviceClass,
     Fleet,

@@ -43,7 +43,6 @@ from profiler.fleet_rows import LINK_SPEEDS, Row, RowReader
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_bytes
 
 __all__ = [
-    "COLUMNS",
     "LINK_OPTIONAL",
     "LINK_REQUIRED",
     "Row",
@@ -66,7 +65,6 @@ OPTIONAL = (
     "time_scale",
     "link",
 )
-COLUMNS = (*REQUIRED, *OPTIONAL)
 LINK_REQUIRED = ("name", *LINK_SPEEDS)
 LINK_OPTIONAL = ("parent",)
 

@@ -235,7 +235,7 @@ def _given(options: dict[str, Any]) -> dict[str, str]:
 
 
 def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
-    from profiler.closed_form.roofline import full_depth_step_s
+    from profiler.predict import full_depth_step_s
 
     return {
         "output": str(output),

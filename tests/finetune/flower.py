@@ -14,8 +14,8 @@ from finetune.flower.node import Node
 from finetune.flower.orders import Card, Order, decode, encode
 from finetune.flower.roster import Roster
 from finetune.flower.shares import write_shares
+from finetune.messages import Engine
 from finetune.options import RunOptions
-from finetune.server import Engine
 from finetune.setup import Remote
 from solver.plan import read_plan
 from tests.finetune.runs import Inputs

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE
 from finetune.run import Stopped
-from finetune.server import Answer, Task
 from solver.plan import InputError, Plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import make_plan

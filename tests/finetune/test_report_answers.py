@@ -14,7 +14,7 @@ from finetune.report.ask import ask_frontier, mismatch
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
-from finetune.report.words import seconds_alike
+from finetune.report.words import seconds_alike, time_unit
 from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
@@ -40,7 +40,17 @@ def call(*arguments: str) -> None:
 def test_times_of_a_column_are_in_one_unit() -> None:
     assert seconds_alike([590.0, 660.0]) == ["590 s", "660 s"]
     assert seconds_alike([900.0, 12000.0]) == ["15.0 min", "200 min"]
+    assert seconds_alike([300000.0]) == ["3.47 d"]
     assert seconds_alike([]) == []
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "name", "symbol"),
+    [(0, "seconds", "s"), (700, "minutes", "min"), (11e3, "hours", "h"), (3e5, "days", "d")],
+)
+def test_both_names_of_a_unit_suit_an_axis(longest_s: float, name: str, symbol: str) -> None:
+    unit = time_unit(longest_s)
+    assert (unit.name, unit.symbol) == (name, symbol)
 
 
 def test_files_become_pictures_with_their_tables(folder: Path) -> None:

@@ -20,6 +20,7 @@ from transformers import (
 from finetune.data import load_dataset, read_table
 from finetune.deterministic import deterministic
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
 from finetune.partition import partition
@@ -28,7 +29,6 @@ from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
 from finetune.schedule import HALVING, learning_rate
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
 from finetune.state import State
 from solver.plan import InputError, Plan, read_plan

@@ -13,10 +13,10 @@ from transformers import AutoModelForSequenceClassification
 import finetune.tensorboard
 from finetune.aggregate import AGGREGATIONS
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE, decode_metrics, read_metrics
 from finetune.options import RunOptions
 from finetune.run import Stopped
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
 from finetune.state import DELTA, A, State
 from solver.plan import InputError, Plan, read_plan

@@ -9,9 +9,9 @@ import torch
 from msgspec.structs import replace
 
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE, decode_metrics
 from finetune.options import RunOptions
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
 from finetune.state import KEPT_BY, A, B, State, lora_modules
 from solver.plan import Codec, InputError, read_plan

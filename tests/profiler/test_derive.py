@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from profiler.closed_form.roofline import full_depth_step_s
 from profiler.configs import load_config
 from profiler.derive import DEFAULT_TRAINING, derive_profile
 from profiler.hardware import read_catalogue
+from profiler.predict import full_depth_step_s
 from profiler.schema import InputError, Profile, Training
 
 

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from profiler.cli.fleet import fleet as command
-from profiler.closed_form.roofline import full_depth_step_s
 from profiler.configs import preset_names
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet_csv import LINK_OPTIONAL, LINK_REQUIRED, OPTIONAL, REQUIRED
 from profiler.hardware import read_catalogue
+from profiler.predict import full_depth_step_s
 from profiler.schema import (
     Device,
     Fleet,

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from profiler.cli.fleet import fleet as command
-from profiler.closed_form.roofline import full_depth_step_s
+from profiler.predict import full_depth_step_s
 from profiler.schema import DeviceTrace, InputError, read_fleet, read_trace, write
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.within import fleet_within
