@@ -173,9 +173,9 @@ def _groups(request: FleetRequest) -> dict[str, int]:
     wanted = request.devices or total
     if not 1 <= wanted <= MOST_DEVICES:
         raise InputError(f"devices is {wanted}; expected 1 to {MOST_DEVICES}")
-    exact = {label: wanted * count / total for label, count in preset.items()}
-    counts = {label: math.floor(share) for label, share in exact.items()}
-    by_remainder = sorted(exact, key=lambda label: counts[label] - exact[label])
+    shares = {label: wanted * count / total for label, count in preset.items()}
+    counts = {label: math.floor(share) for label, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda label: counts[label] - shares[label])
     for label in by_remainder[: wanted - sum(counts.values())]:
         counts[label] += 1
     return {label: count for label, count in counts.items() if count}

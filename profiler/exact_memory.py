@@ -1,4 +1,4 @@
-"""Exact memory of given configurations, as a program: ``python -m profiler.exact``.
+"""Exact memory of given configurations, as a program: ``python -m profiler.exact_memory``.
 
 A JSON `ExactRequest` comes in on stdin, a JSON `ExactAnswer` goes out on stdout. For those
 who must not load a deep learning framework, such as the solver's checker.

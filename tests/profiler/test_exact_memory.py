@@ -10,7 +10,7 @@ import pytest
 
 from profiler.anatomy import examine
 from profiler.checkpoint import open_checkpoint
-from profiler.exact import ExactAnswer, answer
+from profiler.exact_memory import ExactAnswer, answer
 from profiler.memory.count import probe
 from profiler.schema import Training
 from tests.profiler.tiny_models import model_folder
@@ -27,7 +27,7 @@ def ask(folder: str, **changes: Any) -> bytes:
 def test_the_program_counts_as_the_profiler_does(tmp_path: Path) -> None:
     folder = model_folder("bert", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "profiler.exact"],
+        [sys.executable, "-P", "-m", "profiler.exact_memory"],
         input=ask(folder),
         capture_output=True,
         check=True,
