@@ -98,5 +98,6 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     runner = CliRunner()
     missing = runner.invoke(export, ["none.json", "--to", "csv", "-o", str(tmp_path / "out")])
     assert isinstance(missing.exception, InputError)
+    assert "\n" not in str(missing.exception)
     unknown = runner.invoke(export, ["none.json", "--to", "xml", "-o", "out"])
     assert unknown.exit_code == 2

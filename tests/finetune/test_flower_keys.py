@@ -60,12 +60,15 @@ def test_what_cannot_be_written_is_one_line_and_nothing_is_replaced(
     plan: Path, tmp_path: Path
 ) -> None:
     for place in (plan / "keys", plan):
-        with pytest.raises(InputError, match=r"ca\.crt: cannot be written"):
+        with pytest.raises(InputError, match=r"ca\.crt: cannot be written") as raised:
             keys.make_tls(place, ["localhost"], 1)
+        assert "\n" not in str(raised.value)
     (before,) = keys.make_node_keys(tmp_path, ["van"])[:1]
     content = before.read_bytes()
-    with pytest.raises(InputError, match="is there already; choose another folder"):
+    with pytest.raises(InputError, match="is there already; choose another folder") as raised:
         keys.make_node_keys(tmp_path, ["van"])
+    assert "\n" not in str(raised.value)
     assert before.read_bytes() == content
-    with pytest.raises(InputError, match="cannot name a file"):
+    with pytest.raises(InputError, match="cannot name a file") as raised:
         keys.make_node_keys(tmp_path, ["../van"])
+    assert "\n" not in str(raised.value)

@@ -166,8 +166,9 @@ def test_names_of_any_characters_reach_flower(text: str) -> None:
 def test_a_wrong_configuration_is_one_line(
     tmp_path: Path, config: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(InputError, match=reason):
+    with pytest.raises(InputError, match=reason) as raised:
         from_config(config, tmp_path)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("partition", ["dirichlet", "natural:critic"])

@@ -63,8 +63,11 @@ def test_a_worker_that_is_killed_is_said_in_one_line(
         yield from ()
 
     monkeypatch.setattr(InProcessEngine, "train", killed)
-    with pytest.raises(InputError, match=r"'device-\d' ended .*out of memory.*fewer --workers"):
+    with pytest.raises(
+        InputError, match=r"'device-\d' ended .*out of memory.*fewer --workers"
+    ) as raised:
         execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+    assert "\n" not in str(raised.value)
     assert not multiprocessing.active_children()
 
 

@@ -121,8 +121,9 @@ def test_the_table_shows_what_there_is(folder: Path) -> None:
     ],
 )
 def test_bad_options_are_one_line(folder: Path, more: tuple[str, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as raised:
         told(folder, *more)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_fleet_or_trace_of_others_is_refused(folder: Path) -> None:

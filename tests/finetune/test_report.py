@@ -16,6 +16,7 @@ from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.rows import MOST_ROWS, PARTS, rows_of
 from finetune.report.runs import read_runs
+from finetune.report.style import INK
 from solver.plan import InputError, Plan, write
 from tests.finetune.plans import ROUND_S, make_model, make_plan
 
@@ -148,7 +149,7 @@ def test_pictures_follow_the_colours_of_the_page() -> None:
     text = render(make_plan())
     assert "prefers-color-scheme: dark" in text
     assert "currentColor" in text
-    assert "#1b2a3a" not in text.split("</style>", 1)[1]
+    assert INK not in text.split("</style>", 1)[1]
 
 
 @pytest.mark.parametrize("devices", [2, 80, 120, 1000])

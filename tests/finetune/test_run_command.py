@@ -45,12 +45,15 @@ def test_without_json_a_table_goes_to_stderr(inputs: MakeInputs, tmp_path: Path)
 def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
     for option, value in (("--rounds", "0"), ("--partition", "mine"), ("--alpha", "nan")):
-        with pytest.raises(InputError, match=f"{option} is {value}|{option} is '{value}'"):
+        with pytest.raises(
+            InputError, match=f"{option} is {value}|{option} is '{value}'"
+        ) as raised:
             CliRunner().invoke(
                 run_command,
                 arguments(given, tmp_path / "run", option, value),
                 catch_exceptions=False,
             )
+        assert "\n" not in str(raised.value)
 
 
 def test_a_fleet_a_trace_and_a_deadline_from_the_command_line(

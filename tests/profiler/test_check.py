@@ -174,6 +174,7 @@ def test_options_that_contradict_are_one_line(
     result = run("absent", "--check", "p.json", *arguments)
     assert isinstance(result.exception, InputError)
     assert line in str(result.exception)
+    assert "\n" not in str(result.exception)
     assert [p.name for p in tmp_path.iterdir()] == ["p.json"]
 
 

@@ -1,7 +1,6 @@
 """Memory counted on fake tensors is what real steps allocate."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,8 @@ from profiler.probes import ranks_at
 from profiler.schema import InputError, Memory, Training
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = {"batch_size": 3, "sequence_length": 16}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny steps: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def prepare(family: str, parent: Path, **options: Any) -> tuple[Checkpoint, Anatomy, Training]:
@@ -111,8 +102,9 @@ def test_saved_bytes_are_what_autograd_packs_and_the_numbers_it_keeps(
 def test_what_cannot_recompute_is_refused_in_one_line(tmp_path: Path) -> None:
     checkpoint, anatomy, training = prepare("mpnet", tmp_path)
     recomputing = msgspec.structs.replace(training, gradient_checkpointing=True)
-    with pytest.raises(InputError, match="mpnet cannot recompute"):
+    with pytest.raises(InputError, match="mpnet cannot recompute") as raised:
         probe(checkpoint, anatomy, recomputing, [0, 0, 4])
+    assert "\n" not in str(raised.value)
 
 
 def _saved_by_autograd(step: Step) -> tuple[int, int]:

@@ -1,11 +1,10 @@
 """Memory counted without running is what torch's own allocator says of a real step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -16,17 +15,9 @@ from profiler.memory.count import probe
 from profiler.schema import Training
 from tests.profiler.tiny_models import FAMILIES, model_folder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 # Three scalars that AdamW's kernel makes for a moment.
 OPTIMIZER_BYTES = 12
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Kernels of several threads may take scratch for each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def allocator_bytes(call: Callable[[], Any], start: int) -> tuple[int, int]:

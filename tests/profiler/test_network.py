@@ -124,8 +124,11 @@ def test_a_server_that_nobody_calls_ends() -> None:
 def test_an_address_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"cannot listen at 127.0.0.1 port {port}"):
+        with pytest.raises(
+            InputError, match=f"cannot listen at 127.0.0.1 port {port}"
+        ) as raised:
             serve("127.0.0.1", port)
+        assert "\n" not in str(raised.value)
 
 
 @contextmanager
@@ -160,8 +163,12 @@ def test_something_else_that_answers_is_named() -> None:
 
 
 def test_a_server_that_hangs_up_is_one_line() -> None:
-    with peer(HELLO) as address, pytest.raises(InputError, match="the connection broke"):
+    with (
+        peer(HELLO) as address,
+        pytest.raises(InputError, match="the connection broke") as raised,
+    ):
         measure_network(address, BRIEF)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_silent_peer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +191,9 @@ def test_a_closed_port_is_one_line() -> None:
 
 @pytest.mark.parametrize("host", ["..", "a" * 70])
 def test_what_cannot_be_a_host_is_one_line(host: str) -> None:
-    with pytest.raises(InputError, match=r": cannot be the name of a host; start"):
+    with pytest.raises(InputError, match=r": cannot be the name of a host; start") as raised:
         measure_network(f"{host}:80", BRIEF)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +212,9 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["host:", "host:port", "host:65536", "::1:80", "host:-1"])
 def test_bad_addresses_are_one_line(text: str) -> None:
-    with pytest.raises(InputError, match="expected HOST:PORT"):
+    with pytest.raises(InputError, match="expected HOST:PORT") as raised:
         parse_address(text)
+    assert "\n" not in str(raised.value)
 
 
 def test_requests_have_one_size_everywhere() -> None:
