@@ -193,11 +193,13 @@ def test_shares_are_what_simulated_devices_hold(
         (["--superlink", "0.0.0.0:9092"], "needs TLS and the devices' keys"),
         (["--superlink", "example.org:9092", "--tls", "x"], "needs TLS and the devices' keys"),
         (["--superlink", "9092"], "expected HOST:PORT"),
+        (["--superlink", "127.0.0.1:²"], "expected HOST:PORT"),
+        (["--superlink", "127.0.0.1:65536"], "expected HOST:PORT"),
         (["--node-keys", "x"], "--node-keys needs --tls"),
         (["--wait-s", "-3"], "--wait-s is -3"),
     ],
 )
-def test_an_open_superlink_is_refused(
+def test_an_open_superlink_or_one_without_an_address_is_refused(
     inputs: MakeInputs, tmp_path: Path, more: list[str], reason: str
 ) -> None:
     model, data, plan = map(str, inputs())

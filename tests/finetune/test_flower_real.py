@@ -11,7 +11,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flow
 from finetune.export.files import write_export
 from finetune.export.flower import render
 from finetune.flower.follow import follow
-from finetune.flower.launch import ENVIRONMENT, Federation, launch
+from finetune.flower.launch import ENVIRONMENT, SuperLink, launch
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
 from finetune.flower.superlink import wait_for_port
@@ -59,10 +59,10 @@ def test_stopped_and_resumed_a_federation_gives_the_adapter_of_the_local_engine(
     sources, out = Sources(given.model, given.data), tmp_path / "flower"
     run(given.plan, sources, tmp_path / "local", OPTIONS)
     with pytest.raises(Stopped, match="stopped after round 1 of 2"):
-        launch(given.plan, sources, out, OPTIONS, Federation(), progress=StopAfterFirst())
+        launch(given.plan, sources, out, OPTIONS, SuperLink(), progress=StopAfterFirst())
     assert (out / ADAPTER).exists()
     assert marked() == []
-    summary = launch(given.plan, sources, out, OPTIONS, Federation(), resume=True)
+    summary = launch(given.plan, sources, out, OPTIONS, SuperLink(), resume=True)
     assert marked() == []
     assert summary.rounds == 2
     assert summary.refused == 0
