@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from profiler.derive import DEFAULT_TRAINING
-from profiler.fleet_files import TableRequest, table_fleet
+from profiler.fleet.files import TableRequest, table_fleet
 from profiler.schema import InputError
 from solver import Problem
 from solver.whatif import changed

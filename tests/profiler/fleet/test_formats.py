@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from profiler.fleet_csv import read_rows
-from profiler.fleet_files import TableRequest, table_fleet
+from profiler.fleet.files import TableRequest, table_fleet
+from profiler.fleet.table import read_rows
 from profiler.schema import Fleet, InputError, Training
 
 CSV = """\

@@ -23,13 +23,13 @@ from profiler.derive import (
     same_model,
     setting_for,
 )
-from profiler.fleet_devices import (
+from profiler.fleet.devices import (
     DOWNLINK_RATIO,
     STORAGE_BYTES,
     UPLINK_MBIT_PER_S,
     draw_devices,
 )
-from profiler.fleet_links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
+from profiler.fleet.links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
 from profiler.hardware import Hardware, find_hardware, read_catalogue
 from profiler.predict import full_depth_step_s
 from profiler.schema import (
@@ -95,7 +95,7 @@ class FleetRequest:
     all_modes : bool
         Whether classes of the boards' other power modes are there too, for traces.
     access_points, sites : int
-        Links that devices share, see `profiler.fleet_links`; 0 for none.
+        Links that devices share, see `profiler.fleet.links`; 0 for none.
     options : mapping of str to str
         Options the person gave, for the record.
     """

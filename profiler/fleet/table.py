@@ -29,7 +29,7 @@ Links that devices share come from a second table, one row a link:
 ``downlink_mbit_per_s``    shared download capacity
 =========================  =============================================================
 
-Parquet and Flower's node configurations are read as such tables: `profiler.fleet_formats`.
+Parquet and Flower's node configurations are read as such tables: `profiler.fleet.formats`.
 """
 
 import csv
@@ -38,8 +38,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from profiler.fleet_formats import flower_table, parquet_table
-from profiler.fleet_rows import LINK_SPEEDS, Row, RowReader
+from profiler.fleet.formats import flower_table, parquet_table
+from profiler.fleet.rows import LINK_SPEEDS, Row, RowReader
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_bytes
 
 __all__ = [

@@ -14,7 +14,7 @@ from profiler.cli.fleet import fleet as command
 from profiler.configs import preset_names
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
-from profiler.fleet_csv import LINK_OPTIONAL, LINK_REQUIRED, OPTIONAL, REQUIRED
+from profiler.fleet.table import LINK_OPTIONAL, LINK_REQUIRED, OPTIONAL, REQUIRED
 from profiler.hardware import read_catalogue
 from profiler.predict import full_depth_step_s
 from profiler.schema import (

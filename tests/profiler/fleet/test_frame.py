@@ -5,8 +5,8 @@ import pytest
 from msgspec.structs import replace
 
 from profiler.fleet import FleetRequest, preset_fleet
-from profiler.fleet_devices import STORAGE_BYTES
-from profiler.fleet_frame import devices_frame, fleet_from_frame, links_frame
+from profiler.fleet.devices import STORAGE_BYTES
+from profiler.fleet.frame import devices_frame, fleet_from_frame, links_frame
 from profiler.schema import InputError, Training
 
 TRAINING = Training(batch_size=8, sequence_length=64)
@@ -30,6 +30,14 @@ def test_missing_values_take_the_defaults() -> None:
     assert (second.count, second.storage_bytes, second.local_steps) == (1, 500_000_000, 10)
     assert first.memory_bytes == 2.5e9
     assert second.memory_bytes == fleet.classes[1].device.memory_bytes
+
+
+def test_the_name_that_the_module_had_before_still_imports() -> None:
+    import profiler.fleet_frame as before
+
+    assert before.fleet_from_frame is fleet_from_frame
+    assert before.devices_frame is devices_frame
+    assert before.links_frame is links_frame
 
 
 def test_there_and_back() -> None:

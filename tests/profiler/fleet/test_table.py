@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from profiler.cli.fleet import fleet as command
 from profiler.derive import derive_profile
-from profiler.fleet_csv import devices_of, read_rows
-from profiler.fleet_files import TableRequest, table_fleet
+from profiler.fleet.files import TableRequest, table_fleet
+from profiler.fleet.table import devices_of, read_rows
 from profiler.schema import Device, Fleet, InputError, Profile, Training, read_fleet, write
 
 HEADER = "name,class,uplink_mbit_per_s,downlink_mbit_per_s"

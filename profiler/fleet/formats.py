@@ -1,7 +1,7 @@
 """Tables of devices in other formats than CSV, as the cells a CSV would have.
 
 Parquet
-    A file that ends in ``.parquet``: the columns of `profiler.fleet_csv`; a null is an empty
+    A file that ends in ``.parquet``: the columns of `profiler.fleet.table`; a null is an empty
     cell. Needs pyarrow.
 
 Flower node configurations
@@ -12,7 +12,7 @@ Flower node configurations
          {"node-id": "nx-01", "device": "jetson-xavier-nx", "uplink-mbit-per-s": 8,
           "downlink-mbit-per-s": 16, "examples": 800, "partition-id": 1}]
 
-    Keys are the columns of `profiler.fleet_csv`, with dashes as Flower writes them or with
+    Keys are the columns of `profiler.fleet.table`, with dashes as Flower writes them or with
     underscores; ``node-id`` stands for ``name`` and ``device`` or ``device-class`` for
     ``class``. Flower's own ``partition-id`` and ``num-partitions`` are passed over, any other
     key is refused.

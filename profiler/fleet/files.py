@@ -6,9 +6,9 @@ from pathlib import Path
 
 from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
-from profiler.fleet import other_modes
-from profiler.fleet_csv import Row, by_label, class_names, devices_of, read_links, read_rows
-from profiler.fleet_links import check_tree
+from profiler.fleet.links import check_tree
+from profiler.fleet.preset import other_modes
+from profiler.fleet.table import Row, by_label, class_names, devices_of, read_links, read_rows
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
     DeviceClass,
@@ -31,7 +31,7 @@ class TableRequest:
     Attributes
     ----------
     path : Path or None
-        The table; see `profiler.fleet_csv`. None where its rows come from elsewhere.
+        The table; see `profiler.fleet.table`. None where its rows come from elsewhere.
     profiles : sequence of Profile
         Costs by device class; none means the hardware catalogue.
     profile_paths : sequence of Path
