@@ -7,26 +7,9 @@ from msgspec.structs import replace
 from finetune.aggregate import AGGREGATIONS, TRIMMED, Settings, aggregation_for
 from finetune.aggregate.hetlora import HetLora, product_norm
 from finetune.aggregate.layerwise import LayerwiseMean
-from finetune.state import State
-from finetune.updates import Update
 from solver.plan import Configuration, InputError
 from tests.finetune.runs import make_plan
-
-WIDTH = 5
-
-
-def state_of(ranks: dict[str, int], seed: int) -> State:
-    generator = torch.Generator().manual_seed(seed)
-    state = {"head.weight": torch.randn(2, WIDTH, generator=generator)}
-    for module, rank in ranks.items():
-        state[f"{module}.lora_A.weight"] = torch.randn(rank, WIDTH, generator=generator)
-        state[f"{module}.lora_B.weight"] = torch.randn(WIDTH, rank, generator=generator)
-    return state
-
-
-def update(name: str, examples: int, state: State, received: State | None = None) -> Update:
-    zeros = {key: torch.zeros_like(tensor) for key, tensor in state.items()}
-    return Update(name, examples, received or zeros, state, 0.5)
+from tests.finetune.states import WIDTH, state_of, update
 
 
 def test_layerwise_averages_each_layer_over_its_holders_by_examples() -> None:

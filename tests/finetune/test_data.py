@@ -1,12 +1,9 @@
 """Reading, splitting and sharing out the data."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.ipc
 import pytest
 
 from finetune.data import Examples, load_dataset, read_table
@@ -14,6 +11,7 @@ from finetune.options import RunOptions
 from finetune.partition import partition
 from profiler.schema import Training
 from solver.plan import InputError
+from tests.finetune.arrow import save_to_disk
 from tests.finetune.runs import write_reviews
 
 TRAINING = Training(batch_size=4, sequence_length=16)
@@ -27,18 +25,6 @@ def examples(count: int = 200, classes: int = 4) -> Examples:
 
 def shares_of_labels(parts: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(labels[part], minlength=4) / len(part) for part in parts])
-
-
-def save_to_disk(table: pd.DataFrame, folder: Path) -> None:
-    """Write what datasets' `save_to_disk` writes, in two files."""
-    folder.mkdir(parents=True)
-    names = [f"data-0000{i}-of-00002.arrow" for i in range(2)]
-    for name, part in zip(names, (table[:2], table[2:]), strict=True):
-        rows = pa.Table.from_pandas(part, preserve_index=False)
-        with pa.ipc.new_stream(folder / name, rows.schema) as stream:
-            stream.write_table(rows)
-    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
-    (folder / "state.json").write_text(json.dumps(state))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet", "folder"])

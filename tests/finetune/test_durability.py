@@ -25,10 +25,9 @@ from finetune.run import run
 from finetune.setup import Sources
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.fleets import make_fleet, plan_for, write_all
+from tests.finetune.fleets import make_fleet, plan_for, switching, write_all
+from tests.finetune.playing import ADAPTER, StopAfter
 from tests.finetune.runs import Inputs
-from tests.finetune.test_replan import switching
-from tests.finetune.test_run import ADAPTER, StopAfter
 
 OPTIONS = RunOptions(rounds=4, sample=3, learning_rate=1e-2, eval_every=2)
 KILLED = -signal.SIGKILL

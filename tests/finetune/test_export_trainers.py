@@ -13,15 +13,9 @@ from peft import LoraConfig, get_peft_model
 from finetune.cli.export import export
 from finetune.export.files import yaml_bytes
 from finetune.export.registry import TARGETS
-from solver.plan import Configuration, InputError, Lora, Plan, write
+from solver.plan import Configuration, InputError, Plan, write
+from tests.finetune.peft_models import causal_plan, llama, lora_modules
 from tests.finetune.plans import make_plan
-from tests.finetune.test_export_peft import llama, lora_modules
-
-
-def causal_plan(depths: tuple[int, ...] = (2, 3), scaling: float = 2.0) -> Plan:
-    _, model, task = llama()
-    lora = Lora(parameters_per_rank=[40] * model.layers, scaling=scaling)
-    return replace(make_plan(model, depths=depths, task=task), lora=lora)
 
 
 def uniform(plan: Plan, rank: int) -> Plan:

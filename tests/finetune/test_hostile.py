@@ -19,7 +19,7 @@ from finetune.updates import Update, change_norm, check_norms, check_report, cli
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Family, make_plan, write_reviews
-from tests.finetune.test_aggregate import state_of, update
+from tests.finetune.states import state_of, update
 
 ALL = RunOptions(rounds=2, sample=5, learning_rate=1e-2)
 VICTIM = "device-1"

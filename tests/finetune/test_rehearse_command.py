@@ -21,8 +21,14 @@ from profiler.schema import DeviceTrace, InputError, write
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.within import fleet_within
 from solver import Problem, solve
-from tests.finetune.fleets import ROUND_TIME_S, make_fleet, make_trace, plan_for, write_all
-from tests.finetune.test_replan import switching
+from tests.finetune.fleets import (
+    ROUND_TIME_S,
+    make_fleet,
+    make_trace,
+    plan_for,
+    switching,
+    write_all,
+)
 
 TRACE = switching(["fast", "slow"])
 

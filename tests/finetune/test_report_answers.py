@@ -19,8 +19,8 @@ from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
 from tests.finetune.answers import FRONTIER, POLICIES, write_answers
+from tests.finetune.pages import HOSTILE, Page, run_folder
 from tests.finetune.plans import make_plan
-from tests.finetune.test_report import HOSTILE, Page, run_folder
 from tests.solver.instances import random_fleet
 
 

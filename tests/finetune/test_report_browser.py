@@ -15,8 +15,8 @@ from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.runs import read_runs
 from tests.finetune.answers import write_answers
+from tests.finetune.pages import run_folder
 from tests.finetune.plans import make_model, make_plan
-from tests.finetune.test_report import run_folder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [

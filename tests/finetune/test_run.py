@@ -24,7 +24,6 @@ from finetune.messages import Answer, Task
 from finetune.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
 from finetune.partition import partition
-from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
@@ -32,31 +31,10 @@ from finetune.schedule import HALVING, learning_rate
 from finetune.setup import Sources, set_up
 from finetune.state import State
 from solver.plan import InputError, Plan, read_plan
+from tests.finetune.arrow import save_to_disk
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.runs import Family, Inputs, make_plan, save_model
-from tests.finetune.test_data import save_to_disk
-
-OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
-CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
-ADAPTER = "adapter/adapter_model.safetensors"
-
-
-def execute(
-    inputs: Inputs, out: Path, options: RunOptions = OPTIONS, **more: object
-) -> Summary:
-    return run(inputs.plan, Sources(inputs.model, inputs.data), out, options, **more)  # type: ignore[arg-type]
-
-
-class StopAfter(Progress):
-    """Presses Ctrl-C after so many answers."""
-
-    def __init__(self, answers: int) -> None:
-        self.left = answers
-
-    def answered(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
+from tests.finetune.playing import ADAPTER, CAPPED, OPTIONS, StopAfter, execute
+from tests.finetune.runs import Family, make_plan, save_model
 
 
 def test_a_run_writes_metrics_summary_and_adapter(inputs: MakeInputs, tmp_path: Path) -> None:

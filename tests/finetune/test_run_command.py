@@ -9,13 +9,8 @@ from click.testing import CliRunner
 from finetune.cli.run import run as run_command
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.fleets import make_fleet, plan_for, write_all
-from tests.finetune.test_replan import switching
-
-
-def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[str]:
-    model, data, plan = map(str, inputs)
-    return [plan, "--model", model, "--data", data, "-o", str(out), "--rounds", "2", *more]
+from tests.finetune.fleets import make_fleet, plan_for, switching, write_all
+from tests.finetune.playing import arguments
 
 
 def test_json_is_the_summary_and_nothing_else(inputs: MakeInputs, tmp_path: Path) -> None:

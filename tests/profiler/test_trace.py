@@ -17,27 +17,15 @@ from profiler.schema import (
     DeviceTrace,
     Fleet,
     InputError,
-    Provenance,
-    Trace,
     read_fleet,
     read_trace,
     write,
 )
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.moment import fleet_at
+from tests.profiler.traces import FIRST, FLEET, ORIGIN, SECOND, trace_of
 
-ORIGIN = Provenance(version="0", created="2026-01-01", host="test")
-FLEET = preset_fleet(FleetRequest(devices=12, all_modes=True, options={}))
-FIRST, SECOND = FLEET.devices[:2]
 LOW, HIGH = 125_000.0, 3_750_000.0
-
-
-def trace_of(*devices: DeviceTrace, **edges: Any) -> Trace:
-    return Trace(
-        provenance=ORIGIN,
-        devices=list(devices),
-        **(edges or {"edge_rounds": [0, 1, 4]}),
-    )
 
 
 def classes_by_board(fleet: Fleet) -> dict[str, set[str]]:
