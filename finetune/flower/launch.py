@@ -7,6 +7,7 @@ happens. The run itself is the ServerApp's (`finetune.flower.serverapp`).
 from pathlib import Path
 
 from finetune.devices import participants
+from finetune.export.files import make_folder
 from finetune.flower.app import app_files
 from finetune.flower.follow import follow
 from finetune.flower.processes import Processes
@@ -68,7 +69,7 @@ def launch(
         raise InputError("--node-keys needs --tls, as Flower checks keys over TLS only; add it")
     check_folder(out, resume=resume)
     folder = out.resolve() / "flower"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     settings = _settings(plan_path, sources, out, link, resume=resume)
     for name, data in app_files(settings, options).items():
         (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)

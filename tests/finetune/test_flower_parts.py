@@ -227,6 +227,19 @@ def test_what_flower_cannot_do_is_refused_before_anything_starts(
     assert not out.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_starts(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    model, data, plan = map(str, inputs())
+    (tmp_path / "file").touch()
+    command = [plan, "--model", model, "--data", data, "--engine", "flower"]
+    with pytest.raises(InputError, match="cannot be made a folder") as raised:
+        CliRunner().invoke(
+            run_command, [*command, "-o", str(tmp_path / "file/run")], catch_exceptions=False
+        )
+    assert "\n" not in str(raised.value)
+
+
 def test_too_many_local_supernodes_are_refused_before_any_is_started(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:
