@@ -4,6 +4,7 @@ Runs live in forked processes, which start at once as torch is loaded here alrea
 real: SIGKILL, at the very moment of a call that touches the run's folder.
 """
 
+import errno
 import multiprocessing
 import os
 import random
@@ -202,6 +203,21 @@ def test_two_runs_never_share_a_folder(inputs: MakeInputs, tmp_path: Path) -> No
     execute(given, out, progress=Rival())
     with locked(out / "checkpoint"):
         pass  # the finished run has let go
+
+
+def test_a_file_system_without_locks_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with (
+        pytest.raises(InputError, match=r"cannot be locked \(No locks available\)") as raised,
+        locked(tmp_path / "checkpoint"),
+    ):
+        pytest.fail("not locked")
+    assert "\n" not in str(raised.value)
 
 
 def damage(path: Path, kind: str) -> None:
