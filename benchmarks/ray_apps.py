@@ -52,6 +52,7 @@ def play(
     sources: Sources,
     out: Path,
     options: RunOptions,
+    *,
     needed: list[str],
     progress: Progress,
 ) -> None:
@@ -61,14 +62,8 @@ def play(
     roster.gather(600.0)
 
     def connect(labels: list[str]) -> Engine:
-        return FlowerEngine(
-            grid,
-            roster,
-            plan,
-            options,
-            labels,
-            Deadline(0.0, None),
-        )
+        deadline = Deadline(0.0, None)
+        return FlowerEngine(grid, roster, plan, options, labels, deadline=deadline)
 
     remote = Remote(connect, test_only=False)
     run(plan_path, sources, out, options, progress=progress, remote=remote)

@@ -151,6 +151,7 @@ def _one(peer: Peer, seed: int, limit_s: float) -> dict[str, Any]:
 
 
 def race(
+    *,
     devices: int,
     model: str,
     ranks: list[int],

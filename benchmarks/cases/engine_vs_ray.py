@@ -141,7 +141,13 @@ def on_ray(devices: int, seed: int) -> dict[str, float]:
         clock, server = _clock(), ServerApp()
         server.main()(
             lambda grid, context: play(
-                grid, plan_path, sources, folder / "run", options, list(files), clock
+                grid,
+                plan_path,
+                sources,
+                folder / "run",
+                options,
+                needed=list(files),
+                progress=clock,
             )
         )
         client = client_app(sources.model, files)

@@ -75,6 +75,7 @@ class FlowerEngine:
         plan: Plan,
         options: RunOptions,
         labels: list[str],
+        *,
         deadline: Deadline,
         pause: Callable[[float], None] = time.sleep,
         on_report: Callable[[Report, float], None] = lambda report, seconds: None,

@@ -68,9 +68,9 @@ def _serve(grid: Grid, settings: Settings, options: RunOptions, log: EventLog) -
             plan,
             options,
             labels,
-            Deadline(settings.deadline_slack, plan.question.budgets.round_time_s),
-            pause,
-            log.report,
+            deadline=Deadline(settings.deadline_slack, plan.question.budgets.round_time_s),
+            pause=pause,
+            on_report=log.report,
         )
 
     test, fleet, trace = (

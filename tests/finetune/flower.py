@@ -133,7 +133,7 @@ def remote(
             plan,
             options,
             labels,
-            deadline or Deadline(0.0, None),
+            deadline=deadline or Deadline(0.0, None),
             pause=lambda seconds: None,
         )
 
