@@ -14,7 +14,7 @@ from finetune.flower.follow import follow
 from finetune.flower.launch import ENVIRONMENT, SuperLink, launch
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
-from finetune.flower.superlink import wait_for_port
+from finetune.flower.superlink import free_port, wait_for_port
 from finetune.metrics import RoundMetrics
 from finetune.options import RunOptions
 from finetune.progress import Progress
@@ -79,21 +79,23 @@ def test_an_exported_app_runs_with_flwr_run(inputs: MakeInputs, tmp_path: Path) 
     files = write_shares(plan, given.data, None, OPTIONS, tmp_path / "data")
     out, home = tmp_path / "out", tmp_path / "home"
     home.mkdir()
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     (home / "config.toml").write_text(
         '[superlink]\ndefault = "own"\n[superlink.own]\n'
-        'address = "127.0.0.1:38151"\ninsecure = true\n'
+        f'address = "{address}"\ninsecure = true\n'
     )
     environment = {**ENVIRONMENT, "FLWR_HOME": str(home)}
     out.joinpath("flower").mkdir(parents=True)
     programs = Path(sys.executable).parent
     config = f'model="{given.model}" data="{given.data}" out="{out}" rounds=1 deadline-slack=0'
     with Processes(tmp_path / "logs", environment) as processes:
-        command = [str(programs / "flower-superlink"), "--insecure", "--port", "38151"]
+        command = [str(programs / "flower-superlink"), "--insecure", "--port", str(port)]
         processes.start("superlink", [*command, "--disable-runtime-dependency-installation"])
-        wait_for_port(processes, "superlink", 38151)
-        command = [str(programs / "flower-supernode"), "--insecure", "--port", "38152"]
+        wait_for_port(processes, "superlink", port)
+        command = [str(programs / "flower-supernode"), "--insecure", "--port", str(free_port())]
         node = f'device="device-0" model="{given.model}" data="{files["device-0"]}"'
-        command += ["--superlink", "127.0.0.1:38151", "--node-config", node]
+        command += ["--superlink", address, "--node-config", node]
         processes.start("node", command)
         app = [str(programs / "flwr"), "run", str(tmp_path / "app"), "own", "--stream"]
         command = [*app, "--run-config", config]
