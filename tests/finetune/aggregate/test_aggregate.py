@@ -8,8 +8,8 @@ from finetune.aggregate import AGGREGATIONS, TRIMMED, Settings, aggregation_for
 from finetune.aggregate.hetlora import HetLora, product_norm
 from finetune.aggregate.layerwise import LayerwiseMean
 from solver.plan import Configuration, InputError
+from tests.finetune.aggregate.states import WIDTH, state_of, update
 from tests.finetune.runs import make_plan
-from tests.finetune.states import WIDTH, state_of, update
 
 
 def test_layerwise_averages_each_layer_over_its_holders_by_examples() -> None:

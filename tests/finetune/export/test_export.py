@@ -13,7 +13,7 @@ from finetune.cli.export import export
 from finetune.export.files import Export, write_export
 from finetune.export.registry import TARGETS
 from solver.plan import InputError, write
-from tests.finetune.peft_models import causal_plan
+from tests.finetune.export.peft_models import causal_plan
 from tests.finetune.plans import make_plan
 
 

@@ -14,9 +14,9 @@ from finetune.report.answers import read_frontier, read_policies
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.runs import read_runs
-from tests.finetune.answers import write_answers
-from tests.finetune.pages import run_folder
 from tests.finetune.plans import make_model, make_plan
+from tests.finetune.report.answers import write_answers
+from tests.finetune.report.pages import run_folder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [

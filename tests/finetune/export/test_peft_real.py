@@ -13,7 +13,7 @@ from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import Training
 from solver.planner import solve
 from solver.problem import Problem
-from tests.finetune.peft_models import lora_modules
+from tests.finetune.export.peft_models import lora_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

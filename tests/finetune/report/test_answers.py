@@ -18,9 +18,9 @@ from finetune.report.words import seconds_alike, time_unit
 from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
-from tests.finetune.answers import FRONTIER, POLICIES, write_answers
-from tests.finetune.pages import HOSTILE, Page, run_folder
 from tests.finetune.plans import make_plan
+from tests.finetune.report.answers import FRONTIER, POLICIES, write_answers
+from tests.finetune.report.pages import HOSTILE, Page, run_folder
 from tests.solver.instances import random_fleet
 
 

@@ -23,7 +23,7 @@ from profiler.schema import (
 )
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.moment import fleet_at
-from tests.profiler.traces import FIRST, FLEET, ORIGIN, SECOND, trace_of
+from tests.profiler.trace.traces import FIRST, FLEET, ORIGIN, SECOND, trace_of
 
 LOW, HIGH = 125_000.0, 3_750_000.0
 

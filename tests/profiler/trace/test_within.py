@@ -14,7 +14,7 @@ from profiler.predict import full_depth_step_s
 from profiler.schema import DeviceTrace, InputError, read_fleet, read_trace, write
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.within import fleet_within
-from tests.profiler.traces import FIRST, FLEET, SECOND, trace_of
+from tests.profiler.trace.traces import FIRST, FLEET, SECOND, trace_of
 
 STEP_S = {each.name: full_depth_step_s(each.time) for each in FLEET.classes}
 

@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from finetune.export.files import write_export
 from finetune.export.peft import render
 from solver.plan import Configuration, Lora, Plan
-from tests.finetune.peft_models import bert, gpt2, gpt2_lm, llama, lora_modules
+from tests.finetune.export.peft_models import bert, gpt2, gpt2_lm, llama, lora_modules
 from tests.finetune.plans import make_plan
 
 # PEFT asks a transformers attribute that the newest release calls deprecated; not ours to mend.

@@ -28,7 +28,7 @@ from finetune.options import RunOptions
 from finetune.run import Sources, run
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.flower import Answering, LocalGrid, error, make_grid, remote
+from tests.finetune.flower.grid import Answering, LocalGrid, error, make_grid, remote
 from tests.finetune.runs import Inputs, make_plan
 
 OPTIONS = RunOptions(rounds=2, sample=4, learning_rate=1e-2)

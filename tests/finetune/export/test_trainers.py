@@ -14,7 +14,7 @@ from finetune.cli.export import export
 from finetune.export.files import yaml_bytes
 from finetune.export.registry import TARGETS
 from solver.plan import Configuration, InputError, Plan, write
-from tests.finetune.peft_models import causal_plan, llama, lora_modules
+from tests.finetune.export.peft_models import causal_plan, llama, lora_modules
 from tests.finetune.plans import make_plan
 
 

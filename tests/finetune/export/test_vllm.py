@@ -15,7 +15,7 @@ from finetune.cli.export import export
 from finetune.export.files import write_export
 from finetune.export.vllm import render_adapter
 from solver.plan import InputError
-from tests.finetune.peft_models import bert, llama
+from tests.finetune.export.peft_models import bert, llama
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is:FutureWarning")
 

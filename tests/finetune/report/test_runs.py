@@ -7,7 +7,7 @@ import pytest
 from finetune.report.run_tables import points_table, runs_table, targets_table
 from finetune.report.runs import Run, reached, read_runs, targets
 from solver.plan import InputError
-from tests.finetune.pages import run_folder
+from tests.finetune.report.pages import run_folder
 
 RISING = [0.50, 0.60, 0.70, 0.80, 0.80, 0.80]
 

@@ -14,7 +14,7 @@ import pytest
 
 from profiler.network.file import read_network
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Payload of a full frame: 1500 bytes without IP and TCP headers (time stamps among them);
 # the bucket also counts the Ethernet header.
 PAYLOAD_FRACTION = 1448 / 1514

@@ -11,7 +11,7 @@ from finetune.aggregate.products import small_svd, stack_of
 from finetune.aggregate.rbla import Rbla
 from finetune.state import DELTA, A, B, State, lora_modules, shapes_of, truncate
 from finetune.updates import Update
-from tests.finetune.states import WIDTH, state_of, update
+from tests.finetune.aggregate.states import WIDTH, state_of, update
 
 EXACT = ("flexlora", "hlora", "flora", "ffa", "fedex")
 

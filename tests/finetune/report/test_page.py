@@ -17,8 +17,8 @@ from finetune.report.rows import MOST_ROWS, PARTS, rows_of
 from finetune.report.runs import read_runs
 from finetune.report.style import INK
 from solver.plan import InputError, Plan, write
-from tests.finetune.pages import HOSTILE, Page, run_folder
 from tests.finetune.plans import ROUND_S, make_model, make_plan
+from tests.finetune.report.pages import HOSTILE, Page, run_folder
 
 
 def hostile_plan() -> Plan:

@@ -14,7 +14,7 @@ from profiler.closed_form.simulate import Setting, simulate_step
 from profiler.memory.count import Peaks, probe
 from profiler.probes import ranks_at
 from profiler.schema import Training
-from tests.profiler.test_derive_models import tiny
+from tests.profiler.closed_form.test_models import tiny
 
 BYTES = 256
 PLAIN: dict[str, Any] = {"batch_size": 3, "sequence_length": 24}
