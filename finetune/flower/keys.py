@@ -54,8 +54,8 @@ def make_node_keys(folder: Path, devices: Sequence[str]) -> list[Path]:
     """Make a pair of keys for each device; the files are called after it."""
     written = []
     for device in devices:
-        if Path(device).name != device:
-            raise InputError(f"device '{device}' cannot name a file; rename it in the fleet")
+        if Path(device).name != device or "\0" in device:
+            raise InputError(f"device {device!r} cannot name a file; rename it in the fleet")
         key = _key()
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH

@@ -69,6 +69,7 @@ def test_what_cannot_be_written_is_one_line_and_nothing_is_replaced(
         keys.make_node_keys(tmp_path, ["van"])
     assert "\n" not in str(raised.value)
     assert before.read_bytes() == content
-    with pytest.raises(InputError, match="cannot name a file") as raised:
-        keys.make_node_keys(tmp_path, ["../van"])
-    assert "\n" not in str(raised.value)
+    for name in ("../van", "a\0b", "a\n/b"):
+        with pytest.raises(InputError, match="cannot name a file") as raised:
+            keys.make_node_keys(tmp_path, [name])
+        assert "\n" not in str(raised.value)
