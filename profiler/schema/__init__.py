@@ -10,7 +10,15 @@ next to the embeddings), as models count. Arrays by depth have length L + 1; ind
 cost when the last k layers are adapted.
 """
 
-from profiler.files import InputError, check_writable, read, read_bytes, write, write_bytes
+from profiler.files import (
+    InputError,
+    blamed,
+    check_writable,
+    read,
+    read_bytes,
+    write,
+    write_bytes,
+)
 from profiler.schema.fleet import (
     FLEET_SCHEMA,
     DeviceClass,
@@ -57,6 +65,7 @@ __all__ = [
     "Target",
     "Trace",
     "Training",
+    "blamed",
     "check_writable",
     "provenance",
     "read",
