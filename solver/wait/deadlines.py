@@ -74,7 +74,7 @@ class Answering(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
-    """Incumbent and what is asked."""
+    """Incumbent and what is asked; see `search_deadlines`."""
 
     problem: Problem
     epsilon_s: float
@@ -215,7 +215,8 @@ def latest_s(
 
     None where none is at any round time.
     """
-    state = _Search(problem=problem, epsilon_s=epsilon_s, upper=upper, lower=upper, value=value)
+    state = _Search(problem=problem, epsilon_s=epsilon_s, upper=upper, lower=upper, gap=0.0)
+    state.value = value
     whole = _round_times(problem)
     # The latest part is looked at first.
     parts = [] if whole is None else [whole]
