@@ -119,8 +119,7 @@ def compare_plans(fleet: Fleet, paths: Sequence[Path], options: dict[str, Any]) 
 
 def _best_utility(fleet: Fleet, options: dict[str, Any]) -> float:
     """No plan has more, whoever it leaves out: so it holds where no plan takes everybody."""
-    relaxed = {**options, "structure": "own", "rank_shape": "free"}
-    relaxed |= {"mean_wait_s": None, "rank_budget": None}
+    relaxed = {**options, "structure": "own", "rank_shape": "free", "rank_budget": None}
     return utility_bound(Problem.of(fleet, **relaxed))
 
 

@@ -26,6 +26,7 @@ from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
 from solver.wait.capped import plan_capped_waiting
+from solver.wait.deadlines import most_kept
 from solver.wait.search import GAP as WAIT_GAP
 from solver.wait.search import search
 
@@ -133,12 +134,17 @@ def utility_bound(problem: Problem) -> float:
     """Utility that no plan of the same question exceeds, whoever it leaves out.
 
     Shared ranks are bounded by the best shared ranks, ranks that differ by ranks of their
-    own for everybody; the least depth and the mean wait are dropped.
+    own for everybody; the least depth is dropped, and with shared ranks the mean wait.
     """
     question = problem.question
     if question.structure != "shared":
         free = replace(problem, question=replace_fields(question, min_depth=0))
-        return OwnRanks.of(free, optimistic=True).plan()[0]
+        own = OwnRanks.of(free, optimistic=True)
+        most, epsilon_s = own.plan()[0], question.budgets.mean_wait_s
+        # Where waits are filled, the budget is on what is left of them.
+        if epsilon_s is None or question.fill_wait > 1:
+            return most
+        return most_kept(free, own, most, epsilon_s)
     top = question.rank_choices[-1]
     if question.rank_shape == "progression":
         return most_utility(problem)

@@ -90,17 +90,21 @@ class _Search:
         """Bounds up to here are settled; minus infinity as long as there is no plan."""
         return self.value + self.gap * max(self.value, 0.0)
 
+    @property
+    def patient_s(self) -> float:
+        """The largest wait, and what the checker forgives."""
+        return self.epsilon_s * (1 + 2 * TOLERANCE)
+
     def choices(self, answers: Answers, start_s: float, end_s: float) -> Choices | None:
         """Answers to round times from one to another; None where a device has none."""
         problem, counts = self.problem, self.problem.costs.devices.count
         none = np.isneginf(answers.gain)
         if none.all(axis=0).any():
             return None
-        patient_s = self.epsilon_s * (1 + 2 * TOLERANCE)
         return Choices(
             gain=answers.gain * problem.weights,
             own_s=np.where(none, 0.0, _most_s(problem, answers, end_s) * counts),
-            needed_s=float(counts.sum()) * (start_s - patient_s),
+            needed_s=float(counts.sum()) * (start_s - self.patient_s),
         )
 
     def bound(self, start_s: float, end_s: float) -> float:
@@ -109,6 +113,20 @@ class _Search:
         choices = self.choices(answers, start_s, end_s)
         found = None if choices is None else choices.lowest()
         return -np.inf if found is None else found[0]
+
+    def left_out(self, start_s: float, end_s: float) -> float:
+        """Bound all plans with such round times, whoever they leave out."""
+        problem, counts = self.problem, self.problem.costs.devices.count
+        answers = self.upper.most(under_deadline(problem.costs, end_s))
+        none, nobody = np.isneginf(answers.gain), np.zeros((1, len(counts)))
+        spare_s = _most_s(problem, answers, end_s) - (start_s - self.patient_s)
+        choices = Choices(
+            gain=np.concatenate([answers.gain * problem.weights, nobody]),
+            own_s=np.concatenate([np.where(none, 0.0, spare_s * counts), nobody]),
+            needed_s=0.0,
+        )
+        found = choices.lowest()
+        return 0.0 if found is None else found[0]
 
     def plan(self, deadline_s: float) -> None:
         """Plan for one deadline."""
@@ -229,6 +247,29 @@ def latest_s(
         middle_s = (start_s + end_s) / 2
         parts += [(start_s, middle_s), (middle_s, end_s)]
     return None
+
+
+def most_kept(problem: Problem, upper: Answering, most: float, epsilon_s: float) -> float:
+    """Utility that no plan which keeps the wait exceeds, whoever it leaves out.
+
+    Who is left out waits for nobody, so own times count from T - epsilon on, and it adds 0.
+    `most` is a bound without the wait.
+    """
+    state = _Search(problem=problem, epsilon_s=epsilon_s, upper=upper, lower=upper)
+    longest_s, order = longest_round_s(problem), count()
+    budget_s = problem.question.budgets.round_time_s
+    end_s = longest_s if budget_s is None else min(longest_s, budget_s)
+    queue = [(-most, next(order), 0.0, end_s * (1 + TOLERANCE))]
+    for _ in range(MOST):
+        above, _, start_s, end_s = queue[0]
+        if end_s - start_s <= GAP * end_s or expired():
+            break
+        middle_s = (start_s + end_s) / 2
+        heapq.heappop(queue)
+        for low_s, high_s in ((start_s, middle_s), (middle_s, end_s)):
+            bound = min(state.left_out(low_s, high_s), -above)
+            heapq.heappush(queue, (-bound, next(order), low_s, high_s))
+    return -queue[0][0]
 
 
 def shortest_wait(problem: Problem, lower: Answering) -> Allocation | None:

@@ -1,5 +1,6 @@
 """A mean wait where ranks are devices' own or capped: against all plans, at its extremes."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible
-from solver.exact import maximise_utility
+from solver.exact import maximise_utility, utility_bound
 from solver.explain import least_round_time_s
 from solver.outcome import Outcome, relative_gap
 from solver.plan import Structure
@@ -117,3 +118,24 @@ def test_devices_alike_wait_for_nobody() -> None:
     free = maximise_utility(Problem.of(alike, **options))
     held = maximise_utility(Problem.of(alike, mean_wait_s=0.0, **options))
     assert held.value == free.value == held.bound
+
+
+def test_the_bound_on_everybody_holds_for_plans_that_leave_devices_out() -> None:
+    """A peer may leave out whom it likes: its gap is to a bound that no such plan passes."""
+    reached = 0
+    for seed in range(40):
+        fleet, options = random_case(seed, devices=3)
+        options |= {"min_depth": 0, "rank_budget": None, "structure": "own"}
+        options["mean_wait_s"] = 0.05 * (options["round_time_s"] or 5.0)
+        problem, best = Problem.of(fleet, **options), 0.0
+        weight = dict(zip(problem.costs.devices.names, problem.weights.tolist(), strict=True))
+        for number in range(1, len(fleet.devices) + 1):
+            for some in combinations(fleet.devices, number):
+                few = replace(fleet, devices=list(some))
+                share = sum(weight[device.name] for device in some)
+                found = values(few, Problem.of(few, **options).question)
+                best = max(best, share * max(found, default=0.0))
+        bound = utility_bound(problem)
+        assert bound >= best * (1 - 1e-9), seed
+        reached += bound <= best * (1 + 1e-4)
+    assert reached >= 20
