@@ -18,7 +18,7 @@ import numpy as np
 
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.links.blend import PLACES, changed, moved
+from solver.links.blend import PLACES, moved
 from solver.links.capped import CappedAnswer, Climb
 from solver.links.mix import PENALTY, Basis, Mix, best_mix
 from solver.links.pool import Pool, Prices
@@ -70,58 +70,30 @@ def improved(search: Search, ranks: Ints, prices: Prices, number: int) -> Tried:
     """Change single layers while that gains, by so many programs, fewer for each penalty."""
     for halved, penalty in enumerate(PENALTIES):
         now = program(search, ranks, prices, penalty)
-        now = _changed_while_better(search, now, penalty, number >> halved)
+        now = climbed(search, now, number >> halved, penalty, pairs=False)
         ranks, prices = now.ranks, now.mix.prices
         if now.mix.keeps and penalty >= PENALTIES[1]:
             break
     return now
 
 
-def _changed_while_better(search: Search, now: Tried, penalty: float, number: int) -> Tried:
-    seen = {tuple(now.ranks.tolist())}
-    while number > 0:
-        # What a change is worth at the program's prices says which to try first.
-        climb = Climb.of(search.own, now.mix.prices)
-        others = [
-            r for r in changed(search.problem, now.ranks) if tuple(r.tolist()) not in seen
-        ]
-        better = None
-        for other in sorted(others, key=climb.value, reverse=True)[: min(TRIES, number)]:
-            if expired():
-                return now
-            number -= 1
-            seen.add(tuple(other.tolist()))
-            found = program(search, other, now.mix.prices, penalty)
-            if found.mix.value > now.mix.value * (1 + CLOSE):
-                better = found
-                break
-        if better is None:
-            return now
-        now = better
-    return now
-
-
-def polished(search: Search, now: Tried, number: int) -> Tried:
-    """Change one layer or two at once while that gains, by so many programs."""
+def climbed(search: Search, now: Tried, number: int, penalty: float, *, pairs: bool) -> Tried:
+    """Change one layer, or two at once, while that gains, by so many programs."""
     seen, planes = {tuple(now.ranks.tolist())}, Planes(search)
     planes.add(now)
     while number > 0:
         enough, better = now.mix.value * (1 + CLOSE), None
-        others = [
-            (most, ranks)
-            for most, ranks in planes.near(now.ranks)
-            if most > enough and tuple(ranks.tolist()) not in seen
-        ]
         tries = min(TRIES, number)
-        for _, other in others:
+        for most, other in planes.near(now.ranks, pairs=pairs):
             # A program that was no better bounds what is like it, too.
-            if planes.most(other, enough) <= enough:
-                continue
-            if tries == 0 or expired():
+            if most <= enough or tries == 0 or expired():
                 break
+            key = tuple(other.tolist())
+            if key in seen or planes.most(other, enough) <= enough:
+                continue
             tries, number = tries - 1, number - 1
-            seen.add(tuple(other.tolist()))
-            found = program(search, other, now.mix.prices, PENALTY)
+            seen.add(key)
+            found = program(search, other, now.mix.prices, penalty)
             planes.add(found)
             if found.mix.value > enough:
                 better = found
@@ -160,7 +132,7 @@ class Planes:
                 break
         return least
 
-    def near(self, ranks: Ints) -> list[tuple[float, Ints]]:
+    def near(self, ranks: Ints, *, pairs: bool) -> list[tuple[float, Ints]]:
         """Ranks that differ in one layer, or in two of which one gets less, the best first.
 
         By the last program's prices alone. Of pairs only those are looked at that promise most
@@ -173,13 +145,13 @@ class Planes:
             for place in PLACES
             if (other := moved(problem, ranks, {layer: place})) is not None
         }
-        pairs = [
+        sums = [
             (alone[one][0] + alone[two][0], one, two)
             for one, two in combinations(alone, 2)
-            if one[0] != two[0] and one[1] * two[1] < 0
+            if pairs and one[0] != two[0] and one[1] * two[1] < 0
         ]
-        pairs.sort(key=lambda pair: -pair[0])
-        both = [moved(problem, ranks, dict([one, two])) for _, one, two in pairs[:PAIRS]]
+        sums.sort(key=lambda pair: -pair[0])
+        both = [moved(problem, ranks, dict([one, two])) for _, one, two in sums[:PAIRS]]
         valued = [(last.most(other), other) for other in both if other is not None]
         return sorted([*alone.values(), *valued], key=lambda pair: -pair[0])
 
@@ -227,7 +199,7 @@ def refine(search: Search) -> None:
 
 def _offer_polished(search: Search, now: Tried) -> None:
     number = min(CHANGES // len(search.problem.costs.devices), MOST_CHANGES)
-    found = polished(search, now, number)
+    found = climbed(search, now, number, PENALTY, pairs=True)
     search.offer(found.ranks, found.pool, found.mix)
 
 

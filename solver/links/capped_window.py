@@ -27,8 +27,10 @@ from solver.links.search import GAP, HANDED, Search
 
 # Times that the first bound by copies is priced anew, and looks for prices each time.
 PHASES, PRICINGS = 4, 12
-# Gap from which on the bound is looked for another way, and groups of devices there at first.
-LOOSE, FEW_GROUPS = 1.5e-3, 48
+# Gap from which on the bound is looked for another way; there, stages: groups of devices, times
+# the steps asked for, and first share of Polyak's step.
+LOOSE = 1.5e-3
+FIRST, THEN, LAST = (48, 1, 1.0), (GROUPS, 2, 1.0), (GROUPS, 2, 0.2)
 # Factor of the wait's price where capped ranks cannot keep it.
 DEARER = 1.5
 
@@ -65,16 +67,19 @@ def bound_by_copies(search: Search, alone: Prices, steps: int) -> float:
     bound = _copies(search, caps, steps)
     loose = bound > search.best.value * (1 + LOOSE)
     if search.window.epsilon_s is None and loose and not expired():
-        bound = min(bound, _together(search, caps, alone, steps))
+        bound = min(bound, _together(search, caps, alone, steps, bound))
     return bound
 
 
-def _together(search: Search, caps: Caps, alone: Prices, steps: int) -> float:
-    """Bound by copies of the ranks, a few at first, as these agree sooner."""
+def _together(search: Search, caps: Caps, alone: Prices, steps: int, known: float) -> float:
+    """Bound by copies of the ranks, a few at first, as these agree sooner.
+
+    The last stage is left out where those before it did not get below the bound that is known.
+    """
     assert caps.ranks is not None
     assert caps.prices is not None
     prices = between(alone, caps.prices, 0.5)
-    copies = Copies.of(search.own, prices, caps.ranks).grouped(FEW_GROUPS)
+    copies = Copies.of(search.own, prices, caps.ranks).grouped(FIRST[0])
     state = State(
         copies=copies,
         ranks=caps.ranks,
@@ -83,11 +88,14 @@ def _together(search: Search, caps: Caps, alone: Prices, steps: int) -> float:
         around=copies.price,
     )
     bound, target = np.inf, search.best.value * (1 + GAP / 2)
-    for groups, times in ((FEW_GROUPS, 1), (GROUPS, 2)):
+    for stage in (FIRST, THEN, LAST):
+        if stage is LAST and bound > known:
+            break
+        groups, times, length = stage
         finer = state.copies.grouped(groups)
         spread = state.copies.spread(state.multipliers, finer)
         state = replace(state, copies=finer, multipliers=spread)
-        state, found = descend_together(search, state, None, target, times * steps)
+        state, found = descend_together(search, state, None, target, times * steps, length)
         bound = min(bound, found)
         if bound <= target or expired():
             return bound

@@ -1,10 +1,12 @@
 """Better multipliers for copies of capped ranks, along subgradients.
 
 Deflected subgradients with a share of Polyak's step towards the incumbent's value, as in
-`solver.capped_bound`, in prices of thresholds.
+`solver.capped_bound`, in prices of thresholds. The share grows while the bound falls step by
+step, and is halved where it does not.
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from solver.links.pool import Prices
 from solver.links.search import Search
 
 PATIENCE, DEFLECTION, SHORTEST_STEP = 8, 0.7, 1e-3
+# Steps in a row that lower the bound for the next ones to be longer, and by what factor.
+STREAK, LONGER = 5, 1.5
+# Rank at which a threshold weighs as much as a group of mean weight.
+USUAL = 8.0
 # What a link or the wait that is passed by the whole round time weighs, next to a group that
 # disagrees about one rank.
 LINK_WEIGHT, WAIT_WEIGHT = 1e3, 2e5
@@ -37,6 +43,83 @@ class State:
     multipliers: Floats
     prices: Prices
     around: Floats
+
+
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """How long steps are.
+
+    Parameters
+    ----------
+    length : float
+        Share of Polyak's step.
+    lower, stalled : int
+        Last steps that lowered the bound, and that did not.
+    """
+
+    length: float = 1.0
+    lower: int = 0
+    stalled: int = 0
+
+    def after(self, *, lower: bool) -> bool:
+        """Take note of a step; whether to begin again from the best place."""
+        self.lower, self.stalled = (self.lower + 1, 0) if lower else (0, self.stalled + 1)
+        if lower and self.lower % STREAK == 0:
+            self.length *= LONGER
+        if self.stalled < PATIENCE:
+            return False
+        self.length, self.stalled = self.length / 2, 0
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """In what prices of ranks a step is steepest: those of ``r_j >= rank``, by group.
+
+    A price of one rank alone makes a group dodge to the next; that of a threshold moves all
+    beyond it, and the bound falls several times sooner. From small ranks to the next it takes
+    few thresholds, from large ones many, so small ones weigh more; and the price of a group is
+    moved by more the more it counts for, as its devices then see less of that.
+
+    Parameters
+    ----------
+    groups : array, shape (G, 1, 1)
+        What each weighs; last the server, where ranks are budgeted.
+    ranks : array, shape (R,)
+        What thresholds weigh.
+    """
+
+    groups: Floats
+    ranks: Floats
+
+    @classmethod
+    def of(cls, copies: Copies) -> Self:
+        """For these groups and ranks."""
+        groups = np.sqrt(copies.shares / copies.shares.mean())
+        if copies.budget is not None:
+            groups = np.append(groups, 1.0)
+        ranks = np.sqrt(USUAL / np.maximum(copies.ranks, 1.0))
+        return cls(groups=groups[:, None, None], ranks=ranks)
+
+    def apart(self, taken: Floats) -> Floats:
+        """What groups take less their mean, so that multipliers still sum to zero."""
+        mean = (self.groups * taken).sum(axis=0) / self.groups.sum()
+        return np.asarray(taken - mean)
+
+    def step(self, direction: Floats) -> Floats:
+        """Change of the multipliers of ranks for a step in these prices."""
+        by_threshold = self.groups * self.ranks * _from_the_top(direction)
+        return np.asarray(np.cumsum(by_threshold, axis=2))
+
+    def square(self, direction: Floats) -> float:
+        """Square of a direction's length in these prices."""
+        by_threshold = _from_the_top(direction) ** 2
+        return float((self.groups * self.ranks * by_threshold).sum())
+
+
+def _from_the_top(direction: Floats) -> Floats:
+    """Sums from each rank on."""
+    return np.asarray(np.cumsum(direction[:, :, ::-1], axis=2)[:, :, ::-1])
 
 
 def descend_together(
@@ -66,7 +149,8 @@ def descend_together(
     points = [replace(window, low_s=end_s, high_s=end_s) for end_s in times]
     at = np.searchsorted(state.copies.ranks, state.ranks)
     now, best, least = state, state, np.inf
-    stalled, direction, toll = 0, None, np.zeros(0)
+    metric, pace = Metric.of(state.copies), Pace(length=length)
+    direction, toll = None, np.zeros(0)
     weight = np.full(len(window.kept), LINK_WEIGHT)
     if window.epsilon_s is not None:
         weight = np.append(weight, WAIT_WEIGHT)
@@ -75,17 +159,17 @@ def descend_together(
         copies = now.copies.at(search.own, prices, ends)
         constants = tuple(prices.constant(links, point) for point in points)
         answers = copies.answers(now.multipliers, now.around, 0, constants)
-        if answers.total < least:
-            best, least, stalled = now, answers.total, 0
-        else:
-            stalled += 1
-        if least <= value or length < SHORTEST_STEP or expired():
+        lower = answers.total < least
+        if lower:
+            best, least = now, answers.total
+        begins_again = pace.after(lower=lower)
+        if least <= value or pace.length < SHORTEST_STEP or expired():
             break
-        if stalled == PATIENCE:
-            now, direction, length, stalled = best, None, length / 2, 0
+        if begins_again:
+            now, direction = best, None
             continue
         now = replace(now, around=answers.price)
-        taken = _taken(copies, now.multipliers, answers, at)
+        taken = metric.apart(_taken(copies, now.multipliers, answers, at))
         left_s, kept_s = copies.slack(search.own, answers, prices, points[answers.end])
         slope = np.append(left_s[window.kept], kept_s / links.count.sum()) / window.high_s
         slope = slope[: len(weight)]
@@ -95,14 +179,14 @@ def descend_together(
             direction = DEFLECTION * direction + (1 - DEFLECTION) * taken
             toll = DEFLECTION * toll + (1 - DEFLECTION) * slope
         square = max(
-            _square(direction) + float(weight @ toll**2),
-            (_square(taken) + float(weight @ slope**2)) / 10,
+            metric.square(direction) + float(weight @ toll**2),
+            (metric.square(taken) + float(weight @ slope**2)) / 10,
         )
-        step = length * (answers.total - value) / square
+        step = pace.length * (answers.total - value) / square
         vector = search.vector(prices) - step * weight * toll / window.high_s
         now = replace(
             now,
-            multipliers=now.multipliers - step * _by_thresholds(direction),
+            multipliers=now.multipliers - step * metric.step(direction),
             prices=search.prices_at(np.maximum(vector, 0.0)),
         )
     return best, least
@@ -123,35 +207,34 @@ def descend(
     at = np.searchsorted(copies.ranks, incumbent)
     best, best_price, least = multipliers, copies.price, np.inf
     price = copies.price
-    length, stalled, direction = 1.0, 0, None
+    metric, pace, direction = Metric.of(copies), Pace(), None
     for _ in range(steps):
         answers = copies.answers(multipliers, price)
         bound = answers.total + constant
         price = answers.price
-        if bound < least:
-            best, best_price, least, stalled = multipliers, price, bound, 0
-        else:
-            stalled += 1
-        if least <= value or length < SHORTEST_STEP or expired():
+        lower = bound < least
+        if lower:
+            best, best_price, least = multipliers, price, bound
+        begins_again = pace.after(lower=lower)
+        if least <= value or pace.length < SHORTEST_STEP or expired():
             break
-        if stalled == PATIENCE:
+        if begins_again:
             multipliers, direction = best, None
-            length, stalled = length / 2, 0
             continue
-        taken = _taken(copies, multipliers, answers, at)
+        taken = metric.apart(_taken(copies, multipliers, answers, at))
         if not taken.any():
             break
         direction = (
             taken if direction is None else DEFLECTION * direction + (1 - DEFLECTION) * taken
         )
-        square = max(_square(direction), _square(taken) / 10)
-        step = length * (bound - value) / square
-        multipliers = multipliers - step * _by_thresholds(direction)
+        square = max(metric.square(direction), metric.square(taken) / 10)
+        step = pace.length * (bound - value) / square
+        multipliers = multipliers - step * metric.step(direction)
     return best, best_price, least
 
 
 def _taken(copies: Copies, multipliers: Floats, answers: Answers, incumbent: Ints) -> Floats:
-    """Subgradient: how much of each group takes each rank, less the mean of the groups."""
+    """How much of each group takes each rank, by layer."""
     groups, share = len(copies.shares), copies.weights / copies.shares[copies.group]
     own, taken = (
         multipliers[:groups] / copies.shares[:, None, None],
@@ -167,7 +250,7 @@ def _taken(copies: Copies, multipliers: Floats, answers: Answers, incumbent: Int
         layers = np.arange(len(copies.steps))
         best = within_budget(multipliers[-1], copies.ranks, copies.budget)[1]
         taken[-1, layers, best] = 1.0
-    return np.asarray(taken - taken.mean(axis=0))
+    return taken
 
 
 def _chosen(copies: Copies, own: Floats, answers: Answers, layer: int, incumbent: int) -> Ints:
@@ -203,17 +286,3 @@ def _chosen(copies: Copies, own: Floats, answers: Answers, layer: int, incumbent
 def _almost(value: Floats) -> Floats:
     """Less a value's rounding."""
     return np.asarray(value - 1e-12 * np.maximum(np.abs(value), 1.0))
-
-
-def _by_thresholds(direction: Floats) -> Floats:
-    """A step in prices of ``r_j >= rank`` instead of ``r_j = rank``, along the last axis.
-
-    A price of one rank alone makes a group dodge to the next; that of a threshold moves all
-    beyond it, and the bound falls several times sooner.
-    """
-    return np.cumsum(np.cumsum(direction[:, :, ::-1], axis=2)[:, :, ::-1], axis=2)
-
-
-def _square(direction: Floats) -> float:
-    """Square of its length in these prices."""
-    return float((np.cumsum(direction[:, :, ::-1], axis=2) ** 2).sum())

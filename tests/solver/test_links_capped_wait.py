@@ -3,7 +3,8 @@
 import numpy as np
 
 from solver.links.best import Best
-from solver.links.capped_wait import Planes, polished, program
+from solver.links.capped_wait import Planes, climbed, program
+from solver.links.mix import PENALTY
 from solver.links.search import Search
 from solver.problem import Problem
 from tests.solver.test_links_ascent import longest_s, search_at
@@ -26,7 +27,7 @@ def test_no_ranks_are_worth_more_than_prices_of_other_ranks_promise() -> None:
     first = program(search, ranks, search.prices)
     planes = Planes(search)
     planes.add(first)
-    others = planes.near(ranks)
+    others = planes.near(ranks, pairs=True)
     assert sum((other != ranks).sum() == 2 for _, other in others) > 20
     for at in rng.integers(len(others), size=8).tolist():
         most, other = others[at]
@@ -41,7 +42,7 @@ def test_where_a_budget_on_ranks_is_spent_one_layer_gets_what_another_gives() ->
     ranks = np.arange(6, 18)
     search = posed(0, rank_budget=int(ranks.sum()))
     start = program(search, ranks, search.prices)
-    found = polished(search, start, 24)
+    found = climbed(search, start, 24, PENALTY, pairs=True)
     assert found.mix.value > start.mix.value * (1 + CLOSE)
     assert found.ranks.sum() <= ranks.sum()
     assert (found.ranks > ranks).any()

@@ -9,7 +9,7 @@ import pytest
 from solver.devices import Floats
 from solver.links.alike import halved
 from solver.links.copies import LAST_PRICES, Copies
-from solver.links.descent import descend
+from solver.links.descent import Metric, descend
 from solver.links.groups import Groups
 from solver.links.own import OwnRanks
 from solver.links.pool import Prices, Window
@@ -157,6 +157,27 @@ def test_no_plan_is_better_than_the_copies_at_any_prices() -> None:
             off = multipliers + rng.normal(0, 0.2, multipliers.shape)
             assert copies.answers(off, around).total + constant >= best * (1 - 1e-9)
     assert tried >= 15
+
+
+@pytest.mark.parametrize("seed", [24, 35, 40])
+def test_steps_sum_to_zero_and_descend_as_far_as_their_square_says(seed: int) -> None:
+    """Polyak's step divides by what the bound falls by per step along a subgradient."""
+    found = capped_case(seed)
+    assert found is not None
+    problem, _ = found
+    assert problem.costs.links is not None
+    own = OwnRanks.of(problem, problem.costs.links, optimistic=True)
+    ranks = np.full(problem.layers, problem.ranks[0])
+    copies = Copies.of(own, Prices(links=np.zeros(len(problem.costs.links.names))), ranks)
+    metric = Metric.of(copies)
+    taken = np.random.default_rng(seed).uniform(0, 1, copies.at_rest(ranks).shape)
+    taken /= taken.sum(axis=2, keepdims=True)
+    apart = metric.apart(taken)
+    step = metric.step(apart)
+    assert len(step) > 1
+    assert np.abs(step.sum(axis=0)).max() <= 1e-12 * np.abs(step).max()
+    assert (taken * step).sum() == pytest.approx(metric.square(apart))
+    assert metric.square(apart) > 0
 
 
 def total_at(
