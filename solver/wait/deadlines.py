@@ -29,8 +29,8 @@ from solver.wait.knapsack import Choices
 from solver.wait.limit import limit_wait
 from solver.wait.relax import under_deadline
 
-# Gap at which the search stops, and intervals that are looked at.
-GAP, MOST = 1e-6, 100
+# Gap at which the search stops; intervals that are looked at, and while there is no plan.
+GAP, MOST, MOST_WITHOUT = 1e-6, 100, 1000
 # Intervals of round times this narrow, relatively, are not halved, or are narrow enough to say
 # how late a round may end.
 SAME, CLOSE_TIMES = 1e-12, 1e-4
@@ -188,8 +188,10 @@ def search_deadlines(
         return state.allocation, most
     order, settled = count(), -np.inf
     queue = [(-most, next(order), *whole)]
-    for _ in range(MOST):
+    for number in range(MOST_WITHOUT):
         if not queue or -queue[0][0] <= state.floor or expired():
+            break
+        if number >= MOST and state.allocation is not None:
             break
         above, _, start_s, end_s = heapq.heappop(queue)
         bound = min(state.bound(start_s, end_s), -above)
