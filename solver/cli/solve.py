@@ -19,7 +19,7 @@ from solver.cli.options import (
     naming,
     problem_fields,
 )
-from solver.cli.terminal import console
+from solver.cli.terminal import console, waiting, watched
 from solver.milp.run import Backend
 from solver.policies import POLICIES, described
 from solver.question import Objective
@@ -146,7 +146,7 @@ def solve(
     _refuse_unused(problem, want_prices=want_prices)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)
-    with within(options["time_limit_s"]) as clock:
+    with waiting("planning"), within(options["time_limit_s"]) as clock:
         plan = plan_problem(
             problem, using=using, seed=seed, options=given(options), inputs=inputs
         )
@@ -206,7 +206,7 @@ def _beside(
     if want_prices:
         from solver.prices import prices
 
-        found["prices"] = prices(problem)
+        found["prices"] = prices(problem, lambda budgets: watched(budgets, "prices"))
     if want_next:
         from solver.next_layer import next_layers
 
