@@ -11,6 +11,7 @@ cost when the last k layers are adapted.
 """
 
 from profiler.files import InputError, check_writable, read, read_bytes, write, write_bytes
+from profiler.schema.changes import changed
 from profiler.schema.fleet import (
     FLEET_SCHEMA,
     DeviceClass,
@@ -57,6 +58,7 @@ __all__ = [
     "Target",
     "Trace",
     "Training",
+    "changed",
     "check_writable",
     "provenance",
     "read",
