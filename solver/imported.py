@@ -19,7 +19,7 @@ from solver.allocation import LEFT_OUT, Allocation, fits, server_ranks, utility
 from solver.binding import shortfalls
 from solver.devices import Ints
 from solver.errors import Infeasible
-from solver.explain import describe
+from solver.explain import describe, heads
 from solver.from_peft import CONFIG, Adapter, read_adapter
 from solver.outcome import Outcome
 from solver.problem import Problem
@@ -199,9 +199,10 @@ def _unable(
     ]
     found.sort(key=lambda s: s.limit / s.need)
     repair = "Loosen that limit, or add --leave-out unable."
+    others = heads(problem, {s.device for s in found} - {found[0].device})
+    more = f"; {others} more cannot carry theirs" if others else ""
     return Infeasible(
-        reason=f"with the adapter given, {describe(found[0])}; "
-        f"{len({s.device for s in found})} devices cannot carry theirs. {repair}",
+        reason=f"with the adapter given, {describe(found[0])}{more}. {repair}",
         shortfalls=found,
         repair=repair,
     )

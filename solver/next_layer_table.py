@@ -27,7 +27,8 @@ _KINDS = (
 )
 _NOTE = (
     "At the plan's own ranks, one device, or several alike, at a time. With that it can train "
-    "the layer; a plan made anew may use it otherwise (--prices: what one more unit is worth)."
+    "the layer; a plan made anew may use it otherwise. What one more unit is worth then: "
+    "legend solve --prices."
 )
 
 

@@ -13,22 +13,20 @@ from solver.cli.options import (
     FLEET,
     JSON,
     LEAVE_OUT,
+    NEXT_LAYER,
     STRUCTURE,
     budgets,
     given,
     naming,
     problem_fields,
 )
-from solver.cli.terminal import console, waiting, watched
+from solver.cli.terminal import console, waiting
 from solver.milp.run import Backend
 from solver.policies import POLICIES, described
 from solver.question import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from rich.console import Group
-    from rich.table import Table
+    from collections.abc import Callable
 
     from profiler.schema import Fleet
     from solver.outcome import Outcome
@@ -81,12 +79,7 @@ if TYPE_CHECKING:
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
 )
-@click.option(
-    "--next-layer",
-    "want_next",
-    is_flag=True,
-    help="Say what each device lacks for one layer more.",
-)
+@NEXT_LAYER
 @click.option(
     "--like",
     type=click.Path(path_type=Path),
@@ -123,6 +116,7 @@ def solve(
     legend solve fleet.json --round-time 30 --prices --next-layer
     """
     from profiler.schema import check_writable, read_fleet, write
+    from solver.cli.beside import lacking, priced, views
     from solver.deadline import within
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
@@ -154,7 +148,8 @@ def solve(
     code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
     if output is not None:
         write(output, plan)
-    beside = _beside(problem, plan, want_prices=want_prices, want_next=want_next)
+    beside = priced(problem) if want_prices else {}
+    beside |= lacking(plan, fleet) if want_next else {}
     _note_backend(options["backend"], plan)
     _note_storage(problem)
     if as_json:
@@ -164,7 +159,7 @@ def solve(
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
-    for each in _views(beside, plan):
+    for each in views(beside, plan):
         shown.print(each)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
@@ -196,37 +191,6 @@ def _again(fleet: "Fleet", like: Path) -> "Problem":
         raise
     except InputError as error:
         raise InputError(f"{like}: {error}") from None
-
-
-def _beside(
-    problem: "Problem", plan: "Plan", *, want_prices: bool, want_next: bool
-) -> dict[str, list[Any]]:
-    """What is to be said beside the plan, by its name in JSON."""
-    found: dict[str, list[Any]] = {}
-    if want_prices:
-        from solver.prices import prices
-
-        found["prices"] = prices(problem, lambda budgets: watched(budgets, "prices"))
-    if want_next:
-        from solver.next_layer import next_layers
-
-        found["next_layer"] = next_layers(plan, problem.fleet)
-    return found
-
-
-def _views(beside: dict[str, list[Any]], plan: "Plan") -> "Iterator[Group | Table | str]":
-    """The same for people."""
-    if "prices" in beside:
-        from solver.prices_table import prices_table
-
-        prices = beside["prices"]
-        yield prices_table(prices) if prices else "prices: no budget is in force"
-    if "next_layer" in beside:
-        from solver.next_layer_table import next_layer_view
-
-        lacks = beside["next_layer"]
-        none = "next layer: every device adapts all layers"
-        yield next_layer_view(lacks, len(plan.devices)) if lacks else none
 
 
 def _method(
