@@ -90,7 +90,7 @@ def derive_profile(
     time, memory = derive_costs(setting, device)
     return Profile(
         provenance=provenance(
-            options=options or {}, inputs=_inputs(model), origins=_origins(device)
+            options=options or {}, inputs=_inputs(model), origins=_origins(device, training)
         ),
         model=description,
         training=training,
@@ -107,15 +107,24 @@ def _inputs(model: str) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def _origins(device: Hardware) -> dict[str, Origin]:
+def _origins(device: Hardware, training: Training) -> dict[str, Origin]:
+    """Where the figures of a derived profile come from."""
+    stored = ""
+    if training.base_dtype != "same":
+        stored = (
+            f"; frozen layers in {training.base_dtype} (QLoRA, arXiv 2305.14314) as "
+            "bitsandbytes 0.50 stores and restores them, whether or not it runs on this device"
+        )
     return {
         "model": Origin(kind="derived", source="closed forms from config.json"),
         "time": Origin(
             kind="derived",
-            source=f"roofline of recorded kernels; {device.label}; {device.efficiency_source}",
+            source=f"roofline of recorded kernels; {device.label}; {device.efficiency_source}"
+            f"{stored}",
         ),
         "memory": Origin(
-            kind="derived", source="symbolic training step; framework_bytes from the catalogue"
+            kind="derived",
+            source=f"symbolic training step; framework_bytes from the catalogue{stored}",
         ),
         "gain": Origin(kind="derived", source="analytic default"),
         "device": Origin(kind="catalogue", source=device.sources),
@@ -142,6 +151,13 @@ def setting_for(
         )
     if training.gradient_checkpointing and architecture.family == "mpnet":
         raise InputError("mpnet: transformers offers no gradient checkpointing for it")
+    if training.base_dtype not in ("same", "nf4"):
+        raise InputError(f"base_dtype is '{training.base_dtype}'; expected one of same, nf4")
+    if training.base_dtype != "same" and not architecture.decoder:
+        raise InputError(
+            f"base type {training.base_dtype} is derived for decoders; {architecture.family} "
+            "is an encoder"
+        )
     if not architecture.has_sdpa:
         training = msgspec.structs.replace(training, attention="eager")
     return Setting(

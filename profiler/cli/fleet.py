@@ -15,13 +15,13 @@ from profiler.cli.trace import (
     trace_options,
     write_trace,
 )
+from profiler.cli.training import given_training, said_training, training_options
 
 if TYPE_CHECKING:
-    from profiler.schema import Fleet, Profile, Training
+    from profiler.schema import Fleet, Profile
 
 __all__ = ["fleet"]
 
-TRAINING_OPTIONS = ("batch_size", "sequence_length", "task", "dtype")
 FILE = click.Path(path_type=Path)
 WITH_SET = {"base", "changes", "output", "as_json"}
 WITH_TRACE = WITH_SET | {"at", "within", "trace"}
@@ -56,10 +56,7 @@ WITH_TRACE = WITH_SET | {"at", "within", "trace"}
     metavar="GB",
     help="Storage of a device for cached layer outputs.  [4 for presets, none for tables]",
 )
-@click.option("--batch-size", type=click.IntRange(1, 2**16), help="Examples a step.  [16]")
-@click.option("--sequence-length", type=click.IntRange(1, 2**20), help="Tokens.  [128]")
-@click.option("--task", type=click.Choice(["classification", "causal-lm"]))
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]))
+@training_options
 @click.option("--all-modes", is_flag=True, help="Also classes that no device starts in.")
 @click.option("--links", "links_path", type=FILE, help="CSV of links that devices share.")
 @click.option(
@@ -192,6 +189,7 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
     if len(paths) > 1:
         raise click.UsageError("a preset takes one --profile; its scale is derived")
     profile = _read_profiles(paths, options)
+    training, targets = given_training(options)
     return preset_fleet(
         FleetRequest(
             preset=preset,
@@ -200,7 +198,8 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
             local_steps=options["local_steps"],
             storage_bytes=_storage_bytes(options, STORAGE_BYTES),
             model=options["model"],
-            training=_training(options),
+            training=training,
+            targets=targets,
             profile=profile[0] if profile else None,
             profile_path=paths[0] if paths else None,
             all_modes=options["all_modes"],
@@ -220,13 +219,15 @@ def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -
         raise click.UsageError("--access-points and --sites are for presets; give --links")
     if paths and options["model"]:
         raise click.UsageError("--model is for closed forms; the profiles say the model")
+    training, targets = given_training(options)
     return table_fleet(
         TableRequest(
             path=table,
             profiles=_read_profiles(paths, options),
             profile_paths=paths,
             model=options["model"],
-            training=_training(options),
+            training=training,
+            targets=targets,
             local_steps=options["local_steps"],
             storage_bytes=_storage_bytes(options, 0),
             all_modes=options["all_modes"],
@@ -244,22 +245,10 @@ def _storage_bytes(options: dict[str, Any], otherwise: int) -> int:
 def _read_profiles(paths: tuple[Path, ...], options: dict[str, Any]) -> "list[Profile]":
     from profiler.schema import read_profile
 
-    given = [name for name in TRAINING_OPTIONS if options[name]]
+    given = said_training(options)
     if paths and given:
-        flag = given[0].replace("_", "-")
-        raise click.UsageError(f"--{flag} is for closed forms; the profile says it")
+        raise click.UsageError(f"{given[0]} is for closed forms; the profile says it")
     return [read_profile(path) for path in paths]
-
-
-def _training(options: dict[str, Any]) -> "Training":
-    import msgspec
-
-    from profiler.derive import DEFAULT_TRAINING
-
-    given = {name: options[name] for name in TRAINING_OPTIONS if options[name]}
-    if given.get("task") == "causal-lm":
-        given["labels"] = 0
-    return msgspec.structs.replace(DEFAULT_TRAINING, **given)
 
 
 def _given(options: dict[str, Any]) -> dict[str, str]:
