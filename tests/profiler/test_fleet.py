@@ -251,7 +251,8 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_written(
 def test_the_help_lists_every_column() -> None:
     text = run("--help").output.partition("Columns of --from")[2]
     devices, _, links = text.partition("Columns of --links:")
-    first = [line.split()[0] for line in devices.splitlines()[1:] if line.strip()]
+    listed = devices.partition("and are then):")[2]
+    first = [line.split()[0] for line in listed.splitlines() if line.strip()]
     assert first == [*REQUIRED, *(f"[{name}]" for name in OPTIONAL)]
     said = links.partition("Devices of")[0].split()
     assert set(said) == {*LINK_REQUIRED, *(f"[{name}]" for name in LINK_OPTIONAL)}
