@@ -13,6 +13,7 @@ from profiler.closed_form.architectures import (
 )
 from profiler.closed_form.families import READERS
 from profiler.closed_form.footprint import memory_by_closed_form
+from profiler.closed_form.quantised import check_quantisation
 from profiler.closed_form.roofline import step_time
 from profiler.closed_form.simulate import Setting
 from profiler.configs import (
@@ -144,6 +145,7 @@ def setting_for(
         If the model does not fit the training step.
     """
     architecture = read_architecture(config)
+    check_quantisation(config, training.base_dtype)
     if training.sequence_length > architecture.positions:
         raise InputError(
             f"sequence length {training.sequence_length} is past the "

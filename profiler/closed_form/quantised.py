@@ -7,17 +7,53 @@ whole weight in the compute type before they multiply. Its fused kernels for few
 less and are not counted on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from profiler.closed_form.architectures import Linear
 from profiler.closed_form.tape import FP32_BYTES, Cost
+from profiler.configs import Config, ConfigError
 
-__all__ = ["constants_bytes", "restoring", "stored_bytes"]
+__all__ = ["check_quantisation", "constants_bytes", "restoring", "stored_bytes"]
 
 BLOCK = 64
 CONSTANTS_BLOCK = 256
 # Tables of the 16 values of a weight and the 256 of a constant, and the constants' mean.
 TABLE_BYTES = FP32_BYTES * (16 + 256 + 1)
+
+
+# What a config has to say of a model that is stored as counted here.
+STORED = {
+    "quant_method": "bitsandbytes",
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+}
+
+
+def check_quantisation(config: Config, base_dtype: str) -> None:
+    """Refuse the config of a model that is quantised in another way than asked for.
+
+    Raises
+    ------
+    ConfigError
+        Says how it is quantised.
+    """
+    said = config.get("quantization_config")
+    if said is None:
+        return
+    known = isinstance(said, Mapping) and all(said.get(k) == v for k, v in STORED.items())
+    if isinstance(said, Mapping) and set(said.get("llm_int8_skip_modules") or ()) - {"lm_head"}:
+        known = False
+    if known and base_dtype == "nf4":
+        return
+    method = said.get("quant_method") if isinstance(said, Mapping) else said
+    remedy = (
+        "add --base-dtype nf4" if known else "leave out quantization_config to plan without it"
+    )
+    raise ConfigError(
+        f"config: the model is quantised ({method!r}); closed forms know bitsandbytes' nf4 "
+        f"with constants quantised again, everywhere but in lm_head; {remedy}"
+    )
 
 
 def stored_bytes(modules: Iterable[Linear]) -> int:

@@ -6,6 +6,7 @@ allocator held at the peak of a forward and a backward pass in float32 (3 x 24 t
 0, 6 and 6).
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from profiler.closed_form.architectures import read_architecture
 from profiler.closed_form.footprint import frozen_bytes
 from profiler.closed_form.roofline import full_depth_step_s
 from profiler.closed_form.simulate import Setting, simulate_step
+from profiler.configs import load_config
 from profiler.derive import derive_profile
 from profiler.schema import InputError, Training, read_fleet
 from tests.profiler.test_derive_models import tiny
@@ -83,6 +85,36 @@ def test_what_is_not_covered_is_refused(model: str, base: Any, words: str) -> No
     training = replace(NF4, base_dtype=base, task="classification", labels=2)
     with pytest.raises(InputError, match=words):
         derive_profile(model, "laptop-cpu", None, training)
+
+
+@pytest.mark.parametrize(
+    ("said", "base", "words"),
+    [
+        ({}, "same", "add --base-dtype nf4"),
+        ({}, "nf4", ""),
+        ({"bnb_4bit_use_double_quant": False}, "nf4", "quantised .'bitsandbytes'.; closed"),
+        ({"llm_int8_skip_modules": ["lm_head", "mlp"]}, "nf4", "leave out quantization_config"),
+        ({"quant_method": "gptq"}, "same", "the model is quantised .'gptq'."),
+    ],
+)
+def test_the_config_of_a_quantised_model_is_not_taken_for_another(
+    said: dict[str, Any], base: Any, words: str, tmp_path: Path
+) -> None:
+    _, config = load_config("qwen2-0.5b")
+    stored = {
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+    }
+    content = {**config, "quantization_config": {**stored, **said}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    training = replace(NF4, base_dtype=base)
+    if words:
+        with pytest.raises(InputError, match=words):
+            derive_profile(str(tmp_path), "laptop-cpu", None, training)
+    else:
+        assert derive_profile(str(tmp_path), "laptop-cpu", None, training).training == training
 
 
 def test_a_base_in_4_bits_is_not_measured(tmp_path: Path) -> None:
