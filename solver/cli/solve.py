@@ -81,6 +81,13 @@ if TYPE_CHECKING:
 )
 @NEXT_LAYER
 @click.option(
+    "--write-program",
+    "program",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the question's mixed-integer program here too, .lp or .mps.",
+)
+@click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="PLAN",
@@ -103,6 +110,7 @@ def solve(
     changes: tuple[str, ...],
     want_prices: bool,
     want_next: bool,
+    program: Path | None,
     **options: Any,
 ) -> None:
     r"""Find depth and ranks for every device of FLEET.
@@ -122,8 +130,8 @@ def solve(
     from solver.problem import Problem
     from solver.whatif import changed
 
-    if output is not None:
-        check_writable(output, fleet_path)
+    for path in filter(None, (output, program)):
+        check_writable(path, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         if like is not None:
@@ -138,6 +146,8 @@ def solve(
             )
     using = _method(options, problem.question.policy, seed)
     _refuse_unused(problem, want_prices=want_prices)
+    if program is not None:
+        _write_program(problem, program)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)
     with waiting("planning"), within(options["time_limit_s"]) as clock:
@@ -169,6 +179,7 @@ def solve(
 # What `solve` may be told beside --like: how to solve and what to print, not what is asked.
 _BESIDE_LIKE = {
     "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "want_next", "like",
+    "program",
     "method", "backend", "time_limit_s",
 }  # fmt: skip
 
@@ -230,6 +241,18 @@ def _refuse_unused(problem: "Problem", *, want_prices: bool) -> None:
             "prices are of the largest utility; --prices is for --policy exact and --objective "
             "utility"
         )
+
+
+def _write_program(problem: "Problem", path: Path) -> None:
+    """Write the program for other solvers, and say what its objective counts."""
+    from solver.milp.write import write_program
+
+    unit = write_program(problem, path)
+    what = "seconds" if problem.question.objective == "time" else "utility"
+    turned = ", to be minimised," if unit < 0 else ""
+    click.echo(
+        f"wrote {path}: one unit of its objective{turned} is {unit:.9g} of {what}", err=True
+    )
 
 
 def _note_backend(backend: str | None, plan: "Plan") -> None:
