@@ -19,7 +19,7 @@ from solver.capped_bound import GAP, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.errors import Infeasible
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms

@@ -26,7 +26,8 @@ from solver.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
 from solver.dp.tables import tables
 from solver.errors import Infeasible
-from solver.explain import infeasible, least_allocation, without_plan
+from solver.explain import infeasible, without_plan
+from solver.least import least_allocation
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
+from solver.figures import friendly
 from solver.next_layer import NextLayer
 
 # Devices that are shown one by one and not by class.

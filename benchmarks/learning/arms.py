@@ -19,7 +19,7 @@ import numpy as np
 
 from profiler.schema import InputError, read_fleet, write
 from solver import Infeasible, Plan, Problem, solve
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 
 __all__ = [
     "ARMS",
