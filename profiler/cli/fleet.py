@@ -255,5 +255,6 @@ def _given(options: dict[str, Any]) -> dict[str, str]:
     return {
         name: str(value)
         for name, value in options.items()
-        if value not in (None, "") and value is not False
+        # A flag that was not given is False, but for the one that says no.
+        if value not in (None, "") and (value is not False or name == "dropout")
     }

@@ -134,5 +134,6 @@ def test_a_fleet_says_the_whole_training_step(tmp_path: Path) -> None:
     assert (training.base_dtype, training.optimizer) == ("nf4", "sgd")
     assert (training.gradient_checkpointing, training.dropout) == (True, False)
     assert len(made.model.targets) == 4
+    assert made.provenance.options["dropout"] == "False"
     done = CliRunner().invoke(fleet, [*arguments, "--labels", "3"])
     assert (done.exit_code, "--labels are of --task classification" in done.output) == (2, True)
