@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from solver.frames import compare_frame, plan_frame, ranks_frame, round_frame
     from solver.frontier import frontier_points
     from solver.instances import random_fleet
-    from solver.own import plan_of, price
+    from solver.heuristics import plan_of, price
     from solver.plan import Plan, read_plan
     from solver.planner import solve
     from solver.problem import Problem
@@ -54,8 +54,8 @@ _HOME = {
     "compare_policies": "solver.compare",
     "frontier_points": "solver.frontier",
     "plan_frame": "solver.frames",
-    "plan_of": "solver.own",
-    "price": "solver.own",
+    "plan_of": "solver.heuristics",
+    "price": "solver.heuristics",
     "random_fleet": "solver.instances",
     "ranks_frame": "solver.frames",
     "read_fleet": "profiler.schema",
