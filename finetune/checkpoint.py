@@ -212,6 +212,11 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder.parent}: another run is writing there; wait for it, or choose "
                 "another folder"
             ) from None
+        except OSError as error:  # such as a network's file system without locks
+            raise InputError(
+                f"{folder.parent}: cannot be locked ({error.strerror}); choose a folder on "
+                "another file system"
+            ) from None
         yield
     finally:
         os.close(handle)

@@ -12,7 +12,7 @@ from msgspec import structs
 from finetune.arrow_folder import read_folder
 from finetune.options import RunOptions
 from finetune.seeds import Stream, generator
-from profiler.schema import Training
+from profiler.schema import Training, blamed
 from solver.plan import InputError
 
 __all__ = ["Dataset", "Examples", "load_dataset", "load_examples", "load_test", "read_table"]
@@ -124,13 +124,10 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: ends in '{suffix}'; expected {FORMATS}")
     if suffix == ".parquet":
         import pyarrow  # noqa: F401  (so that its absence is named, with a remedy)
-    try:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    with blamed(f"{path}: is no readable {suffix} table"):
         return _parse(path, suffix)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check the path") from None
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: is no readable {suffix} table ({reason})") from None
 
 
 def _parse(path: Path, suffix: str) -> pd.DataFrame:

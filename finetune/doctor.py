@@ -172,16 +172,15 @@ def _cbc() -> Finding:
 
 
 def _gpu() -> Finding:
-    seen, state = "cannot be asked without torch", "absent"
+    seen, found = "cannot be asked without torch", False
     if _version("torch"):
         import torch
 
-        seen = "none that torch can use"
-        if torch.cuda.is_available():
-            seen, state = torch.cuda.get_device_name(), "ok"
+        found = torch.cuda.is_available()
+        seen = torch.cuda.get_device_name() if found else "none that torch can use"
     return Finding(
         name="GPU",
-        state="ok" if state == "ok" else "absent",
+        state="ok" if found else "absent",
         seen=seen,
         needed_for="profiles of a GPU; everything else runs without",
     )

@@ -12,10 +12,10 @@ from finetune.codec import Wire, pack
 from finetune.devices import Participant
 from finetune.local import LocalSettings, train
 from finetune.logit_adjustment import label_offsets
+from finetune.messages import Answer, Task
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
 from finetune.seeds import Stream, generator, torch_seed
-from finetune.server import Answer, Task
 from finetune.state import State, cast
 from finetune.tokens import Batch, Tokenised, draw, group
 

@@ -57,37 +57,39 @@ def partition(
     if options.natural_column:
         return natural(examples.owners, devices)
     rng = generator(options.seed, Stream.PARTITION)
-    shares = np.asarray(sizes, dtype=float) / sum(sizes)
+    fractions = np.asarray(sizes, dtype=float) / sum(sizes)
     if options.partition == "iid":
-        parts = iid(count, shares, rng)
+        parts = iid(count, fractions, rng)
     else:
-        parts = dirichlet(examples.labels, shares, options.alpha, rng)
+        parts = dirichlet(examples.labels, fractions, options.alpha, rng)
     return _fill_up(parts, min(minimum, count // devices), rng)
 
 
-def iid(count: int, shares: npt.NDArray[np.float64], rng: np.random.Generator) -> list[Indices]:
-    """Split at random, in proportion to `shares`."""
-    return _cut(rng.permutation(count), shares)
+def iid(
+    count: int, fractions: npt.NDArray[np.float64], rng: np.random.Generator
+) -> list[Indices]:
+    """Split at random, in proportion to `fractions`."""
+    return _cut(rng.permutation(count), fractions)
 
 
 def dirichlet(
     labels: Indices,
-    shares: npt.NDArray[np.float64],
+    fractions: npt.NDArray[np.float64],
     alpha: float,
     rng: np.random.Generator,
 ) -> list[Indices]:
     """Split each class by its own draw from a Dirichlet distribution.
 
-    The draw has concentration ``alpha * N * shares``: ``alpha`` for every device where the
+    The draw has concentration ``alpha * N * fractions``: ``alpha`` for every device where the
     plan gives all the same number of examples, and proportional to that number otherwise.
     Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution for Federated
     Visual Classification", arXiv 1909.06335, is the idea; drawing by class over the devices
     also makes their sizes differ.
     """
-    parts: list[list[Indices]] = [[] for _ in shares]
+    parts: list[list[Indices]] = [[] for _ in fractions]
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        drawn = rng.dirichlet(alpha * len(shares) * shares)
+        drawn = rng.dirichlet(alpha * len(fractions) * fractions)
         for part, piece in zip(parts, _cut(members, drawn), strict=True):
             part.append(piece)
     return [np.concatenate(part) for part in parts]
@@ -111,8 +113,8 @@ def natural(owners: Sequence[str], devices: int) -> list[Indices]:
     return [np.flatnonzero(placed == device) for device in range(devices)]
 
 
-def _cut(members: Indices, shares: npt.NDArray[np.float64]) -> list[Indices]:
-    edges = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
+def _cut(members: Indices, fractions: npt.NDArray[np.float64]) -> list[Indices]:
+    edges = np.rint(np.cumsum(fractions)[:-1] * len(members)).astype(np.int64)
     return list(np.split(members, edges))
 
 

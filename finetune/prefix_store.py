@@ -69,7 +69,12 @@ class PrefixStore:
         entry = entries.get(key)
         if entry is None or entry.path is None:
             return entry.tensor if entry else None
-        states: Tensor = load_file(entry.path)[STATES]
+        try:
+            states: Tensor = load_file(entry.path)[STATES]
+        except (OSError, SafetensorError):  # such as a file that somebody cleared away
+            del entries[key]
+            self._used["disk"] -= entry.size
+            return None
         return states
 
     def put(self, owner: Owner, key: Key, states: Tensor) -> None:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from safetensors.torch import save as save_tensors
 
 from finetune.base import Base
@@ -21,56 +22,55 @@ __all__ = ["Summary", "save_adapter", "summarise"]
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """``summary.json``: a run in figures.
-
-    Parameters
-    ----------
-    stopped : str
-        Why it ended: ``rounds``, ``target accuracy`` or ``time limit``.
-    final_accuracy, final_loss, best_accuracy : float
-        On the test examples: of the saved adapter, and the best of any round.
-    final_perplexity : float or None
-        Of the saved adapter on the test texts; None for classification.
-    virtual_time_s, mean_wait_s : float
-        Virtual clock at the end; mean over the rounds of the mean wait.
-    upload_bytes, download_bytes : float
-        Sum over rounds and devices.
-    time_to_accuracy_s : dict of str to float
-        Virtual time at which each whole per cent (as "0.80") was first reached, from the
-        accuracy of the first evaluation on.
-    refused : int
-        Updates left out.
-    refused_by_kind : dict of str to int
-        The same by the reason in a word, such as "not finite" or "silent".
-    mean_aggregation_error : float or None
-        Mean over the rounds that accepted an update; see `RoundMetrics`.
-    plans : int
-        Plans adopted after the one the run began with.
-    """
+    """``summary.json``: a run in figures."""
 
     schema: str = "legend/run/1"
-    provenance: Provenance
-    policy: str
-    aggregation: str
-    stopped: str
-    rounds: int
-    final_accuracy: float
-    final_loss: float
-    best_accuracy: float
-    virtual_time_s: float
-    mean_wait_s: float
-    upload_bytes: float
-    download_bytes: float
-    time_to_accuracy_s: dict[str, float]
-    train_examples: int
-    test_examples: int
-    labels: list[str]
-    devices: int
-    refused: int
-    refused_by_kind: dict[str, int] = {}
-    mean_aggregation_error: float | None = None
-    plans: int = 0
-    final_perplexity: float | None = None
+    provenance: Annotated[Provenance, Meta(description="what made the file")]
+    policy: Annotated[str, Meta(description="way in which the run was planned")]
+    aggregation: Annotated[str, Meta(description="how the server combined updates")]
+    stopped: Annotated[
+        str, Meta(description="why it ended: 'rounds', 'target accuracy' or 'time limit'")
+    ]
+    rounds: Annotated[int, Meta(description="rounds played")]
+    final_accuracy: Annotated[
+        float, Meta(description="of the saved adapter on the test examples")
+    ]
+    final_loss: Annotated[float, Meta(description="of the saved adapter on the test examples")]
+    best_accuracy: Annotated[float, Meta(description="best of any evaluation")]
+    virtual_time_s: Annotated[float, Meta(description="virtual clock at the end")]
+    mean_wait_s: Annotated[float, Meta(description="mean over the rounds of the mean wait")]
+    upload_bytes: Annotated[float, Meta(description="sum over rounds and devices")]
+    download_bytes: Annotated[float, Meta(description="sum over rounds and devices")]
+    time_to_accuracy_s: Annotated[
+        dict[str, float],
+        Meta(
+            description='virtual time at which each whole per cent (as "0.80") was first '
+            "reached, from the accuracy of the first evaluation on"
+        ),
+    ]
+    train_examples: Annotated[int, Meta(description="training examples of all devices")]
+    test_examples: Annotated[int, Meta(description="examples held out for testing")]
+    labels: Annotated[list[str], Meta(description="name of each class")]
+    devices: Annotated[int, Meta(description="devices that take part in the plan")]
+    refused: Annotated[int, Meta(description="updates left out")]
+    refused_by_kind: Annotated[
+        dict[str, int],
+        Meta(description="updates left out, by the reason in a word, such as 'not finite'"),
+    ] = {}
+    mean_aggregation_error: Annotated[
+        float | None,
+        Meta(
+            description="mean over the rounds of the error of combining factors apart, "
+            "relative; null where nothing was combined"
+        ),
+    ] = None
+    plans: Annotated[
+        int, Meta(description="plans adopted after the one the run began with")
+    ] = 0
+    final_perplexity: Annotated[
+        float | None,
+        Meta(description="of the saved adapter on the test texts; null for classification"),
+    ] = None
 
 
 def summarise(

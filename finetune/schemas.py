@@ -45,31 +45,6 @@ _OTHERS = {
     **dict.fromkeys(["value", "bound"], "that of the objective: gain, s, or gain/s"),
 }
 _SCHEMA_FIELD = "contract of this file and its version"
-_RUN = {
-    "provenance": "what made the file",
-    "policy": "way in which the run was planned",
-    "aggregation": "how the server combined updates",
-    "stopped": "why it ended: 'rounds', 'target accuracy' or 'time limit'",
-    "rounds": "rounds played",
-    "final_accuracy": "of the saved adapter on the test examples",
-    "final_loss": "of the saved adapter on the test examples",
-    "best_accuracy": "best of any evaluation",
-    "virtual_time_s": "virtual clock at the end",
-    "mean_wait_s": "mean over the rounds of the mean wait",
-    "upload_bytes": "sum over rounds and devices",
-    "download_bytes": "sum over rounds and devices",
-    "time_to_accuracy_s": "virtual time at which each whole per cent was first reached",
-    "train_examples": "training examples of all devices",
-    "test_examples": "examples held out for testing",
-    "labels": "name of each class",
-    "devices": "devices that take part in the plan",
-    "refused": "updates left out",
-    "refused_by_kind": "updates left out, by the reason in a word, such as 'not finite'",
-    "mean_aggregation_error": "mean over the rounds of the error of combining factors apart, "
-    "relative; null where nothing was combined",
-    "plans": "plans adopted after the one the run began with",
-    "final_perplexity": "of the saved adapter on the test texts; null for classification",
-}
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -113,9 +88,6 @@ def _type_of(kind: str) -> type:
 def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every field of every object in a schema, as (object, field, what is said of it)."""
     for owner, definition in schema["$defs"].items():
-        if owner == "Summary":
-            for field, text in _RUN.items():
-                definition["properties"].get(field, {}).setdefault("description", text)
         for field, said in definition.get("properties", {}).items():
             yield owner, field, said
 

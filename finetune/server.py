@@ -18,7 +18,7 @@ from finetune.codec import Download, Wire, download
 from finetune.conditions import Moment
 from finetune.devices import Participant
 from finetune.intake import Intake
-from finetune.messages import Answer, Engine, Failure, Task
+from finetune.messages import Answer, Engine, Task
 from finetune.metrics import Refusal
 from finetune.options import RunOptions
 from finetune.schedule import learning_rate
@@ -35,7 +35,7 @@ from finetune.state import (
 from finetune.traffic import Traffic, charged
 from finetune.updates import Update, clip
 
-__all__ = ["Answer", "Engine", "Failure", "RoundResult", "Server", "Task"]
+__all__ = ["RoundResult", "Server"]
 
 
 class RoundResult(NamedTuple):

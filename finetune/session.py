@@ -130,7 +130,7 @@ class Session:
             job.options,
             self._progress.answered,
             self.federation.loaded,
-            self.federation.server.clock.caches,
+            caches=self.federation.server.clock.caches,
         )
         self._saved = self._saved._replace(
             server=carry(server, self.federation.start),

@@ -22,11 +22,12 @@ from finetune.forked import ForkedEngine, check_forks
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
 from finetune.logit_adjustment import check_adjustable
+from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.partition import shares
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
-from finetune.server import Engine, Server
+from finetune.server import Server
 from finetune.server_optimizer import optimizer_for
 from finetune.state import Shapes, State, deltas_of, lora_modules
 from finetune.tokens import Tokenised, load_tokeniser
@@ -102,6 +103,7 @@ def set_up(
     options: RunOptions,
     on_answer: Callable[[], None],
     loaded: Loaded | None = None,
+    *,
     caches: Caches | None = None,
     scratch: Path | None = None,
     remote: Remote | None = None,
@@ -130,11 +132,7 @@ def set_up(
     if options.workers > 1:
         check_forks()
     wire = Wire.of(plan)
-    if aggregation.changes_base and wire.download != "none":
-        raise InputError(
-            f"aggregation '{name}' changes the base's weights, and what it adds to them has no "
-            "codec; use --aggregation hlora, or solve again with --download-codec none"
-        )
+    _check_codec(name, aggregation, wire)
     devices = participants(plan)
     _check_ranks(plan)
     loaded = loaded or _load(plan, sources, options, scratch, remote)
@@ -142,16 +140,15 @@ def set_up(
         batch_size = options.batch_size or plan.training.batch_size
         devices = by_epochs(devices, loaded.held, batch_size, options.local_epochs)
     clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
-    base = loaded.base
     replicas = {
-        index: Replica(base, plan, plan.configurations[index].ranks, options.seed)
+        index: Replica(loaded.base, plan, plan.configurations[index].ranks, options.seed)
         for index in sorted({device.configuration for device in devices})
     }
     shapes = {index: replica.shapes for index, replica in replicas.items()}
     _check_bytes(plan, devices, shapes, wire.dtype)
     for replica in replicas.values():
         replica.freeze_except(aggregation.trains)
-    whole = Replica(base, plan, plan.ranks, options.seed)
+    whole = Replica(loaded.base, plan, plan.ranks, options.seed)
     score = Evaluator(loaded.test)
 
     def evaluate(state: State) -> Score:
@@ -164,7 +161,6 @@ def set_up(
         if remote
         else _in_process(plan, options, loaded, replicas, aggregation)
     )
-    examples = {device.name: len(loaded.held[device.position]) for device in devices}
     server = Server(
         engine=engine,
         aggregation=aggregation,
@@ -174,11 +170,19 @@ def set_up(
         options=options,
         clock=clock,
         on_answer=on_answer,
-        examples=examples,
+        examples={device.name: len(loaded.held[device.position]) for device in devices},
         optimizer=optimizer,
     )
-    start, dataset = whole.state(), loaded.dataset
-    return Federation(server, start, base, dataset, devices, name, evaluate, loaded)
+    return Federation(
+        server=server,
+        start=whole.state(),
+        base=loaded.base,
+        dataset=loaded.dataset,
+        devices=devices,
+        aggregation=name,
+        evaluate=evaluate,
+        loaded=loaded,
+    )
 
 
 def _load(
@@ -245,6 +249,15 @@ def _in_process(
         carry_over=aggregation.keeps_coordinates,
     )
     return ForkedEngine(engine, options.workers) if options.workers > 1 else engine
+
+
+def _check_codec(name: str, aggregation: Aggregation, wire: Wire) -> None:
+    """Refuse a codec for downloads where these hold more than adapters."""
+    if aggregation.changes_base and wire.download != "none":
+        raise InputError(
+            f"aggregation '{name}' changes the base's weights, and what it adds to them has no "
+            "codec; use --aggregation hlora, or solve again with --download-codec none"
+        )
 
 
 def _check_ranks(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from finetune.data import Examples
-from profiler.schema import Training
+from profiler.schema import Training, blamed
 from solver.plan import InputError
 
 __all__ = [
@@ -96,15 +96,10 @@ def load_tokeniser(folder: Path, training: Training) -> Tokeniser:
             f"{folder}: holds no tokenizer; expected a tokenizer.json or a vocabulary beside "
             "the model"
         )
-    try:
+    with blamed(f"{folder}: holds no usable tokenizer", "; expected a tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{folder}: holds no usable tokenizer ({reason}); expected a tokenizer.json"
-        ) from None
     pad = tokenizer.pad_token_id
     pad_id = pad if pad is not None else (tokenizer.eos_token_id or 0)
     return Tokeniser(tokenizer, pad_id, training.sequence_length, training.task == "causal-lm")

@@ -12,7 +12,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from profiler.closed_form.architectures import config_digest
-from profiler.schema import InputError, Training
+from profiler.schema import InputError, Training, blamed
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _AUTO = {
@@ -64,16 +64,13 @@ def open_checkpoint(model: str) -> Checkpoint:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder, name = _locate(model)
-    try:
+    with blamed(
+        f"{folder / 'config.json'}: not a config that transformers can use",
+        "; expected a model that transformers itself implements",
+    ):
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{folder / 'config.json'}: not a config that transformers can use ({reason}); "
-            "expected a model that transformers itself implements"
-        ) from None
     _refuse_unsupported(name, config)
     weights = any(folder.glob("*.safetensors"))
     return Checkpoint(name=name, folder=folder, config=config, has_weights=weights)
@@ -186,6 +183,11 @@ def build(checkpoint: Checkpoint, training: Training, *, meta: bool) -> PreTrain
         A setup that `settle` has passed.
     meta : bool
         Shapes only (no memory), instead of weights on the CPU.
+
+    Raises
+    ------
+    InputError
+        If config or weights are such that transformers cannot build it.
     """
     config = _training_config(checkpoint.config, training)
     kind = _task_class(config, training.task)
@@ -193,14 +195,15 @@ def build(checkpoint: Checkpoint, training: Training, *, meta: bool) -> PreTrain
         "dtype": getattr(torch, training.dtype),
         "attn_implementation": training.attention,
     }
-    if checkpoint.has_weights and not meta:
-        model = kind.from_pretrained(
-            checkpoint.folder, config=config, local_files_only=True, **options
-        )
-    else:
-        auto = getattr(transformers, _AUTO[training.task])
-        with torch.device("meta" if meta else "cpu"):
-            model = auto.from_config(config, **options)
+    with blamed(f"{checkpoint.folder}: cannot be loaded"):
+        if checkpoint.has_weights and not meta:
+            model = kind.from_pretrained(
+                checkpoint.folder, config=config, local_files_only=True, **options
+            )
+        else:
+            auto = getattr(transformers, _AUTO[training.task])
+            with torch.device("meta" if meta else "cpu"):
+                model = auto.from_config(config, **options)
     model.train()
     return model
 

@@ -10,6 +10,8 @@ import errno
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +39,36 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: is a folder; expected a file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextmanager
+def blamed(what: str, remedy: str = "") -> Iterator[None]:
+    """Say what is wrong with somebody's files where a library raises over them.
+
+    Of damaged files libraries raise nearly anything (KeyError, TypeError, RecursionError, kinds
+    of their own), so that no list of kinds would hold. A package that is missing is passed on:
+    the command line says what adds it.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message: the file, and what cannot be done with it.
+    remedy : str
+        Ends it, behind what the library said.
+
+    Raises
+    ------
+    InputError
+        Of one line, in place of whatever else was raised.
+    """
+    try:
+        yield
+    except (InputError, ImportError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = f"no {said}" if isinstance(error, KeyError) else said
+        raise InputError(f"{what} ({reason}){remedy}") from None
 
 
 def read(path: Path | str, kind: type[T], schema: str, remedy: str) -> T:

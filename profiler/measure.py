@@ -113,7 +113,7 @@ def measure_profile(
     lora = found.anatomy.lora
     fit = fit_time(probes, samples, found.anatomy.kinds, lora.parameters_per_rank)
     _warn(fit, listener)
-    return make_profile(found, setup, probes, ready, fit, memory, excess)
+    return make_profile(found, setup, probes, ready, fit=fit, memory=memory, excess=excess)
 
 
 def _measure_memory(

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from profiler.schema import DepthCost, Memory, StepTime
 
-__all__ = ["depth_of", "peak_bytes", "step_s"]
+__all__ = ["USUAL_RANK", "depth_of", "full_depth_step_s", "peak_bytes", "step_s"]
+
+USUAL_RANK = 8
+"""Of the step that stands for a device's speed."""
 
 
 def step_s(time: StepTime, ranks: Sequence[int]) -> float:
@@ -21,6 +24,12 @@ def step_s(time: StepTime, ranks: Sequence[int]) -> float:
     lora = sum(s * r for s, r in zip(time.lora_s_per_rank, ranks, strict=True))
     bare = time.embedding_s + sum(time.forward_s) + time.head_s
     return bare + sum(time.backward_s[start:]) + lora
+
+
+def full_depth_step_s(time: StepTime, rank: int = USUAL_RANK) -> float:
+    """Seconds of a step that adapts all layers at one rank."""
+    fixed = time.embedding_s + time.head_s + sum(time.forward_s)
+    return fixed + sum(time.backward_s) + rank * sum(time.lora_s_per_rank)
 
 
 def peak_bytes(memory: Memory, ranks: Sequence[int]) -> float:

@@ -22,6 +22,7 @@ def make_profile(
     setup: Setup,
     probes: Sequence[Probe],
     ready: Ready,
+    *,
     fit: TimeFit,
     memory: Memory,
     excess: Excess,

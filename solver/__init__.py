@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from solver.exact import utility_bound
     from solver.frames import compare_frame, plan_frame, ranks_frame, round_frame
     from solver.frontier import frontier_points
-    from solver.instances import random_fleet
     from solver.heuristics import plan_of, price
+    from solver.instances import random_fleet
     from solver.plan import Plan, read_plan
     from solver.planner import solve
     from solver.problem import Problem

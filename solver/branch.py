@@ -32,8 +32,9 @@ from solver.shapes import shaped_ranks
 
 # Gap that is good enough after so many boxes; until then it is closed to rounding.
 GAP, CLOSED, CLOSING = 1e-3, 1e-9, 200
-# Kicks of the local search: a good start is enough.
-KICKS = 10
+# Kicks of the local search, a good start is enough, and their work in cells of a look at all
+# ranks of a layer: with many devices boxes gain more in the same time.
+KICKS, KICK_WORK = 10, 4e7
 # Boxes bounded in one search, by work and not by the clock: the plan is the same everywhere.
 WORK = 4e9
 MOST_BOXES = 1500
@@ -66,7 +67,8 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
     tuple of (array of int, shape (L,); float)
         Best ranks found and a bound on the utility of all.
     """
-    best = improve(problem, start, kicks=KICKS)
+    kicks = _kicks(problem)
+    best = improve(problem, start, kicks=kicks)
     value = _utility(problem, best)
     layers, choices = problem.layers, problem.ranks
     whole = Box(
@@ -86,7 +88,7 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
             continue
         tighter = min(-bound, found.value)
         if _utility(problem, found.ranks) > value:
-            best = improve(problem, found.ranks, kicks=KICKS)
+            best = improve(problem, found.ranks, kicks=kicks)
             value = _utility(problem, best)
         box, forgotten = _narrowed(box, found, value * enough)
         settled = max(settled, min(forgotten, tighter))
@@ -108,11 +110,20 @@ def _utility(problem: Problem, ranks: Ints) -> float:
     return utility(problem, allocation)
 
 
+def _kicks(problem: Problem) -> int:
+    return int(np.clip(KICK_WORK / _cells(problem), 0, KICKS))
+
+
 def _boxes(problem: Problem) -> int:
     layers, ranks = problem.gains.shape
-    devices = len(problem.costs.devices) * layers * layers * len(problem.costs.resources)
     program = layers * ranks * int(problem.ranks[-1]) * layers
-    return int(np.clip(WORK / (devices * 4 + program), 16, MOST_BOXES))
+    return int(np.clip(WORK / (_cells(problem) * 4 + program), 16, MOST_BOXES))
+
+
+def _cells(problem: Problem) -> int:
+    """Devices, depths, layers and resources: what a capacity or a look at a layer takes."""
+    costs, layers = problem.costs, problem.layers
+    return max(len(costs.devices) * layers * layers * len(costs.resources), 1)
 
 
 def _bound(problem: Problem, box: Box) -> SharedRanks | Levels | None:
@@ -222,22 +233,27 @@ def _from_depth_on(by_depth: Floats) -> Floats:
 def _rooms(costs: Costs, tables: list[_Duals], most: float) -> Iterator[Floats]:
     """Largest prefix sum of every device by depth, in LoRA parameters; below 0 if none."""
     c = costs.devices.class_index
+    slopes = [_slopes(costs, q, dual) for q, dual in zip(costs.resources, tables, strict=True)]
     for k in range(len(costs.sizes) + 1):
         room = np.full(len(c), most)
-        for q, dual in zip(costs.resources, tables, strict=True):
+        for q, dual, slope in zip(costs.resources, tables, slopes, strict=True):
             free = q.limit * (1 + TOLERANCE) - q.offset - q.scale * dual.fixed[c, k]
             if q.saving is not None:
                 free += q.saving * dual.saved[c, k]
-            for m in range(max(k, 1)):
-                left = free - q.scale * dual.rest[c, k, m]
-                slope = q.scale * dual.price[c, m] + q.wire
-                if q.flat is not None:
-                    left -= q.flat * dual.flat_rest[k, m]
-                    slope += q.flat / costs.sizes[m]
-                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                    np.fmin(room, left / slope, out=room)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                for m in range(max(k, 1)):
+                    left = free - q.scale * dual.rest[c, k, m]
+                    if q.flat is not None:
+                        left -= q.flat * dual.flat_rest[k, m]
+                    np.fmin(room, left / slope[m], out=room)
             room[free < 0] = -1.0
         yield room
+
+
+def _slopes(costs: Costs, q: Resource, dual: _Duals) -> Floats:
+    """Cost of a LoRA parameter at each price of every device, shape (L, N)."""
+    slopes = q.scale * dual.price.T.take(costs.devices.class_index, axis=1) + q.wire
+    return slopes if q.flat is None else slopes + q.flat / costs.sizes[:, None]
 
 
 def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box, Box] | None:

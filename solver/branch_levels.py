@@ -10,6 +10,7 @@ A budget on the rank sum and a shape of the ranks are not looked at, which only 
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -60,72 +61,147 @@ def levels(
     min_depth : int
         Every device must reach it.
     """
-    layers, tops = len(low), table.reach.shape[1]
-    prefix = np.arange(tops)
-    values = np.full((layers + 1, tops), -np.inf)
-    values[0, 0] = 0.0
-    earned: list[Floats] = []
-    for k in range(1, layers + 1):
-        ranks = choices[low[k - 1] : high[k - 1] + 1]
-        weight = table.reach[k]
-        if k <= min_depth:
-            weight = np.where(prefix > table.least[k], 0.0, weight)
-        shift = int(table.steps[k - 1]) * ranks
-        before = np.concatenate([np.full(shift[-1], -np.inf), values[k - 1]])
-        gain = gains[k - 1, low[k - 1] : high[k - 1] + 1]
-        reached = before[prefix[:, None] + (shift[-1] - shift)] + weight[:, None] * gain
-        # A prefix sum that no device carries ends there.
-        reached[weight <= 0] = -np.inf
-        values[k] = reached.max(axis=1)
-        earned.append(reached)
+    box = _Box.of(table, gains, choices, low, high, min_depth)
+    values = box.values()
+    earned = [box.enter(values, k) for k in range(1, len(low) + 1)]
     peaks = values.max(axis=1)
     depth = min_depth + int(np.argmax(peaks[min_depth:]))
     return Levels(
         value=float(peaks[depth]),
-        ranks=_backtrack(table, earned, values, choices, low, depth),
-        through=_through(table, earned, values, choices, low, min_depth),
+        ranks=_backtrack(box, values, earned, depth),
+        through=_through(box, earned),
     )
 
 
-def _backtrack(
-    table: Capacity, earned: list[Floats], values: Floats, choices: Ints, low: Ints, depth: int
-) -> Ints:
-    ranks = np.zeros(len(low), dtype=np.int64)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Box:
+    """The recursion within a box.
+
+    Parameters
+    ----------
+    table : Capacity
+    gains : array, shape (L, R)
+    choices : array of int, shape (R,)
+    allowed : list of slice, length L
+        Of the choices, by layer.
+    shifts : list of array of int, length L
+        How far each allowed rank leads.
+    min_depth : int
+    room : int
+        Places before the first prefix sum and after the last one: minus infinity lies there,
+        so that a step too far leads nowhere.
+    stretches : list of tuple of int, length L + 1
+        First place that the ranks allowed lead to and the one after the last, by depth.
+    """
+
+    table: Capacity
+    gains: Floats
+    choices: Ints
+    allowed: list[slice]
+    shifts: list[Ints]
+    min_depth: int
+    room: int
+    stretches: list[tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls,
+        table: Capacity,
+        gains: Floats,
+        choices: Ints,
+        low: Ints,
+        high: Ints,
+        min_depth: int,
+    ) -> Self:
+        allowed = [slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        steps, tops = table.steps.tolist(), table.reach.shape[1]
+        room = max(steps) * int(choices[-1])
+        first = room + np.minimum(np.cumsum(table.steps * choices[low]), tops)
+        end = room + np.minimum(np.cumsum(table.steps * choices[high]) + 1, tops)
+        return cls(
+            table=table,
+            gains=gains,
+            choices=choices,
+            allowed=allowed,
+            shifts=[step * choices[ranks] for step, ranks in zip(steps, allowed, strict=True)],
+            min_depth=min_depth,
+            room=room,
+            stretches=[(room, room + 1), *zip(first.tolist(), end.tolist(), strict=True)],
+        )
+
+    @property
+    def places(self) -> int:
+        """Places of one depth."""
+        return int(self.table.reach.shape[1]) + 2 * self.room
+
+    def values(self) -> Floats:
+        """Best value at depth 0, and none yet at others, shape (L + 1, places)."""
+        values = np.full((len(self.stretches), self.places), -np.inf)
+        values[0, self.room] = 0.0
+        return values
+
+    def weight(self, k: int) -> Floats:
+        """Weight that carries each place of a depth; 0 where all must and one cannot."""
+        first, end = (place - self.room for place in self.stretches[k])
+        weight = self.table.reach[k, first:end].copy()
+        if k <= self.min_depth:
+            weight[max(int(self.table.least[k]) + 1 - first, 0) :] = 0.0
+        return weight
+
+    def enter(self, values: Floats, k: int) -> Floats:
+        """Fill the values of depth k; returns them by the rank taken, shape (R', S')."""
+        (first, end), weight = self.stretches[k], self.weight(k)
+        reached = _windows(values[k - 1], end - first)[first - self.shifts[k - 1]]
+        reached += self.gains[k - 1, self.allowed[k - 1], None] * weight
+        # A prefix sum that no device carries ends there.
+        reached[:, weight <= 0] = -np.inf
+        np.maximum.reduce(reached, axis=0, out=values[k, first:end], initial=-np.inf)
+        return reached
+
+    def leave(self, after: Floats, k: int) -> Floats:
+        """What layer k and those after it add, at the places of depth k - 1.
+
+        `after` is what those after it add, at the places of depth k.
+        """
+        (first, end), (start, stop) = self.stretches[k], self.stretches[k - 1]
+        weight = np.zeros(self.places)
+        weight[first:end] = self.weight(k)
+        after = np.where(weight > 0, after, -np.inf)
+        ahead = start + self.shifts[k - 1]
+        added = _windows(after, stop - start)[ahead]
+        gain = self.gains[k - 1, self.allowed[k - 1], None]
+        added += gain * _windows(weight, stop - start)[ahead]
+        before = np.full(self.places, -np.inf)
+        stay = 0.0 if k - 1 >= self.min_depth else -np.inf
+        np.maximum.reduce(added, axis=0, out=before[start:stop], initial=stay)
+        return before
+
+
+def _windows(row: Floats, length: int) -> Floats:
+    """View whose row j holds `length` values from place j on, shape (J, length)."""
+    step = row.strides[0]
+    shape = (len(row) - length + 1, length)
+    return np.ndarray(shape, row.dtype, row, strides=(step, step))
+
+
+def _backtrack(box: _Box, values: Floats, earned: list[Floats], depth: int) -> Ints:
+    ranks = np.zeros(len(earned), dtype=np.int64)
     if np.isneginf(values[depth]).all():
         return ranks
-    prefix = int(np.argmax(values[depth]))
+    at = int(np.argmax(values[depth]))
     for k in range(depth, 0, -1):
-        ranks[k - 1] = choices[int(low[k - 1]) + int(np.argmax(earned[k - 1][prefix]))]
-        prefix -= int(table.steps[k - 1] * ranks[k - 1])
+        choice = int(np.argmax(earned[k - 1][:, at - box.stretches[k][0]]))
+        ranks[k - 1] = box.choices[box.allowed[k - 1]][choice]
+        at -= int(box.shifts[k - 1][choice])
     return ranks
 
 
-def _through(
-    table: Capacity,
-    earned: list[Floats],
-    values: Floats,
-    choices: Ints,
-    low: Ints,
-    min_depth: int,
-) -> Floats:
-    layers, tops = len(low), values.shape[1]
-    through = np.full((layers, len(choices)), -np.inf)
-    prefix = np.arange(tops)
-    after = np.zeros(tops)
-    for k in range(layers, 0, -1):
-        first, number = int(low[k - 1]), earned[k - 1].shape[1]
-        ranks = choices[first : first + number]
-        whole = earned[k - 1] + after[:, None]
-        through[k - 1, first : first + number] = whole.max(axis=0)
-        # What this layer and those after it add to the prefix sum before it.
-        shift = int(table.steps[k - 1]) * ranks
-        at = prefix[:, None] + shift
-        inside = at < tops
-        at = np.where(inside, at, 0)
-        added = np.where(inside, whole[at, np.arange(number)], -np.inf)
-        with np.errstate(invalid="ignore"):
-            added -= values[k - 1][:, None]
-        after = np.nan_to_num(added, nan=-np.inf, posinf=-np.inf).max(axis=1)
-        if k - 1 >= min_depth:
-            np.maximum(after, 0.0, out=after)
+def _through(box: _Box, earned: list[Floats]) -> Floats:
+    through = np.full(box.gains.shape, -np.inf)
+    after = np.zeros(box.places)
+    for k in range(len(earned), 0, -1):
+        first, end = box.stretches[k]
+        whole = earned[k - 1] + after[first:end]
+        through[k - 1, box.allowed[k - 1]] = whole.max(axis=1, initial=-np.inf)
+        after = box.leave(after, k)
     return through

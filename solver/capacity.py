@@ -15,6 +15,7 @@ that gets the same value from both has solved the problem exactly.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -31,7 +32,7 @@ MOST_UNITS = 1 << 21
 CELLS = 1 << 17
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Capacity:
     """Weight of the devices that can carry a prefix sum, by depth.
 
@@ -54,6 +55,11 @@ class Capacity:
     reach: Floats
     least: Ints
     units: Ints | None = None
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Largest prefix sum that somebody carries, by depth, shape (L + 1,); -1 if none."""
+        return np.asarray(np.count_nonzero(self.reach > 0, axis=1) - 1)
 
     def deepest(self, ranks: Ints) -> Ints | None:
         """Largest depth of each device that it can train at shared ranks, shape (N,).

@@ -8,16 +8,18 @@ that of `solver.capped_bound`, or of ranks of its own for every device where tha
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
+from solver.capacity import capacity
 from solver.capped_bound import GAP, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
+from solver.dp.shared import shared_ranks
 from solver.errors import Infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome, relative_gap
@@ -27,7 +29,9 @@ from solver.uniform import bisect_rows
 from solver.wait.limit import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
-RAMPS, CLIMBS = 6, 4
+RAMPS, CLIMBS = 6, 6
+# How many times as much everybody carries, for starts.
+EASED = (1.3, 2.0, 4.0, 1e9)
 # Relative gap that is good enough; the search for a bound goes on to a tenth of it.
 PROMISED_GAP = 1e-3
 # Relative gain below which a step is rounding.
@@ -105,8 +109,32 @@ def answer(problem: Problem, ranks: Ints) -> Allocation:
 def best_ranks(problem: Problem, shared: Ints) -> Ints:
     """Shared ranks of large utility when every device answers with depth and cap, (L,)."""
     climb = _Climb.of(problem)
-    starts = sorted(climb.starts(shared), key=climb.value, reverse=True)[:CLIMBS]
+    known = climb.starts([shared, *_eased(problem)])
+    starts = sorted(known, key=climb.value, reverse=True)[:CLIMBS]
     return max((climb.ascend(ranks) for ranks in starts), key=climb.value)
+
+
+def _eased(problem: Problem) -> list[Ints]:
+    """Best shared ranks if everybody carried more: caps let the weak join in."""
+    table = capacity(problem.costs, problem.weights, int(problem.ranks[-1]), optimistic=False)
+    found = []
+    for ease in EASED:
+        at = np.ceil(np.arange(table.reach.shape[1]) / ease).astype(np.int64)
+        eased = replace(
+            table,
+            reach=table.reach[:, at],
+            least=np.minimum(table.least * ease, len(at) - 1).astype(np.int64),
+            units=None,
+        )
+        best = shared_ranks(
+            eased,
+            problem.gains,
+            problem.ranks,
+            min_depth=problem.question.min_depth,
+            rank_budget=problem.question.budgets.rank_budget,
+        )
+        found += [] if best is None else [best.ranks]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +155,15 @@ class _Climb:
             budget=problem.question.budgets.rank_budget,
         )
 
-    def starts(self, shared: Ints) -> list[Ints]:
-        """The best shared ranks, and ramps on the layers that the budget allows."""
+    def starts(self, shared: list[Ints]) -> list[Ints]:
+        """Good shared ranks, and ramps on the layers that the budget allows."""
         ends = np.unique(np.linspace(0, len(self.choices) - 1, RAMPS).astype(np.int64))
         first, last = (e.ravel() for e in np.meshgrid(ends, ends))
-        index = np.linspace(first, last, len(shared), axis=1).round().astype(np.int64)
+        index = np.linspace(first, last, len(shared[0]), axis=1).round().astype(np.int64)
         ramps = self.choices[index]
         if self.budget is None:
-            return [np.where(shared > 0, shared, self.choices[-1]), *ramps]
-        return [shared, *np.where(np.cumsum(ramps, axis=1) <= self.budget, ramps, 0)]
+            return [*(np.where(each > 0, each, self.choices[-1]) for each in shared), *ramps]
+        return [*shared, *np.where(np.cumsum(ramps, axis=1) <= self.budget, ramps, 0)]
 
     def value(self, ranks: Ints) -> float:
         """Utility of the groups' best answers."""
@@ -150,6 +178,35 @@ class _Climb:
             np.maximum(best, np.where(cap >= 0, gain[k][cap], 0.0), out=best)
         return float(np.dot(self.rooms.weights, best))
 
+    def by_rank(self, ranks: Ints, layer: int) -> Floats:
+        """Utility by the rank of one layer, the others held, shape (R,).
+
+        A cap below the layer's rank is the layer's own rank, whichever rank that is; where none
+        such is the largest that fits, the layer has its rank, and only the others are capped.
+        """
+        depth, choice = int((ranks > 0).sum()), np.arange(len(self.choices))
+        others = np.minimum(ranks[:depth, None], self.choices)
+        gains = np.take_along_axis(
+            self.gains[:depth], np.searchsorted(self.choices, others), axis=1
+        )
+        others[layer], gains[layer] = 0, 0.0
+        size = np.cumsum(others * self.rooms.steps[:depth, None], axis=0)
+        gain, own = np.cumsum(gains, axis=0), self.gains[layer]
+        own_size = self.choices * self.rooms.steps[layer]
+        best = np.zeros((len(self.rooms.weights), len(choice)))
+        for k in range(depth):
+            room = self.rooms.room[:, k + 1, None]
+            if k < layer:
+                cap = np.searchsorted(size[k], room, side="right") - 1
+                value = gain[k][cap]
+            else:
+                below = np.searchsorted(size[k] + own_size, room, side="right") - 1
+                beyond = np.searchsorted(size[k], room - own_size, side="right") - 1
+                cap = np.where(below < choice, below, beyond)
+                value = gain[k][cap] + own[np.minimum(cap, choice)]
+            np.maximum(best, np.where(cap >= 0, value, 0.0), out=best)
+        return np.asarray(self.rooms.weights @ best)
+
     def ascend(self, ranks: Ints) -> Ints:
         """Change one layer at a time to its best rank until none improves."""
         best = self.value(ranks)
@@ -158,26 +215,31 @@ class _Climb:
             for layer in range(int((ranks > 0).sum())):
                 if expired():
                     return ranks
-                near = list(self._neighbours(ranks, layer))
-                values = [self.value(candidate) for candidate in near]
-                choice = int(np.argmax(values))
-                if values[choice] > best + SMALLEST_STEP * abs(best):
-                    ranks, best = near[choice], values[choice]
+                for near, value in self._neighbours(ranks, layer):
+                    if value > best + SMALLEST_STEP * abs(best):
+                        ranks, best = near, value
             if best == before:
                 return ranks
 
-    def _neighbours(self, ranks: Ints, layer: int) -> Iterator[Ints]:
-        """Every rank of one layer; what that passes the budget by is taken from another."""
-        for rank in self.choices.tolist():
-            near = ranks.copy()
-            near[layer] = rank
-            if self.budget is None or near.sum() <= self.budget:
-                yield near
-                continue
+    def _neighbours(self, ranks: Ints, layer: int) -> Iterator[tuple[Ints, float]]:
+        """The best rank of one layer; what others pass the budget by is taken elsewhere."""
+        values = self.by_rank(ranks, layer)
+        spent = int(ranks.sum()) - int(ranks[layer])
+        left = self.choices[-1] if self.budget is None else self.budget - spent
+        within = int(np.searchsorted(self.choices, left, side="right"))
+        choice = int(values[:within].argmax())
+        yield _changed(ranks, layer, self.choices[choice]), float(values[choice])
+        for rank in self.choices[within:].tolist():
             for other in np.flatnonzero(ranks):
-                left = self.budget - int(near.sum()) + int(near[other])
-                if other != layer and left >= self.choices[0]:
-                    swapped = near.copy()
-                    index = np.searchsorted(self.choices, left, side="right") - 1
+                rest = int(left) - rank + int(ranks[other])
+                if other != layer and rest >= self.choices[0]:
+                    index = np.searchsorted(self.choices, rest, side="right") - 1
+                    swapped = _changed(ranks, layer, rank)
                     swapped[other] = self.choices[index]
-                    yield swapped
+                    yield swapped, self.value(swapped)
+
+
+def _changed(ranks: Ints, layer: int, rank: int) -> Ints:
+    changed = ranks.copy()
+    changed[layer] = rank
+    return changed

@@ -11,8 +11,8 @@ from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
 from solver.explain import describe, heads
-from solver.outcome import relative_gap
 from solver.heuristics import Heuristic, plan_of
+from solver.outcome import relative_gap
 from solver.plan import Plan, read_plan
 from solver.planner import solve
 from solver.problem import Problem
@@ -64,8 +64,8 @@ def compare_policies(
     fleet : Fleet
     policies : str or iterable of str or callable
         Names of `solver.policies`, such as ``exact`` and ``legend``, and heuristics of one's
-        own (`solver.heuristics`), which go by their function's name. Devices that cannot carry what
-        one of those gives them are left out if ``leave_out`` is ``unable``.
+        own (`solver.heuristics`), which go by their function's name. Devices that cannot carry
+        what one of those gives them are left out if ``leave_out`` is ``unable``.
     options : dict
         Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
         is for ``exact``: the others decide themselves whom they leave out.

@@ -1,38 +1,32 @@
 """Largest utility for any structure of the ranks, proven: where the methods part.
 
-`shared` ranks are solved here, by the dynamic program, and so are those of devices' `own`;
-`capped` ones by `solver.capped`, progressions by `solver.progression`, and what is behind
-links that devices share by `solver.links.plan`.
-
-With ranks of its own every device is its own problem, and one table serves them all: with
-everybody's weight set to 1, V_k(S) is the most a device can gain from its last k layers with
-prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
+`shared` ranks are solved here, by the dynamic program, those of devices' `own` by
+`solver.own`, `capped` ones by `solver.capped`, progressions by `solver.progression`, and what
+is behind links that devices share by `solver.links.plan`.
 """
 
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
-from solver.allocation import Allocation, deepest, shared, utility
+from solver.allocation import shared, utility
 from solver.branch import GAP as BRANCH_GAP
 from solver.branch import branch
-from solver.capacity import Capacity, capacity, exact, grid, units_by_depth
+from solver.capacity import Capacity, capacity, exact
 from solver.capped import plan_capped
-from solver.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
-from solver.dp.tables import tables
 from solver.errors import Infeasible
 from solver.explain import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import OPTIMAL_GAP, Outcome
+from solver.own import OwnRanks, plan_own
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
-from solver.wait.limit import within_wait
+from solver.wait.capped import plan_capped_waiting
 from solver.wait.search import GAP as WAIT_GAP
 from solver.wait.search import search
 
@@ -72,7 +66,7 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
             return linked
     structure = question.structure
     if structure == "own":
-        return _own(problem)
+        return plan_own(problem)
     if structure == "shared":
         return _shared(problem, branching=branching)
     # A cap at the largest rank is no cap, so shared ranks are a start.
@@ -85,6 +79,8 @@ def maximise_utility(problem: Problem, *, branching: bool = True) -> Outcome:
         if question.budgets.mean_wait_s is None or without_plan(problem) is not None:
             raise
         start = replace(error, proven=False)
+    if question.budgets.mean_wait_s is not None:
+        return plan_capped_waiting(problem, start, thorough=branching)
     return plan_capped(problem, start, utility_bound(problem), thorough=branching)
 
 
@@ -143,7 +139,7 @@ def utility_bound(problem: Problem) -> float:
     question = problem.question
     if question.structure != "shared":
         free = replace(problem, question=replace_fields(question, min_depth=0))
-        return _own_gains(free, optimistic=True)[0]
+        return OwnRanks.of(free, optimistic=True).plan()[0]
     top = question.rank_choices[-1]
     if question.rank_shape == "progression":
         return most_utility(problem)
@@ -175,75 +171,3 @@ def _solve(problem: Problem, table: Capacity) -> SharedRanks | None:
         min_depth=question.min_depth,
         rank_budget=question.budgets.rank_budget,
     )
-
-
-def _own(problem: Problem) -> Outcome:
-    upper = _own_gains(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
-    lower = upper if same else _own_gains(problem, optimistic=False)
-    allocation = lower[1]
-    short = allocation.depth < problem.question.min_depth
-    if short.any():
-        # What errs on the safe side finds no room; the least configuration, exact, may fit.
-        _refuse_if_without_plan(problem)
-        allocation = _mixed(allocation, least_allocation(problem), short)
-    kept = within_wait(problem, allocation)
-    if kept is None:
-        raise infeasible(problem, proven=False)
-    value = utility(problem, kept)
-    return Outcome(
-        allocation=kept,
-        value=value,
-        bound=max(upper[0], value),
-        method="dynamic program, one table for all devices",
-    )
-
-
-def _mixed(one: Allocation, other: Allocation, second: npt.NDArray[np.bool_]) -> Allocation:
-    """The second allocation for some devices, the first for the others."""
-    return Allocation(
-        rows=np.concatenate([one.rows, other.rows]),
-        row=np.where(second, other.row + len(one.rows), one.row),
-        depth=np.where(second, other.depth, one.depth),
-    )
-
-
-def _own_gains(problem: Problem, *, optimistic: bool) -> tuple[float, Allocation]:
-    """Largest utility with ranks of their own, and who trains what."""
-    costs, choices = problem.costs, problem.ranks
-    unit, steps = grid(costs.sizes, int(choices[-1]), optimistic=optimistic)
-    top = int(steps.sum()) * int(choices[-1])
-    everyone = Capacity(
-        unit=unit,
-        steps=steps,
-        reach=np.ones((len(steps) + 1, top + 1)),
-        least=np.full(len(steps) + 1, top),
-    )
-    table = tables(everyone, problem.gains, choices)
-    units = units_by_depth(costs, unit, top, optimistic=optimistic)
-    n = len(costs.devices)
-    gain = np.full(n, -np.inf)
-    gain[units[0] >= 0] = 0.0
-    at = np.zeros((n, 2), dtype=np.int64)
-    for k in range(1, problem.layers + 1):
-        best, where = _running_best(table.values[k][:, 0])
-        room = units[k]
-        here = np.where(room >= 0, best[room.clip(0)], -np.inf)
-        # A device below its least depth has nothing to choose yet.
-        better = (here > gain) | ((k == problem.question.min_depth) & (here > -np.inf))
-        gain[better] = here[better]
-        at[better] = np.stack([np.full(n, k), where[room.clip(0)]], axis=1)[better]
-    pairs, row = np.unique(at, axis=0, return_inverse=True)
-    rows = np.array([table.backtrack(int(k), int(s)) for k, s in pairs])
-    row = row.reshape(-1)
-    depth = np.where(np.isneginf(gain), -1, deepest(costs, rows, row))
-    value = float(np.dot(problem.weights, np.where(np.isneginf(gain), 0.0, gain)))
-    return value, Allocation(rows=rows, row=row, depth=depth)
-
-
-def _running_best(values: Floats) -> tuple[Floats, Ints]:
-    """Largest value at or below each prefix sum, and the first place it stands at."""
-    best = np.maximum.accumulate(values)
-    rises = np.append(True, best[1:] > best[:-1])
-    where = np.maximum.accumulate(np.where(rises, np.arange(len(best)), 0))
-    return best, where

@@ -2,7 +2,7 @@
 
 A profile's memory is an affine model; this runs the very configurations that a plan chose
 on fake tensors and compares. The counting needs torch, so it is a program of its own
-(``python -m profiler.exact``) and the solver stays free of it.
+(``python -m profiler.exact_memory``) and the solver stays free of it.
 
 The count is of CPU kernels. For a class that computes on CUDA it is shown but proves
 nothing: attention and dropout keep other tensors there.
@@ -22,7 +22,7 @@ from solver.plan import Configuration, Plan
 
 __all__ = ["Breach", "Comparison", "ExactReport", "exact_memory", "report_lines"]
 
-PROGRAM = "profiler.exact"
+PROGRAM = "profiler.exact_memory"
 MB = 1e6
 
 

@@ -177,9 +177,10 @@ def _together(
     waiting = least if waiting is None else waiting
     wait_s = mean_wait_s(problem, waiting)
     none = "no depths keep" if proven else "no depths that were tried keep"
+    ranks = _deepest(waiting) if len(waiting.rows) == 1 else "ranks that keep devices busy"
     reason = (
         f"{none} the mean wait within {budgets.mean_wait_s or 0:.6g} s; with "
-        f"{_deepest(waiting)} it is {plain(wait_s, 4)} s"
+        f"{ranks} it is {plain(wait_s, 4)} s"
     )
     repair = f"A mean wait of {rounded(wait_s, up=True)} s is feasible."
     return Infeasible(reason=f"{reason}. {repair}", repair=repair, proven=proven)

@@ -12,7 +12,7 @@ search: Lourenço, Martin and Stützle, Handbook of Metaheuristics, 2003).
 
 import numpy as np
 
-from solver.allocation import cost, shared, utility
+from solver.allocation import cost_by_depth, shared, utility
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
@@ -100,45 +100,49 @@ def _by_rank(problem: Problem, ranks: Ints, layer: int) -> Floats:
     choices, question = problem.ranks, problem.question
     top = int(choices[-1])
     depth = int((ranks > 0).sum())
-    value = np.zeros(len(choices))
+    value, index = np.zeros(len(choices)), np.searchsorted(choices, ranks)
     allowed = choices <= _budget_left(problem, ranks, layer)
     if question.rank_shape != "free":
         # From the output on ranks never rise.
         allowed &= choices >= (ranks[layer + 1] if layer + 1 < depth else 0)
         allowed &= choices <= (ranks[layer - 1] if layer > 0 else top)
-    for k in range(1, depth + 1):
-        most = _largest_rank(problem, ranks, layer, k)
-        held = np.bincount(most + 1, weights=problem.weights, minlength=top + 2)
-        reach = held[:0:-1].cumsum()[::-1]
-        if k == question.min_depth:
-            allowed &= choices <= most.min()
-        own = k - 1 == layer
-        gain = problem.gains[k - 1]
-        at = gain if own else gain[np.searchsorted(choices, ranks[k - 1])]
-        value += reach[choices] * at
+    most = _largest_ranks(problem, ranks, layer)
+    if 1 <= question.min_depth <= depth:
+        allowed &= choices <= most[question.min_depth - 1].min()
+    bins = most + 1 + np.arange(depth)[:, None] * (top + 2)
+    weights = np.broadcast_to(problem.weights, most.shape)
+    held = np.bincount(bins.ravel(), weights=weights.ravel(), minlength=depth * (top + 2))
+    reach = held.reshape(depth, -1)[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    for k in range(depth):
+        gain = problem.gains[k]
+        value += reach[k, choices] * (gain if k == layer else gain[index[k]])
     # Where nothing is allowed the least rank breaks the budgets least.
     worse: Floats = -np.arange(1.0, len(choices) + 1)
     return np.where(allowed, value, worse)
 
 
-def _largest_rank(problem: Problem, ranks: Ints, layer: int, k: int) -> Ints:
-    """Largest rank of `layer` at which depth k fits, at most the last choice; -1 if none."""
-    costs, top = problem.costs, float(problem.ranks[-1])
+def _largest_ranks(problem: Problem, ranks: Ints, layer: int) -> Ints:
+    """Largest rank of `layer` at which each depth fits, by depth and device, shape (K, N).
+
+    K is the depth of the ranks; at most the last choice, and -1 where no rank fits.
+    """
+    costs, top, depth = problem.costs, float(problem.ranks[-1]), int((ranks > 0).sum())
     c = costs.devices.class_index
     without = ranks[None, :].copy()
     without[0, layer] = 0
-    row, at = np.zeros(len(c), dtype=np.int64), np.full(len(c), k)
-    room = np.full(len(c), top)
+    row = np.zeros(len(c), dtype=np.int64)
+    room = np.full((depth, len(c)), top)
     for q in costs.resources:
-        left = q.limit * (1 + TOLERANCE) - cost(costs, q, without, row, at)
-        if layer < k:
-            slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
-            if q.flat is not None:
-                slope += q.flat
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                left = np.where(slope > 0, left / slope, np.where(left >= 0, top, -1.0))
-        else:
-            left = np.where(left >= 0, top, -1.0)
+        most = q.limit * (1 + TOLERANCE)
+        left = most - cost_by_depth(costs, q, without, row)[1 : depth + 1]
+        above, from_here = left[:layer], left[layer:]
+        slope = q.scale * q.per_rank[c, layer] + q.wire * costs.sizes[layer]
+        if q.flat is not None:
+            slope += q.flat
+        above[:] = np.where(above >= 0, top, -1.0)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            free = np.where(from_here >= 0, top, -1.0)
+            from_here[:] = np.where(slope > 0, from_here / slope, free)
         np.minimum(room, left, out=room)
     whole: Ints = np.floor(room).clip(-1, top).astype(np.int64)
     return whole

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
+from solver import own
 from solver.allocation import Allocation, cost, mean_wait_s, utility
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
@@ -23,6 +24,7 @@ from solver.least import least_allocation, least_round_time_s
 from solver.leave_out import without_unable
 from solver.links.said import overloaded
 from solver.problem import Problem
+from solver.wait import capped
 from solver.wait.limit import limit_wait
 
 # Budgets on every device, by field: resource and unit.
@@ -160,6 +162,10 @@ def short_wait_s(problem: Problem) -> float:
         from solver.links.shortest import shortest
 
         found.append(shortest(patient))
+    elif problem.question.structure == "own":
+        found.append(own.waits_little(patient))
+    elif problem.question.structure == "capped":
+        found.append(capped.waits_little(patient))
     return min(_shortest_s(problem, each) for each in found)
 
 

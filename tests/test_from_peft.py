@@ -125,12 +125,14 @@ def test_what_a_plan_cannot_say_is_refused(
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"peft_type": "IA3"}', b'{"r": "x"}', b"\xff"])
 def test_a_bad_file_is_one_line(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "adapter_config.json").write_bytes(data)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as raised:
         read_adapter(tmp_path, fleet())
+    assert "\n" not in str(raised.value)
     saved(tmp_path, weights=False)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"\xff" * 9 + data)
-    with pytest.raises(InputError, match="not a safetensors file"):
+    with pytest.raises(InputError, match="not a safetensors file") as raised:
         read_adapter(tmp_path, fleet())
+    assert "\n" not in str(raised.value)
 
 
 def test_the_command_makes_a_plan_that_verifies_and_compares(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The dynamic program against general solvers on the same question."""
 
+import statistics
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -150,6 +151,7 @@ def _one(peer: Peer, seed: int, limit_s: float) -> dict[str, Any]:
 
 
 def race(
+    *,
     devices: int,
     model: str,
     ranks: list[int],
@@ -198,8 +200,6 @@ def _dp_times(problem: "Problem") -> list[float]:
 
 
 def _figures(peer: Peer, runs: list[dict[str, Any]]) -> list[Figure]:
-    import statistics
-
     ours = [statistics.median(run["dp_s"]) for run in runs]
     proven = sum(run["proven"] for run in runs)
     label = f"{peer.label}; proven {proven} of {len(runs)}"

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from benchmarks.child import TimedOut, in_child
 from benchmarks.fetch import fetch_model, fetch_reviews
 from benchmarks.learning.command import legend
@@ -139,7 +141,13 @@ def on_ray(devices: int, seed: int) -> dict[str, float]:
         clock, server = _clock(), ServerApp()
         server.main()(
             lambda grid, context: play(
-                grid, plan_path, sources, folder / "run", options, list(files), clock
+                grid,
+                plan_path,
+                sources,
+                folder / "run",
+                options,
+                needed=list(files),
+                progress=clock,
             )
         )
         client = client_app(sources.model, files)
@@ -188,10 +196,7 @@ def _prepared(
             "--sequence-length", 64, "--local-steps", STEPS, "-o", folder / "fleet.json",
         )  # fmt: skip
         fleet = read_fleet(folder / "fleet.json")
-        cut = type(fleet)(**{
-            **{name: getattr(fleet, name) for name in fleet.__struct_fields__},
-            "devices": fleet.devices[:devices],
-        })  # fmt: skip
+        cut = replace(fleet, devices=fleet.devices[:devices])
         question = Problem.of(cut, policy="exact", objective="efficiency", min_utility=0.9)
         write(folder / "plan.json", solve(question))
         options = RunOptions(

@@ -116,7 +116,7 @@ class _Run:
 
 
 def _problem(seed: int, size: Size, structure: "Structure", room: float) -> "Problem":
-    from profiler.fleet_links import draw_links
+    from profiler.fleet.links import draw_links
     from solver.least import least_round_time_s
     from solver.problem import Problem
 

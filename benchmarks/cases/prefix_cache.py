@@ -12,7 +12,7 @@ from benchmarks.result import Figure, figure
 
 if TYPE_CHECKING:
     from finetune.in_process import InProcessEngine
-    from finetune.server import Answer, Task
+    from finetune.messages import Answer, Task
     from solver.plan import Cache
 
 LAYERS, DEPTHS, QUICK_DEPTHS = 6, (1, 2, 3), (2,)
@@ -66,10 +66,10 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     from finetune.devices import participants
     from finetune.in_process import InProcessEngine
     from finetune.local import LocalSettings
+    from finetune.messages import Task
     from finetune.options import RunOptions
     from finetune.prefix_store import PrefixStore
     from finetune.replica import Replica
-    from finetune.server import Task
     from finetune.tokens import load_tokeniser
     from profiler.schema import Training
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from profiler.schema import InputError, read_fleet, write
 from solver import Infeasible, Plan, Problem, solve
@@ -119,13 +120,18 @@ SHORT_ARMS = (
 
 
 def write_plan(arm: Arm, fleet_path: Path, path: Path) -> Plan:
-    """Plan an arm and keep the plan; raises `InputError` where it has none."""
+    """Plan an arm and keep the plan; raises `InputError` where it has none.
+
+    It is dated as its fleet, so that runs of it that are kept count on every day.
+    """
     fleet = read_fleet(fleet_path)
     question = dict(arm.question)
     if question.get("min_depth") == ALL_LAYERS:
         question["min_depth"] = fleet.model.layers
     problem = Problem.of(fleet, policy=arm.policy, **question)
     plan = _best(problem, arm) if arm.over_grid else solve(problem)
+    dated = replace(plan.provenance, created=fleet.provenance.created)
+    plan = replace(plan, provenance=dated)
     write(path, plan)
     return plan
 

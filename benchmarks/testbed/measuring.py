@@ -14,13 +14,13 @@ from profiler.microbench.transfer import transfer_files
 from profiler.network.file import Network as Link
 from profiler.network.file import read_network
 from profiler.schema import write
+from profiler.units import BYTES_PER_S_PER_MBIT
 
 __all__ = ["BATCH_SIZE", "SEQUENCE_LENGTH", "measure_fleet", "solve"]
 
 BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 PORT = 7433
 PATIENCE_S = 400.0
-MBIT_PER_BYTE = 8e-6
 
 
 def measure_fleet(bench: Bench, local_steps: int, examples: int, *, quick: bool) -> Path:
@@ -125,7 +125,7 @@ def _table(bench: Bench, links: dict[str, Link], examples: int) -> Path:
         for device in bench.devices:
             link = links[device.name]
             speeds = (link.uplink_bytes_per_s, link.downlink_bytes_per_s)
-            mbit = [speed * MBIT_PER_BYTE for speed in speeds]
+            mbit = [speed / BYTES_PER_S_PER_MBIT for speed in speeds]
             rows.writerow([device.name, device.name, *mbit, link.latency_s, examples])
     return path
 

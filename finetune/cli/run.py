@@ -238,9 +238,9 @@ def run(
 
     sources, progress = Sources(model, data, test_data, fleet, trace), ConsoleProgress()
     if engine == "flower":
-        from finetune.flower.launch import Federation, launch
+        from finetune.flower.launch import SuperLink, launch
 
-        where = Federation(superlink, tls, node_keys, wait_s, deadline_slack)
+        where = SuperLink(superlink, tls, node_keys, wait_s, deadline_slack)
         summary = launch(plan, sources, out, options, where, resume=resume, progress=progress)
     else:
         summary = execute(plan, sources, out, options, resume=resume, progress=progress)

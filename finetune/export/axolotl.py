@@ -35,18 +35,14 @@ def render(plan: Plan) -> Export:
         if shape.depth
     }
     export = shape_files(plan, "axolotl", settings, "datasets, learning_rate and output_dir")
-    odd = sorted({r for c in plan.configurations for r in c.ranks if r} - _exact(plan))
+    ranks = {rank for shape in plan.configurations for rank in shape.ranks if rank}
+    odd = sorted(rank for rank in ranks if not whole_alpha(plan, rank)[1])
     losses = [
         f"axolotl takes whole alphas only: alpha {plan.lora.scaling * r:g} of rank {r} becomes "
         f"{whole_alpha(plan, r)[0]}, so the LoRA scale differs between layers"
         for r in odd[:1]
     ]
     return replace(export, losses=losses)
-
-
-def _exact(plan: Plan) -> set[int]:
-    """Ranks whose alpha is a whole number."""
-    return {r for c in plan.configurations for r in c.ranks if whole_alpha(plan, r)[1]}
 
 
 def _settings(plan: Plan, shape: Configuration) -> dict[str, object]:

@@ -9,7 +9,7 @@ import msgspec
 
 from solver.plan import InputError, write_bytes
 
-__all__ = ["Export", "json_bytes", "write_export", "yaml_bytes"]
+__all__ = ["Export", "json_bytes", "make_folder", "write_export", "yaml_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def write_export(export: Export, folder: Path) -> list[Path]:
     for path, data in targets.items():
         _refuse_other_content(path, data, folder)
     for path, data in targets.items():
-        _make_folder(path.parent)
+        make_folder(path.parent)
         write_bytes(path, data)
     return list(targets)
 
@@ -79,7 +79,8 @@ def _refuse_other_content(path: Path, data: bytes, folder: Path) -> None:
         )
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raises `InputError` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -62,8 +62,8 @@ def _loss(plan: Plan, shape: Configuration) -> list[str]:
             f"{min(ranks)} to {max(ranks)} in the last {shape.depth} layers, which become "
             f"{rank}"
         ]
-    alpha, exact = whole_alpha(plan, rank)
-    if not exact:
+    alpha, is_whole = whole_alpha(plan, rank)
+    if not is_whole:
         return [
             f"LLaMA-Factory takes a whole alpha only: {plan.lora.scaling * rank:g} of rank "
             f"{rank} becomes {alpha}"

@@ -7,18 +7,18 @@ are the same. ``alpha / r`` is the largest scale of any module: where all are al
 our own runs, B is not touched.
 """
 
+import math
 from pathlib import Path
 
 import peft
 import torch
 from peft.utils.other import get_pattern_key
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from finetune.export.files import Export, json_bytes
-from solver.plan import InputError, read_bytes
+from profiler.schema import InputError, blamed, read_bytes
 
 __all__ = ["render_adapter"]
 
@@ -51,7 +51,8 @@ def render_adapter(source: Path) -> Export:
     folder = source / "adapter" if (source / "adapter").is_dir() else source
     config = _config(folder)
     factors = _factors(folder, config)
-    scales = {name: _scale(config, name, len(a)) for name, (a, _) in factors.items()}
+    with blamed(f"{folder}: its alphas cannot be used", "; expected numbers above 0"):
+        scales = {name: _scale(config, name, len(a)) for name, (a, _) in factors.items()}
     rank = max(len(a) for a, _ in factors.values())
     scale = max(scales.values())
     tensors: dict[str, Tensor] = {}
@@ -69,10 +70,8 @@ def render_adapter(source: Path) -> Export:
 
 def _config(folder: Path) -> peft.LoraConfig:
     read_bytes(folder / "adapter_config.json")
-    try:
+    with blamed(f"{folder}: PEFT cannot read its configuration"):
         config = peft.PeftConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{folder}: PEFT cannot read its configuration ({error})") from None
     if not isinstance(config, peft.LoraConfig):
         raise InputError(f"{folder}: holds a {config.peft_type} adapter; expected LoRA")
     unfit = {
@@ -91,10 +90,8 @@ def _config(folder: Path) -> peft.LoraConfig:
 
 def _factors(folder: Path, config: peft.LoraConfig) -> dict[str, tuple[Tensor, Tensor]]:
     """A (rank, in) and B (out, rank) by module."""
-    try:
+    with blamed(f"{folder / WEIGHTS}: is not safetensors that PyTorch reads"):
         state = load_tensors(read_bytes(folder / WEIGHTS))
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS}: is not safetensors ({error})") from None
     names = [name.removesuffix(A) for name in state if name.endswith(A)]
     odd = sorted(state.keys() - {n + end for n in names for end in (A, B)})
     if odd or not names:
@@ -104,9 +101,17 @@ def _factors(folder: Path, config: peft.LoraConfig) -> dict[str, tuple[Tensor, T
         )
     pairs = {name: (state[name + A], state.get(name + B)) for name in names}
     for name, (a, b) in pairs.items():
-        if b is None or a.ndim != 2 or b.ndim != 2 or b.shape[1] != a.shape[0]:
-            raise InputError(f"{folder / WEIGHTS}: A and B of {name} do not fit each other")
+        if b is None or not _fit(a, b):
+            raise InputError(
+                f"{folder / WEIGHTS}: A and B of {name} do not fit each other; expected "
+                "matrices of floating point numbers, of one rank above 0"
+            )
     return {name: (a, b) for name, (a, b) in pairs.items() if b is not None}
+
+
+def _fit(a: Tensor, b: Tensor) -> bool:
+    whole = a.ndim == b.ndim == 2 and a.is_floating_point() and b.is_floating_point()
+    return whole and b.shape[1] == a.shape[0] > 0
 
 
 def _scale(config: peft.LoraConfig, name: str, rank: int) -> float:
@@ -114,6 +119,8 @@ def _scale(config: peft.LoraConfig, name: str, rank: int) -> float:
     module = name.removeprefix(PREFIX)
     alphas = config.alpha_pattern or {}
     alpha = alphas.get(get_pattern_key(alphas.keys(), module), config.lora_alpha)
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"alpha of {module} is {alpha}")
     return float(alpha / rank**0.5 if config.use_rslora else alpha / rank)
 
 

@@ -1,9 +1,6 @@
 """A Flower app's folder: settings, and code that only names what is in this package."""
 
-import json
-from collections.abc import Mapping
-
-from finetune.flower.settings import Settings, Value, to_config
+from finetune.flower.settings import Settings, to_config, toml
 from finetune.options import RunOptions
 
 __all__ = ["app_files"]
@@ -58,7 +55,8 @@ app = clientapp.app
 
 def app_files(settings: Settings, options: RunOptions) -> dict[str, bytes]:
     """Content of every file, by its path in the folder."""
-    config = _toml(to_config(settings, options))
+    values = to_config(settings, options)
+    config = "\n".join(f"{name} = {toml(value)}" for name, value in values.items())
     texts = {
         "pyproject.toml": PYPROJECT.format(config=config),
         "legend_app/__init__.py": '"""A Flower app made by `legend`."""\n',
@@ -66,8 +64,3 @@ def app_files(settings: Settings, options: RunOptions) -> dict[str, bytes]:
         "legend_app/client.py": CLIENT,
     }
     return {name: text.encode() for name, text in texts.items()}
-
-
-def _toml(config: Mapping[str, Value]) -> str:
-    """Write flat TOML; a JSON value of text, number or truth is one of TOML."""
-    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in config.items())

@@ -12,8 +12,8 @@ from finetune.flower.envelope import pack, unpack
 from finetune.flower.faults import reason_of
 from finetune.flower.orders import Order, Report, decode, encode, plan_of_one
 from finetune.flower.roster import Roster
+from finetune.messages import Answer, Failure, Task
 from finetune.options import RunOptions
-from finetune.server import Answer, Failure, Task
 from solver.plan import InputError, Plan
 
 __all__ = ["FLOWER_S", "Deadline", "FlowerEngine"]
@@ -75,6 +75,7 @@ class FlowerEngine:
         plan: Plan,
         options: RunOptions,
         labels: list[str],
+        *,
         deadline: Deadline,
         pause: Callable[[float], None] = time.sleep,
         on_report: Callable[[Report, float], None] = lambda report, seconds: None,

@@ -26,6 +26,7 @@ from solver.plan import InputError, read_plan
 __all__ = ["make_node_keys", "make_tls"]
 
 HOME = ("localhost", "127.0.0.1")
+MOST_DAYS = 36500  # a century; dates end at the year 9999
 
 
 def make_tls(folder: Path, hosts: Sequence[str], days: int) -> list[Path]:
@@ -40,7 +41,7 @@ def make_tls(folder: Path, hosts: Sequence[str], days: int) -> list[Path]:
     ca_name = _name("LEGEND federation")
     ca = _certificate(ca_name, ca_name, authority, authority, days, ca=True)
     names = [_general_name(host) for host in dict.fromkeys([*hosts, *HOME])]
-    own = _certificate(_name(hosts[0]), ca_name, server, authority, days, names=names)
+    own = _certificate(_name("LEGEND server"), ca_name, server, authority, days, names=names)
     pem = serialization.Encoding.PEM
     return [
         _write(folder / "ca.crt", ca.public_bytes(pem), 0o644),
@@ -53,8 +54,8 @@ def make_node_keys(folder: Path, devices: Sequence[str]) -> list[Path]:
     """Make a pair of keys for each device; the files are called after it."""
     written = []
     for device in devices:
-        if Path(device).name != device:
-            raise InputError(f"device '{device}' cannot name a file; rename it in the fleet")
+        if Path(device).name != device or "\0" in device:
+            raise InputError(f"device {device!r} cannot name a file; rename it in the fleet")
         key = _key()
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
@@ -86,7 +87,16 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
+        if not host:
+            raise ValueError("it is empty")
         return x509.DNSName(host)
+    except ValueError as error:
+        raise InputError(
+            f"host '{host}' cannot be in a certificate ({error}); expected an address or a "
+            "name of ASCII letters"
+        ) from None
 
 
 def _certificate(
@@ -135,13 +145,17 @@ def _certificate(
 
 def _write(path: Path, data: bytes, mode: int) -> Path:
     """Write a new file, readable by whom `mode` says from its first moment on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise InputError(f"{path}: is there already; choose another folder") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        reason = (
+            "is there already"
+            if path.exists() and isinstance(error, FileExistsError)
+            else f"cannot be written ({error.strerror})"
+        )
+        raise InputError(f"{path}: {reason}; choose another folder") from None
     return path
 
 
@@ -151,7 +165,9 @@ def _write(path: Path, data: bytes, mode: int) -> Path:
 @click.option(
     "--host", "hosts", multiple=True, required=True, help="Name or address of the server."
 )
-@click.option("--days", type=int, default=90, show_default=True, help="Validity.")
+@click.option(
+    "--days", type=click.IntRange(1, MOST_DAYS), default=90, show_default=True, help="Validity."
+)
 def main(folder: Path, plan: Path, hosts: tuple[str, ...], days: int) -> None:
     """Make certificates and keys in FOLDER for the devices of a plan."""
     try:

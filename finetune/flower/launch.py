@@ -4,18 +4,18 @@ Everything it starts keeps its log in OUT/flower/logs and is gone when it return
 happens. The run itself is the ServerApp's (`finetune.flower.serverapp`).
 """
 
-import json
 from pathlib import Path
 
 from finetune.devices import participants
+from finetune.export.files import make_folder
 from finetune.flower.app import app_files
 from finetune.flower.follow import follow
 from finetune.flower.processes import Processes
-from finetune.flower.settings import Settings
+from finetune.flower.settings import Settings, toml
 from finetune.flower.shares import write_shares
 from finetune.flower.superlink import (
     LINK,
-    Federation,
+    SuperLink,
     address_of,
     free_port,
     program,
@@ -29,7 +29,7 @@ from finetune.result import Summary
 from finetune.run import Sources
 from solver.plan import InputError, Plan, read_plan, write_bytes
 
-__all__ = ["ENVIRONMENT", "Federation", "launch"]
+__all__ = ["ENVIRONMENT", "SuperLink", "launch"]
 
 MOST_LOCAL = 16
 ENVIRONMENT = {
@@ -46,7 +46,7 @@ def launch(
     sources: Sources,
     out: Path,
     options: RunOptions,
-    federation: Federation,
+    link: SuperLink,
     *,
     resume: bool = False,
     progress: Progress | None = None,
@@ -63,32 +63,32 @@ def launch(
     progress = progress or Progress()
     plan = read_plan(plan_path)
     check_supported(plan, options)
-    host, port = address_of(federation)
-    _check_count(plan, federation)
-    if federation.node_keys and not federation.tls:
+    host, port = address_of(link)
+    _check_count(plan, link)
+    if link.node_keys and not link.tls:
         raise InputError("--node-keys needs --tls, as Flower checks keys over TLS only; add it")
     check_folder(out, resume=resume)
     folder = out.resolve() / "flower"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = _settings(plan_path, sources, out, federation, resume=resume)
+    make_folder(folder)
+    settings = _settings(plan_path, sources, out, link, resume=resume)
     for name, data in app_files(settings, options).items():
         (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / "app" / name, data)
     environment = {**ENVIRONMENT, "FLWR_HOME": str(folder / "home")}
     with Processes(folder / "logs", environment) as processes, progress:
-        inner = start_link(processes, federation, host, port, folder / "home")
-        if not federation.address:
+        inner = start_link(processes, link, host, port, folder / "home")
+        if not link.address:
             _start_nodes(processes, plan, sources, options, folder, inner)
         command = [program("flwr"), "run", str(folder / "app"), LINK, "--stream"]
         return follow(processes, folder, command, options, progress)
 
 
 def _settings(
-    plan_path: Path, sources: Sources, out: Path, federation: Federation, *, resume: bool
+    plan_path: Path, sources: Sources, out: Path, link: SuperLink, *, resume: bool
 ) -> Settings:
-    slack = federation.deadline_slack
+    slack = link.deadline_slack
     if slack is None:
-        slack = 1.5 if federation.address else 0.0
+        slack = 1.5 if link.address else 0.0
     return Settings(
         plan=str(plan_path.resolve()),
         model=str(sources.model.resolve()),
@@ -98,16 +98,16 @@ def _settings(
         trace=str(sources.trace.resolve()) if sources.trace else "",
         out=str(out.resolve()),
         resume=resume,
-        data_is="test" if federation.address else "all",
-        wait_s=federation.wait_s,
+        data_is="test" if link.address else "all",
+        wait_s=link.wait_s,
         deadline_slack=slack,
     )
 
 
-def _check_count(plan: Plan, federation: Federation) -> None:
+def _check_count(plan: Plan, link: SuperLink) -> None:
     """Refuse to start more SuperNodes here than a machine bears."""
     count = len(participants(plan))
-    if not federation.address and count > MOST_LOCAL:
+    if not link.address and count > MOST_LOCAL:
         raise InputError(
             f"{count} devices take part; a federation on this machine starts at most "
             f"{MOST_LOCAL} SuperNodes. Leave out --engine flower to simulate them, or plan for "
@@ -133,8 +133,5 @@ def _start_nodes(
         }
         command = [program("flower-supernode"), "--insecure"]
         command += ["--superlink", f"127.0.0.1:{port}", "--port", str(free_port())]
-        command += [
-            "--node-config",
-            " ".join(f"{k}={json.dumps(v)}" for k, v in config.items()),
-        ]
+        command += ["--node-config", " ".join(f"{k}={toml(v)}" for k, v in config.items())]
         processes.start(f"supernode-{device.position:06d}", command)

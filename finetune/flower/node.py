@@ -18,9 +18,9 @@ from finetune.devices import participants
 from finetune.flower.orders import Order, Report
 from finetune.in_process import InProcessEngine
 from finetune.local import LocalSettings
+from finetune.messages import Task
 from finetune.prefix_store import PrefixStore
 from finetune.replica import Replica
-from finetune.server import Task
 from finetune.state import Shapes, State, cast
 from finetune.tokens import load_tokeniser
 from solver.plan import InputError, Plan

@@ -19,6 +19,8 @@ from uuid import uuid4
 
 import psutil
 
+from finetune.child import environment as child_environment
+from finetune.child import module_command
 from solver.plan import InputError
 
 __all__ = ["Processes", "last_line"]
@@ -52,9 +54,10 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         # Its input ends when this process does, in whatever way.
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", "finetune.flower.processes", self.mark],
+            module_command("finetune.flower.processes", self.mark),
             stdin=subprocess.PIPE,
             start_new_session=True,
+            env=child_environment(),
         )
         return self
 
@@ -73,13 +76,23 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a program; `name` is its log file's."""
+        return self._start(name, command, self._environment)
+
+    def start_module(self, name: str, module: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start a module of ours, whatever lies in the folder that the person is in."""
+        found = {"PYTHONPATH": child_environment()["PYTHONPATH"]}
+        return self._start(name, module_command(module, *words), self._environment | found)
+
+    def _start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**self._environment, MARK: self.mark},
+                env={**environment, MARK: self.mark},
                 start_new_session=True,
             )
         self._running[name] = process

@@ -8,7 +8,6 @@ import hashlib
 import os
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from multiprocessing.connection import Client, Connection
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from finetune.child import environment, module_command
 from solver.plan import InputError
 
 __all__ = ["MAX_FRAME_BYTES", "Device", "Reply", "ask", "private_folder", "warm_up"]
@@ -117,6 +117,5 @@ def _connect(device: Device, owner: int) -> Connection:
 
 def _start(socket: Path, device: Device, owner: int) -> None:
     """Start a worker that stays when this process ends; its output joins the SuperNode's."""
-    command = [sys.executable, "-m", "finetune.flower.worker", str(socket), str(owner)]
-    command += device
-    subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    command = module_command("finetune.flower.worker", str(socket), str(owner), *device)
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment())

@@ -12,9 +12,9 @@ from finetune.flower.events import STOP_FILE, EventLog, Outcome, write_outcome
 from finetune.flower.roster import Roster
 from finetune.flower.settings import Settings, from_config
 from finetune.flower.supported import check_supported
+from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.run import Sources, Stopped, run
-from finetune.server import Engine
 from finetune.setup import Remote
 from solver.plan import InputError, read_plan
 
@@ -68,9 +68,9 @@ def _serve(grid: Grid, settings: Settings, options: RunOptions, log: EventLog) -
             plan,
             options,
             labels,
-            Deadline(settings.deadline_slack, plan.question.budgets.round_time_s),
-            pause,
-            log.report,
+            deadline=Deadline(settings.deadline_slack, plan.question.budgets.round_time_s),
+            pause=pause,
+            on_report=log.report,
         )
 
     test, fleet, trace = (

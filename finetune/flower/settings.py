@@ -3,6 +3,7 @@
 What is not set is the empty text, because Flower overrides only keys that are there.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from msgspec import Struct, structs
 from finetune.options import RunOptions
 from solver.plan import InputError
 
-__all__ = ["Settings", "from_config", "to_config"]
+__all__ = ["Settings", "from_config", "to_config", "toml"]
 
 Value = str | int | float | bool
 
@@ -67,6 +68,19 @@ def to_config(settings: Settings, options: RunOptions) -> dict[str, Value]:
     """Flatten both, with dashes in the names."""
     fields = {**structs.asdict(settings), **structs.asdict(options)}
     return {name.replace("_", "-"): "" if v is None else v for name, v in fields.items()}
+
+
+def toml(value: Value) -> str:
+    """Write a value as TOML.
+
+    JSON's text is nearly TOML's, but for characters that JSON may write as surrogates; and what
+    Flower reads from a command line ends a text at its first quotation mark, escaped or not.
+    """
+    if not isinstance(value, str):
+        return json.dumps(value)
+    plain = [c.isprintable() and c not in '"\\' for c in value]
+    inner = [c if p else f"\\U{ord(c):08x}" for c, p in zip(value, plain, strict=True)]
+    return f'"{"".join(inner)}"'
 
 
 def from_config(config: Mapping[str, object], folder: Path) -> tuple[Settings, RunOptions]:

@@ -6,7 +6,7 @@ On loopback it is open. For other machines it stays on loopback too, behind a ga
 
 import contextlib
 import ipaddress
-import json
+import re
 import shutil
 import socket
 import subprocess
@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.flower.processes import Processes, last_line
+from finetune.flower.settings import toml
 from solver.plan import InputError, write_bytes
 
 __all__ = [
     "LINK",
-    "Federation",
+    "SuperLink",
     "address_of",
     "free_port",
     "program",
@@ -30,6 +31,7 @@ __all__ = [
 
 START_S = 90.0
 POLL_S = 0.2
+MOST_PORT = 65535
 LINK = "legend"
 CONFIG = """\
 [superlink]
@@ -39,8 +41,8 @@ address = "127.0.0.1:{port}"
 """
 
 
-class Federation(NamedTuple):
-    """Where the devices are.
+class SuperLink(NamedTuple):
+    """Where the devices are met, and for how long.
 
     Parameters
     ----------
@@ -66,47 +68,45 @@ class Federation(NamedTuple):
     deadline_slack: float | None = None
 
 
-def address_of(federation: Federation) -> tuple[str, int]:
+def address_of(link: SuperLink) -> tuple[str, int]:
     """Host and port of the SuperLink; refuses an open one."""
-    if not federation.address:
+    if not link.address:
         return "127.0.0.1", free_port()
-    host, _, port = federation.address.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError(f"--superlink is '{federation.address}'; expected HOST:PORT")
-    if not _is_loopback(host) and not (federation.tls and federation.node_keys):
+    host, _, port = link.address.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MOST_PORT:
+        raise InputError(f"--superlink is '{link.address}'; expected HOST:PORT")
+    if not _is_loopback(host) and not (link.tls and link.node_keys):
         raise InputError(
-            f"--superlink {federation.address} is open to other machines, so it needs TLS and "
+            f"--superlink {link.address} is open to other machines, so it needs TLS and "
             "the devices' keys: make them with python -m finetune.flower.keys, then add --tls "
             "and --node-keys (docs/flower.md)"
         )
     return host.strip("[]"), int(port)
 
 
-def start_link(
-    processes: Processes, federation: Federation, host: str, port: int, home: Path
-) -> int:
+def start_link(processes: Processes, link: SuperLink, host: str, port: int, home: Path) -> int:
     """Start the SuperLink, wait until it listens, and tell Flower's command line of it.
 
     Returns the port that it listens on: with TLS it stays on loopback, behind a gate.
     """
-    inner = free_port() if federation.tls else port
+    inner = free_port() if link.tls else port
     command = [program("flower-superlink"), "--disable-runtime-dependency-installation"]
-    command += ["--host", "127.0.0.1" if federation.tls else host, "--port", str(inner)]
-    command += ["--enable-supernode-auth"] if federation.node_keys else []
-    security, trust = _inner_tls(home / "tls") if federation.tls else (["--insecure"], "")
+    command += ["--host", "127.0.0.1" if link.tls else host, "--port", str(inner)]
+    command += ["--enable-supernode-auth"] if link.node_keys else []
+    security, trust = _inner_tls(home / "tls") if link.tls else (["--insecure"], "")
     home.mkdir(parents=True, exist_ok=True)
     config = CONFIG.format(link=LINK, port=inner)
-    config += f"root-certificates = {json.dumps(trust)}\n" if trust else "insecure = true\n"
+    config += f"root-certificates = {toml(trust)}\n" if trust else "insecure = true\n"
     write_bytes(home / "config.toml", config.encode())
     processes.start("superlink", [*command, *security])
     wait_for_port(processes, "superlink", inner)
-    if federation.node_keys:
-        _let_in(processes, federation.node_keys)
-    if federation.tls:
+    if link.node_keys:
+        _let_in(processes, link.node_keys)
+    if link.tls:
         names = ("server.crt", "server.key")
-        files = [str(_file(federation.tls / name, "--tls")) for name in names]
-        gate = [sys.executable, "-m", "finetune.flower.gate", host, str(port), str(inner)]
-        processes.start("gate", [*gate, *files, trust])
+        files = [str(_file(link.tls / name, "--tls")) for name in names]
+        ports = [host, str(port), str(inner)]
+        processes.start_module("gate", "finetune.flower.gate", *ports, *files, trust)
     return inner
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from finetune.report.answers import Cost, FrontierPoint, Policy, is_planned
 from finetune.report.drawing import Drawing
 from finetune.report.style import BUDGET, CHOSEN, INK, axes_px
-from finetune.report.words import amount, printable, seconds, time_unit
+from finetune.report.words import TimeUnit, amount, printable, seconds, time_unit
 from solver.plan import Plan
 
 __all__ = ["depth_and_wait", "frontier_curve", "policy_bars"]
@@ -26,19 +26,19 @@ Say = Callable[[float], str]
 
 def frontier_curve(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
     """Draw the largest utility within each round time, and where the plan stands."""
-    size, unit = time_unit(_longest_s(plan, points))
+    unit = time_unit(_longest_s(plan, points))
 
     def figure() -> Figure:
         made = Figure(figsize=(WIDTH_PX / 72, (TOP_PX + HEIGHT_PX + AXIS_PX + KEY_PX) / 72))
         axes = axes_px(made, LEFT_PX, TOP_PX, WIDTH_PX - LEFT_PX - EDGE_PX, HEIGHT_PX)
-        times = [p.round_time_s / size for p in points]
+        times = [p.round_time_s / unit.seconds for p in points]
         utilities = [p.utility for p in points]
         axes.step(times, utilities, where="post", color=CHOSEN, lw=2, label="best")
         if len(points) <= MOST_DOTS:
             axes.plot(times, utilities, ".", color=CHOSEN, ms=5)
-        _mark(axes, plan, size)
+        _mark(axes, plan, unit)
         axes.plot(
-            plan.predicted.round_time_s / size,
+            plan.predicted.round_time_s / unit.seconds,
             plan.predicted.utility,
             "D",
             color=POINT_COLOUR,
@@ -49,7 +49,7 @@ def frontier_curve(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
             label="this plan",
         )
         _finish(axes, "utility")
-        axes.set_xlabel(f"round time, {unit}")
+        axes.set_xlabel(f"round time, {unit.name}")
         axes.legend(
             loc="upper left",
             bbox_to_anchor=(0, -AXIS_PX / HEIGHT_PX),
@@ -71,27 +71,27 @@ def frontier_curve(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
 
 def depth_and_wait(plan: Plan, points: Sequence[FrontierPoint]) -> Drawing:
     """Draw what the frontier's plans are like: adapted layers, and time spent waiting."""
-    size, unit = time_unit(_longest_s(plan, points))
+    unit = time_unit(_longest_s(plan, points))
     half = (HEIGHT_PX - GAP_PX) / 2
 
     def figure() -> Figure:
         made = Figure(figsize=(WIDTH_PX / 72, (TOP_PX + HEIGHT_PX + AXIS_PX + KEY_PX) / 72))
-        times = [p.round_time_s / size for p in points]
+        times = [p.round_time_s / unit.seconds for p in points]
         parts = (
             ("layers, mean", [p.mean_depth for p in points]),
-            (f"wait, {_short(unit)}", [p.mean_wait_s / size for p in points]),
+            (f"wait, {unit.symbol}", [p.mean_wait_s / unit.seconds for p in points]),
         )
         for index, (name, values) in enumerate(parts):
             top = TOP_PX + index * (half + GAP_PX)
             axes = axes_px(made, LEFT_PX, top, WIDTH_PX - LEFT_PX - EDGE_PX, half)
             dots = ".-" if len(points) <= MOST_DOTS else "-"
             axes.plot(times, values, dots, color=CHOSEN, lw=1.6, ms=5)
-            _mark(axes, plan, size)
+            _mark(axes, plan, unit)
             _finish(axes, name)
             if index == 0:
                 axes.tick_params(labelbottom=False)
             else:
-                axes.set_xlabel(f"round time, {unit}")
+                axes.set_xlabel(f"round time, {unit.name}")
         return made
 
     first, last = points[0], points[-1]
@@ -106,17 +106,13 @@ def _longest_s(plan: Plan, points: Sequence[FrontierPoint]) -> float:
     return max(points[-1].round_time_s, plan.predicted.round_time_s)
 
 
-def _short(unit: str) -> str:
-    return {"seconds": "s", "minutes": "min", "hours": "h"}.get(unit, unit)
-
-
-def _mark(axes: Axes, plan: Plan, size: float) -> None:
+def _mark(axes: Axes, plan: Plan, unit: TimeUnit) -> None:
     """Mark the budget on the round time, or the plan's own round where it has none."""
     budget_s = plan.question.budgets.round_time_s
     if budget_s is None:
-        axes.axvline(plan.predicted.round_time_s / size, color=INK, alpha=0.5, lw=1)
+        axes.axvline(plan.predicted.round_time_s / unit.seconds, color=INK, alpha=0.5, lw=1)
     else:
-        axes.axvline(budget_s / size, color=BUDGET, lw=1.4, ls=DASHES, label="budget")
+        axes.axvline(budget_s / unit.seconds, color=BUDGET, lw=1.4, ls=DASHES, label="budget")
 
 
 def _finish(axes: Axes, name: str) -> None:

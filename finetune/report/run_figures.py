@@ -21,11 +21,11 @@ BYTE_UNITS = ((1e12, 1e12, "TB"), (1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (0.0, 1e3,
 def accuracy_by_time(runs: Sequence[Run]) -> Drawing:
     """Draw test accuracy against the virtual clock, a line a run."""
     longest = max((p.time_s for run in runs for p in run.points), default=0.0)
-    size, unit = time_unit(longest)
+    unit = time_unit(longest)
     return _curves(
         runs,
-        [[p.time_s / size for p in run.points] for run in runs],
-        f"virtual time, {unit}",
+        [[p.time_s / unit.seconds for p in run.points] for run in runs],
+        f"virtual time, {unit.name}",
         "learning-time",
         f"Test accuracy against virtual time, up to {seconds(longest)}; {_ends(runs)}",
     )

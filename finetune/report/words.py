@@ -1,10 +1,12 @@
 """Figures and findings in words and units for people."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from solver.plan import Plan
 
 __all__ = [
+    "TimeUnit",
     "amount",
     "certificate",
     "count",
@@ -20,13 +22,21 @@ __all__ = [
 
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
-TIME_UNITS = ((3 * 86400.0, 86400.0, "days"), (3 * 3600.0, 3600.0, "hours"))
-TIME_UNITS_SHORT = ((600.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
-SPOKEN = (
-    (259200.0, 86400.0, "d"),
-    (10800.0, 3600.0, "h"),
-    (600.0, 60.0, "min"),
-    (0.0, 1.0, "s"),
+
+class TimeUnit(NamedTuple):
+    """A unit of time: its length, its names, and from which times on it is used."""
+
+    seconds: float
+    name: str
+    symbol: str
+    from_s: float
+
+
+SECOND = TimeUnit(1.0, "seconds", "s", 0.0)
+TIME_UNITS = (
+    TimeUnit(86400.0, "days", "d", 3 * 86400.0),
+    TimeUnit(3600.0, "hours", "h", 3 * 3600.0),
+    TimeUnit(60.0, "minutes", "min", 600.0),
 )
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 ENERGY_UNITS = ((1e6, "MJ"), (1e3, "kJ"))
@@ -39,9 +49,8 @@ def seconds(value: float) -> str:
 
 def seconds_alike(values: Sequence[float]) -> list[str]:
     """Write the times of a column, all in the unit of the shortest."""
-    least_s = min(values, default=0.0)
-    size, unit = next((s, u) for least, s, u in SPOKEN if least_s >= least or least == 0)
-    return [f"{_digits(value / size)} {unit}" for value in values]
+    unit = time_unit(min(values, default=0.0))
+    return [f"{_digits(value / unit.seconds)} {unit.symbol}" for value in values]
 
 
 def amount(value: float) -> str:
@@ -65,10 +74,9 @@ def percent(fraction: float) -> str:
     return f"{_digits(100 * fraction)} %"
 
 
-def time_unit(longest_s: float) -> tuple[float, str]:
-    """Seconds in the unit that suits an axis of this length, and its name."""
-    units = (*TIME_UNITS, *TIME_UNITS_SHORT)
-    return next((size, unit) for least, size, unit in units if longest_s >= least)
+def time_unit(time_s: float) -> TimeUnit:
+    """Unit that suits a time, or an axis of this length."""
+    return next((unit for unit in TIME_UNITS if time_s >= unit.from_s), SECOND)
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -180,7 +180,7 @@ def _from_source(
 
 def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) -> "Fleet":
     from profiler.fleet import FleetRequest, preset_fleet
-    from profiler.fleet_devices import STORAGE_BYTES
+    from profiler.fleet.devices import STORAGE_BYTES
 
     if options["links_path"]:
         raise click.UsageError("--links is for tables; a preset takes --access-points")
@@ -211,7 +211,7 @@ def _from_preset(preset: str, paths: tuple[Path, ...], options: dict[str, Any]) 
 
 
 def _from_table(table: Path, paths: tuple[Path, ...], options: dict[str, Any]) -> "Fleet":
-    from profiler.fleet_files import TableRequest, table_fleet
+    from profiler.fleet.files import TableRequest, table_fleet
 
     if options["devices"]:
         raise click.UsageError("--devices is for presets; a table lists its devices")

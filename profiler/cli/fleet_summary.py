@@ -26,7 +26,7 @@ def report(made: "Fleet", output: Path, trace: Path | None, *, as_json: bool) ->
 
 
 def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
-    from profiler.closed_form.roofline import full_depth_step_s
+    from profiler.predict import full_depth_step_s
 
     return {
         "output": str(output),

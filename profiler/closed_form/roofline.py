@@ -14,7 +14,7 @@ from profiler.closed_form.tape import Cost
 from profiler.hardware import Hardware
 from profiler.schema import InputError, StepTime
 
-__all__ = ["full_depth_step_s", "step_time"]
+__all__ = ["step_time"]
 
 # Part of the data sheet's memory bandwidth that streaming kernels reach. An estimate; STREAM
 # results of most machines lie between 0.7 and 0.9.
@@ -55,12 +55,6 @@ def step_time(setting: Setting, hardware: Hardware) -> StepTime:
         lora_s_per_rank=[slope] * layers,
         error_fraction=hardware.error_fraction,
     )
-
-
-def full_depth_step_s(time: StepTime, rank: int = LOW_RANK) -> float:
-    """Seconds of a step that adapts all layers at one rank."""
-    fixed = time.embedding_s + time.head_s + sum(time.forward_s)
-    return fixed + sum(time.backward_s) + rank * sum(time.lora_s_per_rank)
 
 
 def _marginal(by_depth: list[float], layers: int) -> list[float]:

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from profiler.adapters import Batch
 from profiler.checkpoint import Checkpoint
-from profiler.schema import InputError, Training
+from profiler.schema import InputError, Training, blamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,13 +154,10 @@ def _read_table(path: Path) -> "pd.DataFrame":
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"{path}: ends in '{suffix}'; expected {', '.join(FORMATS)}")
-    try:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    with blamed(f"{path}: is no readable {suffix} table"):
         return _parse(path, suffix)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check the path") from None
-    except (ValueError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: is no readable {suffix} table ({reason})") from None
 
 
 def _parse(path: Path, suffix: str) -> "pd.DataFrame":
@@ -200,16 +197,11 @@ def _tokenise(
         raise InputError(
             f"{checkpoint.folder}: holds no tokenizer; expected a tokenizer.json or vocabulary"
         )
-    try:
+    unusable = f"{checkpoint.folder}: holds no usable tokenizer"
+    with blamed(unusable, "; expected a tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{checkpoint.folder}: holds no usable tokenizer ({reason}); expected a "
-            "tokenizer.json"
-        ) from None
     rows = tokenizer(texts, truncation=True, max_length=training.sequence_length)["input_ids"]
     least = 2 if training.task == "causal-lm" else 1
     for text, row in zip(texts, rows, strict=True):

@@ -27,7 +27,7 @@ __all__ = ["captured_energy", "gradient_energy", "layer_energies", "shares_by_ra
 
 # Up to this width all singular values are computed, beyond it the largest, by random
 # projections; a 4096 wide matrix would take most of a minute.
-EXACT_WIDTH = 1024
+ALL_VALUES_WIDTH = 1024
 _COLUMN = RANKS.index(REFERENCE_RANK)
 
 
@@ -69,7 +69,7 @@ def shares_by_rank(energies: Sequence[float]) -> list[float]:
 def captured_energy(matrix: Tensor) -> list[float]:
     """Sum of the r largest squared singular values, for the ranks of the table."""
     wanted = max(RANKS)
-    if min(matrix.shape) <= EXACT_WIDTH:
+    if min(matrix.shape) <= ALL_VALUES_WIDTH:
         values = torch.linalg.svdvals(matrix)
     else:
         with seeded(0):

@@ -94,6 +94,8 @@ def _connect(host: str, port: int) -> socket.socket:
         return socket.create_connection((host, port), timeout=CONNECT_S)
     except TimeoutError:
         why = f"no answer within {CONNECT_S:.0f} s"
+    except UnicodeError:  # an empty part, or one of more than 63 letters
+        why = "cannot be the name of a host"
     except OSError as error:
         why = (error.strerror or str(error)).lower()
     raise InputError(

@@ -10,7 +10,15 @@ next to the embeddings), as models count. Arrays by depth have length L + 1; ind
 cost when the last k layers are adapted.
 """
 
-from profiler.files import InputError, check_writable, read, read_bytes, write, write_bytes
+from profiler.files import (
+    InputError,
+    blamed,
+    check_writable,
+    read,
+    read_bytes,
+    write,
+    write_bytes,
+)
 from profiler.schema.changes import changed
 from profiler.schema.fleet import (
     FLEET_SCHEMA,
@@ -58,6 +66,7 @@ __all__ = [
     "Target",
     "Trace",
     "Training",
+    "blamed",
     "changed",
     "check_writable",
     "provenance",

@@ -11,8 +11,8 @@ from profiler.schema.fleet import Fleet, FleetDevice
 
 # Name on the command line, field of the device, factor to its SI unit.
 _FIELDS = {
-    "uplink_mbps": ("uplink_bytes_per_s", 1e6 / 8),
-    "downlink_mbps": ("downlink_bytes_per_s", 1e6 / 8),
+    "uplink_mbit_per_s": ("uplink_bytes_per_s", 1e6 / 8),
+    "downlink_mbit_per_s": ("downlink_bytes_per_s", 1e6 / 8),
     "latency_s": ("latency_s", 1.0),
     "memory_gb": ("memory_bytes", 1e9),
     "storage_gb": ("storage_bytes", 1e9),
@@ -22,6 +22,8 @@ _FIELDS = {
     "count": ("count", 1.0),
     "power_w": ("power_w", 1.0),
 }
+# What two of them were called before they had the names of a table's columns; still taken.
+_ALIASES = {"uplink_mbps": "uplink_mbit_per_s", "downlink_mbps": "downlink_mbit_per_s"}
 # Of a class, as its time and memory are, not of a device.
 _POWER = "power_w"
 _WHOLE = ("memory_bytes", "storage_bytes", "examples", "local_steps", "count")
@@ -34,16 +36,17 @@ _SELECTORS = ("device", "class", "link", "all")
 
 
 def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
-    """Apply changes such as ``device=tx2-03,uplink_mbps=5`` to a fleet.
+    """Apply changes such as ``device=tx2-03,uplink_mbit_per_s=5`` to a fleet.
 
     Parameters
     ----------
     fleet : Fleet
     assignments : sequence of str
         Each selects ``device=NAME``, ``class=NAME`` or ``all`` devices and sets one or more of
-        uplink_mbps, downlink_mbps, latency_s, memory_gb (0: no limit), storage_gb, time_scale,
-        examples, local_steps, count; of a class or all also power_w, the draw under load; or
-        it selects ``link=NAME`` and sets one or both of uplink_mbps and downlink_mbps.
+        uplink_mbit_per_s, downlink_mbit_per_s, latency_s, memory_gb (0: no limit), storage_gb,
+        time_scale, examples, local_steps, count; of a class or all also power_w, the draw under
+        load; or it selects ``link=NAME`` and sets one or both of uplink_mbit_per_s and
+        downlink_mbit_per_s.
 
     Raises
     ------
@@ -51,7 +54,8 @@ def changed(fleet: Fleet, assignments: Sequence[str]) -> Fleet:
         If a change names an unknown device, class, link or field, or a value out of range.
     """
     for text in assignments:
-        parts = [part.partition("=")[::2] for part in text.split(",")]
+        given = [part.partition("=")[::2] for part in text.split(",")]
+        parts = [(_ALIASES.get(key, key), value) for key, value in given]
         pairs = dict(parts)
         if len(pairs) < len(parts):
             raise InputError(f"--set '{text}': says something twice; expected each name once")
@@ -120,7 +124,9 @@ def _link_changed(fleet: Fleet, name: str, fields: dict[str, float], text: str) 
     if name not in [link.name for link in fleet.links]:
         raise InputError(f"--set '{text}': the fleet has no link '{name}'")
     if not set(fields) <= set(speeds):
-        raise InputError(f"--set '{text}': a link has only uplink_mbps and downlink_mbps")
+        raise InputError(
+            f"--set '{text}': a link has only uplink_mbit_per_s and downlink_mbit_per_s"
+        )
     if min(fields.values()) <= 0:
         raise InputError(f"--set '{text}': a link's capacity is expected above 0")
     links = [replace(k, **fields) if k.name == name else k for k in fleet.links]

@@ -34,7 +34,7 @@ class Clock(Protocol):
 class CpuClock:
     """Wall clock and the CPU time of the calling thread, which does its share of all work.
 
-    Where waiting threads sleep (`profiler.launch.ENVIRONMENT`) that share is what the step
+    Where waiting threads sleep (`profiler.launch.TIME_ENVIRONMENT`) that share is what the step
     takes on an idle machine, whoever else is using this one.
     """
 

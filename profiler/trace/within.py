@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from profiler.closed_form.roofline import full_depth_step_s
+from profiler.predict import full_depth_step_s
 from profiler.schema import DeviceTrace, Fleet, FleetDevice, InputError, Trace
 
 __all__ = ["fleet_within"]

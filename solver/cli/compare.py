@@ -75,7 +75,7 @@ def compare(
     \b
     legend compare fleet.json --round-time 30
     legend compare fleet.json --policy exact --plan mine.json
-    legend compare fleet.json --round-time 30 --set class=phone,uplink_mbps=2
+    legend compare fleet.json --round-time 30 --set class=phone,uplink_mbit_per_s=2
     """
     from profiler.schema import read_fleet
     from solver.compare import compare_plans, compare_policies

@@ -31,10 +31,10 @@ CHANGES = click.option(
     "changes",
     multiple=True,
     metavar="CHANGE",
-    help="What if: 'device=tx2-03,uplink_mbps=5', 'class=NAME,time_scale=2', 'all,memory_gb=4' "
-    "or 'link=ap-1,uplink_mbps=50'; may be given again. Fields: uplink_mbps, downlink_mbps, "
-    "latency_s, memory_gb, storage_gb, time_scale, examples, local_steps, count; of a class or "
-    "all: power_w.",
+    help="What if: 'device=tx2-03,uplink_mbit_per_s=5', 'class=NAME,time_scale=2', "
+    "'all,memory_gb=4' or 'link=ap-1,uplink_mbit_per_s=50'; may be given again. Fields: "
+    "uplink_mbit_per_s, downlink_mbit_per_s, latency_s, memory_gb, storage_gb, time_scale, "
+    "examples, local_steps, count; of a class or all: power_w.",
 )
 LEAVE_OUT = click.option(
     "--leave-out",

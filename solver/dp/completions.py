@@ -18,7 +18,7 @@ def completions(table: Tables, min_depth: int) -> Floats:
     """
     back = np.full_like(table.flat, -np.inf)
     axes, ranks = table.axes, table.choices.tolist()
-    steps = (table.strides[:, 0] // table.choices[0] - (axes.margin > 0)) // axes.width
+    leads = (table.strides[:, 0] // table.choices[0]).tolist()
     for k in range(len(table.stretches) - 1, -1, -1):
         low, high = table.stretches[k]
         first, last = (axes.room + low) * axes.width, (axes.room + high + 1) * axes.width
@@ -29,7 +29,9 @@ def completions(table: Tables, min_depth: int) -> Floats:
         if k == 0:
             break
         below_low, below_high = table.stretches[k - 1]
-        rows = ranks_between(ranks, int(steps[k - 1]), low - below_high, high - below_low)
+        rows = ranks_between(
+            ranks, leads[k - 1] // axes.width, low - below_high, high - below_low
+        )
         if table.prices is not None:
             fixed = table.prices.price * table.prices.fixed[k - 1, low : high + 1]
             here = here + spread(table, fixed)
@@ -46,11 +48,15 @@ def completions(table: Tables, min_depth: int) -> Floats:
         inner = reward[:, left : left + last - first]
         earnings(table, k, rows, low, high + 1, inner)
         inner += here
-        _most_ahead(reward, strides, to + int(strides[0]) - first + left, back[k - 1, to:end])
+        apart = None if table.spacing is None else table.spacing * leads[k - 1]
+        offset = to + int(strides[0]) - first + left
+        _most_ahead(reward, strides, apart, offset, back[k - 1, to:end])
     return back
 
 
-def _most_ahead(reward: Floats, strides: Ints, offset: int, out: Floats) -> None:
+def _most_ahead(
+    reward: Floats, strides: Ints, apart: int | None, offset: int, out: Floats
+) -> None:
     """For each node the largest of what its ranks lead to, a row a rank.
 
     Parameters
@@ -58,21 +64,21 @@ def _most_ahead(reward: Floats, strides: Ints, offset: int, out: Floats) -> None
     reward : array, shape (R, F)
     strides : array of int, shape (R,)
         How far the ranks lead.
+    apart : int or None
+        How far one leads beyond the one before, where they are evenly spaced.
     offset : int
         Where in the first row the first node's rank leads to.
     out : array, shape (N,)
         Is raised to it; minus infinity to begin with.
     """
-    apart = np.diff(strides)
-    if len(set(apart.tolist())) <= 1:
+    if apart is not None:
         # Evenly spaced ranks are a view: each row is the one above, shifted.
-        step = int(apart[0]) if len(apart) else 0
         shifted = np.ndarray(
             (len(strides), len(out)),
             reward.dtype,
             reward,
             offset * reward.itemsize,
-            (reward.strides[0] + step * reward.itemsize, reward.itemsize),
+            (reward.strides[0] + apart * reward.itemsize, reward.itemsize),
         )
         np.maximum.reduce(shifted, axis=0, out=out)
         return

@@ -57,7 +57,8 @@ def tables(
     table = Tables(
         flat=np.full((len(stretches), (axes.room + top + 1) * axes.width), -np.inf),
         axes=axes,
-        strides=(steps[:, None] * axes.width + (margin > 0)) * choices,
+        strides=axes.lead(steps[:, None]) * choices,
+        spacing=_spacing(choices),
         choices=choices,
         weight=capacity.reach,
         gains=gains,
@@ -72,6 +73,12 @@ def tables(
     return table
 
 
+def _spacing(choices: Ints) -> int | None:
+    """How far the choices lie apart, 0 for a single one; None where not evenly."""
+    apart = set(np.diff(choices).tolist()) or {0}
+    return apart.pop() if len(apart) == 1 else None
+
+
 def _stretches(
     capacity: Capacity, choices: Ints, top: int, min_depth: int, band: Band | None
 ) -> list[tuple[int, int]]:
@@ -82,7 +89,7 @@ def _stretches(
     carries.
     """
     steps, least, most = capacity.steps.tolist(), int(choices[0]), int(choices[-1])
-    ends = np.minimum(np.count_nonzero(capacity.reach > 0, axis=1) - 1, top)
+    ends = np.minimum(capacity.ends, top)
     needed = slice(1, min_depth + 1)
     ends[needed] = np.minimum(ends[needed], capacity.least[needed])
     starts = np.zeros_like(ends)
@@ -103,7 +110,7 @@ def _fill(table: Tables, steps: list[int]) -> None:
     axes, choices, stretches = table.axes, table.choices, table.stretches
     ranks = choices.tolist()
     length = max(CELLS // (len(choices) * axes.width), 16)
-    windows = {step: _Window.of(axes, step, choices, length) for step in set(steps)}
+    windows = {step: _Window.of(table, step, length) for step in set(steps)}
     cells = np.empty((len(choices), length * axes.width))
     for k, ((before_low, before_high), (low, high)) in enumerate(pairwise(stretches), start=1):
         window = windows[steps[k - 1]]
@@ -173,15 +180,14 @@ class _Window:
     places: Ints
 
     @classmethod
-    def of(cls, axes: Axes, step: int, choices: Ints, length: int) -> Self:
-        back = choices * (step * axes.width + (axes.margin > 0))
-        apart = {0} if len(back) == 1 else set(np.diff(back).tolist())
-        even = len(apart) == 1
-        nodes = np.arange(0 if even else length * axes.width)
+    def of(cls, table: Tables, step: int, length: int) -> Self:
+        apart, each = table.spacing, table.axes.lead(step)
+        back = each * table.choices
+        nodes = np.arange(0 if apart is not None else length * table.axes.width)
         return cls(
             nearest=int(back[0]),
             farthest=int(back[-1]),
-            spacing=apart.pop() if even else None,
+            spacing=None if apart is None else each * apart,
             places=nodes + (back[-1] - back)[:, None],
         )
 

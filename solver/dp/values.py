@@ -6,11 +6,15 @@ nodes that lie on the way; filling a table of choices would cost more than the m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.devices import Floats, Ints
+
+# Size of one layer, or of each.
+Steps = TypeVar("Steps", int, Ints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,10 @@ class Axes:
     margin: int
     width: int
 
+    def lead(self, steps: Steps) -> Steps:
+        """How far a rank of 1 leads."""
+        return steps * self.width + (self.margin > 0)
+
     def place(self, prefix: int, rank_sum: int = 0) -> int:
         """Where a node lies."""
         return (self.room + prefix) * self.width + self.margin + rank_sum
@@ -81,6 +89,8 @@ class Tables:
     strides : array of int, shape (L, R)
         How far a rank of a layer leads in it.
     choices : array of int, shape (R,)
+    spacing : int or None
+        How far choices lie apart; None where they are not evenly spaced.
     weight : array, shape (L + 1, S + 1)
         W, see `solver.capacity.Capacity`.
     gains : array, shape (L, R)
@@ -99,6 +109,7 @@ class Tables:
     axes: Axes
     strides: Ints
     choices: Ints
+    spacing: int | None
     weight: Floats
     gains: Floats
     earned: Sequence[Floats] | None
@@ -126,16 +137,15 @@ class Tables:
     def path(self, depth: int, at: int) -> Ints:
         """Ranks that lead to a place of ``flat[depth]``, shape (L,), from the output."""
         taken, axes = [0] * len(self.strides), self.axes
-        for k in range(depth, 0, -1):
-            before, carried = at - self.strides[k - 1], at // axes.width - axes.room
+        for k in range(depth - 1, -1, -1):
+            carried = at // axes.width - axes.room
             if self.earned is not None:
-                earned = self.earned[k - 1][:, carried].copy()
+                earned = self.earned[k][:, carried]
+            elif self.prices is not None:
+                earned = self.factors[k] @ self.both[k, :, carried]
             else:
-                earned = self.gains[k - 1] * self.weight[k, carried]
-                if self.prices is not None:
-                    per_rank = self.prices.price * self.prices.per_rank[k - 1, carried]
-                    earned += self.choices * per_rank
-            earned += self.flat[k - 1].take(before)
-            best = earned.argmax()
-            taken[k - 1], at = int(self.choices[best]), int(before[best])
+                earned = self.gains[k] * self.weight[k + 1, carried]
+            before = at - self.strides[k]
+            best = (earned + self.flat[k].take(before)).argmax()
+            taken[k], at = int(self.choices[best]), int(before[best])
         return np.array(taken, dtype=np.int64)

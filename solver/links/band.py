@@ -71,8 +71,7 @@ class BandedRanks:
     def everything(self) -> Band:
         """The band that leaves nothing out."""
         table, problem = self.program.table, self.program.problem
-        ends = np.count_nonzero(table.reach > 0, axis=1) - 1
-        steps, least = table.steps, problem.question.min_depth
+        ends, steps, least = table.ends.copy(), table.steps, problem.question.min_depth
         ends[1 : least + 1] = np.minimum(ends[1 : least + 1], table.least[1 : least + 1])
         low = np.append(0, np.cumsum(steps * int(problem.ranks[0])))
         high = np.append(0, np.cumsum(steps * int(problem.ranks[-1])))

@@ -119,7 +119,7 @@ def best_price(
         None where no ranks in the band get all devices to their least depth.
     """
     lines = Lines()
-    known = [ranks for ranks in pool if _inside(relaxed, ranks, band)]
+    known = _inside(relaxed, pool, band)
     if known:
         lines.add(relaxed, known, needed_s)
     ends: Floats | None = None
@@ -163,10 +163,12 @@ def higher(lines: Lines, price: float) -> float:
     return max(*lines.gain, 1e-9) / max(*(-s for s in lines.spare_s), 1e-9)
 
 
-def _inside(relaxed: Relaxed, ranks: Ints, band: Band | None) -> bool:
-    if band is None:
-        return True
-    depth = int((ranks > 0).sum())
-    prefix = np.cumsum(ranks * relaxed.capacity.steps)[:depth]
-    low, high = band.low[1 : depth + 1], band.high[1 : depth + 1]
-    return bool(((prefix >= low) & (prefix <= high)).all())
+def _inside(relaxed: Relaxed, pool: list[Ints], band: Band | None) -> list[Ints]:
+    """Rank vectors whose prefix sums lie in a band."""
+    if band is None or not pool:
+        return list(pool)
+    rows = np.array(pool)
+    prefix = np.cumsum(rows * relaxed.capacity.steps, axis=1)
+    holds = (rows == 0) | ((prefix >= band.low[1:]) & (prefix <= band.high[1:]))
+    inside = holds.all(axis=1).tolist()
+    return [ranks for ranks, held in zip(pool, inside, strict=True) if held]

@@ -71,6 +71,7 @@ class _Search:
     pool: list[Ints] = field(default_factory=list)
     seen: set[bytes] = field(default_factory=set)
     deadlines: dict[float, Relaxed | None] = field(default_factory=dict)
+    kept_bytes: int = 0
 
     @property
     def floor(self) -> float:
@@ -103,11 +104,11 @@ class _Search:
             relaxed = self.deadlines.pop(deadline_s)
         else:
             relaxed = Relaxed.at(self.problem, deadline_s)
+            self.kept_bytes += relaxed.nbytes if relaxed else 0
         self.deadlines[deadline_s] = relaxed
-        kept_bytes = sum(one.nbytes for one in self.deadlines.values() if one)
-        while len(self.deadlines) > DEADLINES and kept_bytes > KEPT_BYTES:
+        while len(self.deadlines) > DEADLINES and self.kept_bytes > KEPT_BYTES:
             oldest = self.deadlines.pop(next(iter(self.deadlines)))
-            kept_bytes -= oldest.nbytes if oldest else 0
+            self.kept_bytes -= oldest.nbytes if oldest else 0
         return relaxed
 
 

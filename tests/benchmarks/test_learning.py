@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.cases import learning_rates
+from benchmarks.instances import paper_80_fleet
+from benchmarks.learning.arms import ARMS, write_plan
 from benchmarks.learning.runs import Length
 from benchmarks.result import figure
+from profiler.schema import write
 from solver import read_plan
 
 PLAN = Path(__file__).parents[2] / "docs/examples/plan.json"
@@ -47,3 +50,16 @@ def test_evaluations_are_as_far_apart_in_time_for_short_rounds_as_for_long_ones(
         assert by_time.rounds_between(plan) == rounds
     often = Length(rounds=9, sample=2, max_test=10, eval_every_s=1e-6)
     assert often.rounds_between(plan) == 1
+
+
+def test_a_plan_is_the_same_bytes_on_another_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fleet, arm = tmp_path / "fleet.json", ARMS[0]
+    write(fleet, paper_80_fleet(0, devices=3))
+    made = []
+    for day in ("0", "86400"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)
+        write_plan(arm, fleet, tmp_path / "plan.json")
+        made.append((tmp_path / "plan.json").read_bytes())
+    assert made[0] == made[1]

@@ -55,8 +55,9 @@ def test_late_processes_are_killed() -> None:
 
 
 def test_failures_come_back_as_one_line() -> None:
-    with pytest.raises(InputError, match="code 1: ValueError: as it must"):
+    with pytest.raises(InputError, match="code 1: ValueError: as it must") as raised:
         in_child(fail, {})
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")

@@ -1,5 +1,6 @@
 """A fleet of the tiny BERT at several speeds, plans of it, and traces."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -68,3 +69,9 @@ def write_all(folder: Path, fleet: Fleet, trace: Trace | None, plan: Plan) -> No
     write(folder / "plan.json", plan)
     if trace is not None:
         write(folder / "trace.json", trace)
+
+
+def switching(classes: Sequence[str]) -> Trace:
+    """Devices 0 and 2 change their class after round 1."""
+    changes = [DeviceTrace(name=name, device_class=list(classes)) for name in ("d0", "d2")]
+    return make_trace([0, 1, 50], *changes)

@@ -1,12 +1,9 @@
 """Reading, splitting and sharing out the data."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.ipc
 import pytest
 
 from finetune.data import Examples, load_dataset, read_table
@@ -14,6 +11,7 @@ from finetune.options import RunOptions
 from finetune.partition import partition
 from profiler.schema import Training
 from solver.plan import InputError
+from tests.finetune.arrow import save_to_disk
 from tests.finetune.runs import write_reviews
 
 TRAINING = Training(batch_size=4, sequence_length=16)
@@ -27,18 +25,6 @@ def examples(count: int = 200, classes: int = 4) -> Examples:
 
 def shares_of_labels(parts: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(labels[part], minlength=4) / len(part) for part in parts])
-
-
-def save_to_disk(table: pd.DataFrame, folder: Path) -> None:
-    """Write what datasets' `save_to_disk` writes, in two files."""
-    folder.mkdir(parents=True)
-    names = [f"data-0000{i}-of-00002.arrow" for i in range(2)]
-    for name, part in zip(names, (table[:2], table[2:]), strict=True):
-        rows = pa.Table.from_pandas(part, preserve_index=False)
-        with pa.ipc.new_stream(folder / name, rows.schema) as stream:
-            stream.write_table(rows)
-    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
-    (folder / "state.json").write_text(json.dumps(state))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet", "folder"])
@@ -134,11 +120,16 @@ def test_a_datasets_folder_is_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several splits \(train, test\); name one"):
         read_table(tmp_path / "whole")
     assert len(read_table(tmp_path / "whole/train")) == 3
+    for name, frame in (("a", table), ("b", table.assign(label="x"))):
+        save_to_disk(frame, tmp_path / name)
+        found = min((tmp_path / name).glob("*.arrow"))
+        found.rename(tmp_path / f"whole/train/{name}.arrow")
     state = tmp_path / "whole/train/state.json"
     for content, message in (
         ('{"_data_files": [{"filename": "../../secret.arrow"}]}', "names no files in this"),
         ('{"_data_files": [{"filename": "state.json"}]}', "is no readable Arrow stream"),
         ('{"_data_files": [{"filename": "none.arrow"}]}', "is no readable Arrow stream"),
+        ('{"_data_files": [{"filename": "a.arrow"}, {"filename": "b.arrow"}]}', "as one table"),
         ("[]", "is no JSON object"),
         ("{", "is no JSON"),
     ):
@@ -154,7 +145,7 @@ def test_a_datasets_folder_is_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_files_of_another_kind_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"data.{suffix}"
-    path.write_text("not a table")
+    path.write_text("[1, 2]\n3\n")
     with pytest.raises(InputError, match=f"is no readable .{suffix} table"):
         read_table(path)
 

@@ -10,21 +10,20 @@ import pytest
 from msgspec.structs import replace
 
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE
 from finetune.run import Stopped
-from finetune.server import Answer, Task
 from solver.plan import InputError, Plan
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import ADAPTER, OPTIONS, StopAfter, execute, plan_joined_by
 from tests.finetune.runs import make_plan
 from tests.finetune.test_prefix_run import caching
-from tests.finetune.test_run import ADAPTER, OPTIONS, StopAfter, execute
-from tests.finetune.test_run_aggregations import plan_for
 
 SIDE_BY_SIDE = replace(OPTIONS, workers=2)
 # One that keeps what a codec lost, one that changes the base, one that caches states.
 PLANS = {
     "int8": make_plan(codec="int8", download_codec="int8"),
-    "flora": plan_for("flora", download="stacked"),
+    "flora": plan_joined_by("flora", download="stacked"),
     "cache": caching("always"),
 }
 
@@ -63,8 +62,11 @@ def test_a_worker_that_is_killed_is_said_in_one_line(
         yield from ()
 
     monkeypatch.setattr(InProcessEngine, "train", killed)
-    with pytest.raises(InputError, match=r"'device-\d' ended .*out of memory.*fewer --workers"):
+    with pytest.raises(
+        InputError, match=r"'device-\d' ended .*out of memory.*fewer --workers"
+    ) as raised:
         execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+    assert "\n" not in str(raised.value)
     assert not multiprocessing.active_children()
 
 

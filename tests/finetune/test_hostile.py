@@ -10,16 +10,16 @@ from safetensors.torch import load_file
 
 from finetune.codec import PayloadError, encode_state
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Failure, Task
 from finetune.metrics import read_metrics
 from finetune.options import RunOptions
 from finetune.run import run
-from finetune.server import Answer, Failure, Task
 from finetune.setup import Federation, Sources, set_up
 from finetune.updates import Update, change_norm, check_norms, check_report, clip
 from solver.plan import InputError, Plan, read_plan
+from tests.finetune.aggregate.states import state_of, update
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Family, make_plan, write_reviews
-from tests.finetune.test_aggregate import state_of, update
 
 ALL = RunOptions(rounds=2, sample=5, learning_rate=1e-2)
 VICTIM = "device-1"

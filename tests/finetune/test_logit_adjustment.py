@@ -14,9 +14,9 @@ from finetune.logit_adjustment import adjusted_loss, label_offsets
 from finetune.replica import Replica
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import arguments
 from tests.finetune.runs import Family, make_plan
 from tests.finetune.test_local import base_of, batches_of
-from tests.finetune.test_run_command import arguments
 
 Models = Callable[[Family], Path]
 

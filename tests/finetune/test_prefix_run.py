@@ -170,6 +170,22 @@ def test_a_store_that_cannot_write_keeps_nothing_and_says_nothing(tmp_path: Path
     assert store.disk_bytes == 0
 
 
+def test_states_whose_file_is_gone_or_cut_short_are_not_kept(tmp_path: Path) -> None:
+    """As where a system clears old files: the states are computed again."""
+    store = PrefixStore(0, 10**6, tmp_path)
+    for key in ((0,), (1,), (2,)):
+        store.put((0, 1), key, STATES)
+    gone, cut, whole = sorted(tmp_path.glob("*.safetensors"))
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    for _ in range(2):
+        kept = [store.get((0, 1), key) for key in ((0,), (1,), (2,))]
+        assert [states is not None for states in kept] == [False, False, True]
+        assert store.disk_bytes == STATES.nbytes
+    store.drop((0, 1))
+    assert (store.disk_bytes, whole.exists()) == (0, False)
+
+
 def test_what_a_killed_run_left_in_the_scratch_folder_goes(tmp_path: Path) -> None:
     left = tmp_path / "prefix-cache/old.safetensors"
     left.parent.mkdir()

@@ -21,8 +21,14 @@ from profiler.schema import DeviceTrace, InputError, write
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.within import fleet_within
 from solver import Problem, solve
-from tests.finetune.fleets import ROUND_TIME_S, make_fleet, make_trace, plan_for, write_all
-from tests.finetune.test_replan import switching
+from tests.finetune.fleets import (
+    ROUND_TIME_S,
+    make_fleet,
+    make_trace,
+    plan_for,
+    switching,
+    write_all,
+)
 
 TRACE = switching(["fast", "slow"])
 
@@ -121,8 +127,9 @@ def test_the_table_shows_what_there_is(folder: Path) -> None:
     ],
 )
 def test_bad_options_are_one_line(folder: Path, more: tuple[str, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as raised:
         told(folder, *more)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_fleet_or_trace_of_others_is_refused(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Planning anew in a run: what is observed, when it is due, what comes of it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,18 @@ from finetune.replan.observe import SMOOTHING, Observer, drift
 from finetune.replan.rehearse import rehearse
 from finetune.run import Stopped, run
 from finetune.setup import Sources
-from profiler.schema import DeviceTrace, Fleet, Trace, read_fleet
+from profiler.schema import Fleet, Trace, read_fleet
 from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.fleets import ROUND_TIME_S, make_fleet, make_trace, plan_for, write_all
-from tests.finetune.test_run import ADAPTER, StopAfter
+from tests.finetune.fleets import (
+    ROUND_TIME_S,
+    make_fleet,
+    make_trace,
+    plan_for,
+    switching,
+    write_all,
+)
+from tests.finetune.playing import ADAPTER, StopAfter
 
 OPTIONS = RunOptions(rounds=4, sample=6, learning_rate=1e-2, batch_size=4)
 
@@ -33,12 +39,6 @@ class Told(Progress):
 
     def say(self, text: str) -> None:
         self.texts.append(text)
-
-
-def switching(classes: Sequence[str]) -> Trace:
-    """Devices 0 and 2 change their class after round 1."""
-    changes = [DeviceTrace(name=name, device_class=list(classes)) for name in ("d0", "d2")]
-    return make_trace([0, 1, 50], *changes)
 
 
 def sources(inputs: MakeInputs, folder: Path, trace: Trace) -> tuple[Path, Sources]:

@@ -20,43 +20,21 @@ from transformers import (
 from finetune.data import load_dataset, read_table
 from finetune.deterministic import deterministic
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
 from finetune.partition import partition
-from finetune.progress import Progress
 from finetune.replica import Replica
 from finetune.result import Summary
 from finetune.run import Stopped, run
 from finetune.schedule import HALVING, learning_rate
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
 from finetune.state import State
 from solver.plan import InputError, Plan, read_plan
+from tests.finetune.arrow import save_to_disk
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.runs import Family, Inputs, make_plan, save_model
-from tests.finetune.test_data import save_to_disk
-
-OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
-CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
-ADAPTER = "adapter/adapter_model.safetensors"
-
-
-def execute(
-    inputs: Inputs, out: Path, options: RunOptions = OPTIONS, **more: object
-) -> Summary:
-    return run(inputs.plan, Sources(inputs.model, inputs.data), out, options, **more)  # type: ignore[arg-type]
-
-
-class StopAfter(Progress):
-    """Presses Ctrl-C after so many answers."""
-
-    def __init__(self, answers: int) -> None:
-        self.left = answers
-
-    def answered(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
+from tests.finetune.playing import ADAPTER, CAPPED, OPTIONS, StopAfter, execute
+from tests.finetune.runs import Family, make_plan, save_model
 
 
 def test_a_run_writes_metrics_summary_and_adapter(inputs: MakeInputs, tmp_path: Path) -> None:
@@ -329,6 +307,29 @@ def test_folders_without_model_or_weights_are_refused(
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="cannot be loaded"):
         execute(given._replace(model=bare), tmp_path / "run2")
+
+
+def test_weights_cut_short_and_damaged_configs_are_one_line(
+    inputs: MakeInputs, tmp_path: Path
+) -> None:
+    """As an interrupted download or a full disk leaves them."""
+    given = inputs()
+    config = json.loads((given.model / "config.json").read_text())
+    weights = (given.model / "model.safetensors").read_bytes()
+    cases = (
+        ("model.safetensors", weights[: len(weights) // 2], "cannot be loaded"),
+        ("model.safetensors", b"", "cannot be loaded"),
+        ("config.json", json.dumps({**config, "hidden_act": "no"}).encode(), "no 'no'"),
+        ("config.json", json.dumps({**config, "hidden_size": "x"}).encode(), "hidden_size"),
+        ("config.json", b"[" * 10**5, "recursion"),
+        ("tokenizer.json", b"[]", "no usable tokenizer"),
+    )
+    for number, (name, content, message) in enumerate(cases):
+        damaged = without(given.model, tmp_path / f"damaged{number}")
+        (damaged / name).write_bytes(content)
+        with pytest.raises(InputError, match=message) as raised:
+            execute(given._replace(model=damaged), tmp_path / "run")
+        assert "\n" not in str(raised.value)
 
 
 def test_a_base_with_weights_missing_is_refused(inputs: MakeInputs, tmp_path: Path) -> None:

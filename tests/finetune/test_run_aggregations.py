@@ -7,42 +7,31 @@ import pytest
 import torch
 from msgspec.structs import replace
 from peft import PeftModel
-from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 import finetune.tensorboard
 from finetune.aggregate import AGGREGATIONS
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE, decode_metrics, read_metrics
 from finetune.options import RunOptions
-from finetune.run import Stopped
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
-from finetune.state import DELTA, A, State
-from solver.plan import InputError, Plan, read_plan
+from finetune.state import DELTA, A
+from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import (
+    OPTIONS,
+    execute,
+    last_state,
+    plan_joined_by,
+    resumed_equals_whole,
+)
 from tests.finetune.runs import HIDDEN, Family, Inputs, make_plan
-from tests.finetune.test_run import ADAPTER, OPTIONS, StopAfter, execute
 
-CAPPED = ((0, 0, 4), (0, 2, 2), (2, 3, 4))
 BATCH = {
     "input_ids": torch.tensor([[2, 5, 7, 9], [2, 8, 4, 4]]),
     "attention_mask": torch.ones(2, 4),
 }
-
-
-def plan_for(name: str, **more: object) -> Plan:
-    equal = name in ("layerwise", "fedex")
-    if equal:
-        return make_plan(**more)  # type: ignore[arg-type]
-    return make_plan(shapes=CAPPED, structure="capped", **more)  # type: ignore[arg-type]
-
-
-def last_state(out: Path) -> State:
-    """The server's state as its checkpoint has it."""
-    (tensors,) = (out / "checkpoint").glob("*.safetensors")
-    state: State = load_file(tensors)
-    return state
 
 
 def logits(given: Inputs, folder: Path, *, merged: bool = False) -> torch.Tensor:
@@ -67,7 +56,7 @@ def test_every_aggregation_runs_and_saves_the_servers_model(
     family: Family,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given = inputs(plan_for(name, family=family), family)
+    given = inputs(plan_joined_by(name, family=family), family)
     options = replace(OPTIONS, aggregation=name)
     execute(given, tmp_path / "whole", options)
     plan = read_plan(given.plan)
@@ -100,24 +89,15 @@ def test_every_aggregation_runs_and_saves_the_servers_model(
 def test_a_changed_base_resumes_to_the_same_bytes(
     inputs: MakeInputs, tmp_path: Path, name: str
 ) -> None:
-    given, options = inputs(plan_for(name)), replace(OPTIONS, aggregation=name)
+    given, options = inputs(plan_joined_by(name)), replace(OPTIONS, aggregation=name)
     execute(given, tmp_path / "whole", options)
     resumed_equals_whole(given, tmp_path, options)
-
-
-def resumed_equals_whole(given: Inputs, folder: Path, options: RunOptions) -> None:
-    with pytest.raises(Stopped):
-        execute(given, folder / "parts", options, progress=StopAfter(5))
-    execute(given, folder / "parts", options, resume=True)
-    for file in (ADAPTER, METRICS_FILE, "summary.json"):
-        whole, parts = folder / "whole" / file, folder / "parts" / file
-        assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_flora_downloads_the_stacks_a_device_has_missed(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:
-    given = inputs(plan_for("flora", download="stacked"))
+    given = inputs(plan_joined_by("flora", download="stacked"))
     plan = read_plan(given.plan)
     planned = {d.name: d.predicted for d in plan.devices if d.predicted}
     everybody = RunOptions(rounds=2, sample=5, learning_rate=1e-2)

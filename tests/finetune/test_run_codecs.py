@@ -9,16 +9,21 @@ import torch
 from msgspec.structs import replace
 
 from finetune.in_process import InProcessEngine
+from finetune.messages import Answer, Task
 from finetune.metrics import METRICS_FILE, decode_metrics
 from finetune.options import RunOptions
-from finetune.server import Answer, Task
 from finetune.setup import Sources, set_up
 from finetune.state import KEPT_BY, A, B, State, lora_modules
 from solver.plan import Codec, InputError, read_plan
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import (
+    OPTIONS,
+    execute,
+    last_state,
+    plan_joined_by,
+    resumed_equals_whole,
+)
 from tests.finetune.runs import make_plan
-from tests.finetune.test_run import OPTIONS, execute
-from tests.finetune.test_run_aggregations import last_state, plan_for, resumed_equals_whole
 
 
 @pytest.mark.parametrize("codec", ["float16", "int8"])
@@ -126,6 +131,6 @@ def test_a_plan_that_predicts_other_bytes_than_its_codec_takes_is_refused(
 def test_changes_of_the_base_have_no_codec(
     inputs: MakeInputs, tmp_path: Path, name: str
 ) -> None:
-    given = inputs(plan_for(name, download_codec="int8"))
+    given = inputs(plan_joined_by(name, download_codec="int8"))
     with pytest.raises(InputError, match=f"'{name}' changes the base's .* no codec"):
         execute(given, tmp_path / "run", replace(OPTIONS, aggregation=name))

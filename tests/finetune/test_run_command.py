@@ -9,13 +9,8 @@ from click.testing import CliRunner
 from finetune.cli.run import run as run_command
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.fleets import make_fleet, plan_for, write_all
-from tests.finetune.test_replan import switching
-
-
-def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[str]:
-    model, data, plan = map(str, inputs)
-    return [plan, "--model", model, "--data", data, "-o", str(out), "--rounds", "2", *more]
+from tests.finetune.fleets import make_fleet, plan_for, switching, write_all
+from tests.finetune.playing import arguments
 
 
 def test_json_is_the_summary_and_nothing_else(inputs: MakeInputs, tmp_path: Path) -> None:
@@ -45,12 +40,15 @@ def test_without_json_a_table_goes_to_stderr(inputs: MakeInputs, tmp_path: Path)
 def test_bad_options_are_one_line(inputs: MakeInputs, tmp_path: Path) -> None:
     given = inputs()
     for option, value in (("--rounds", "0"), ("--partition", "mine"), ("--alpha", "nan")):
-        with pytest.raises(InputError, match=f"{option} is {value}|{option} is '{value}'"):
+        with pytest.raises(
+            InputError, match=f"{option} is {value}|{option} is '{value}'"
+        ) as raised:
             CliRunner().invoke(
                 run_command,
                 arguments(given, tmp_path / "run", option, value),
                 catch_exceptions=False,
             )
+        assert "\n" not in str(raised.value)
 
 
 def test_a_fleet_a_trace_and_a_deadline_from_the_command_line(

@@ -15,9 +15,8 @@ from finetune.setup import Sources, set_up
 from finetune.state import MOMENTUM, VARIANCE, A, adapter_of
 from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import ADAPTER, OPTIONS, execute, last_state, resumed_equals_whole
 from tests.finetune.runs import make_plan
-from tests.finetune.test_run import ADAPTER, OPTIONS, execute
-from tests.finetune.test_run_aggregations import last_state, resumed_equals_whole
 
 TAU = 1e-3
 

@@ -15,9 +15,9 @@ from finetune.setup import Sources, set_up
 from finetune.state import DELTA, KEPT_BY, A, B, lora_modules
 from solver.plan import Plan, read_plan
 from tests.finetune.conftest import MakeInputs
+from tests.finetune.playing import ADAPTER
 from tests.finetune.runs import make_plan
 from tests.finetune.test_prefix_run import execute
-from tests.finetune.test_run import ADAPTER
 
 OPTIONS = RunOptions(rounds=3, sample=5, learning_rate=1e-2)
 NOTHING_KEPT = replace(OPTIONS, cache_memory_mb=0, cache_disk_mb=0)

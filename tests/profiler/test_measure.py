@@ -1,6 +1,5 @@
 """The measured profile: what is found in a model, what is fitted, what is written."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from profiler.schema import InputError, Profile, Training, read_profile, write
 from profiler.timing.steps import Rig
 from tests.profiler.tiny_models import FAMILIES, LAYERS, model_folder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINING = Training(batch_size=2, sequence_length=8)
 QUERY_VALUE = {
     "bert": ["attention.self.query", "attention.self.value"],
@@ -42,15 +42,6 @@ HEADS = {
     "phi3": ["score"],
     "opt": ["score"],
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny steps: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -177,6 +168,15 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-family"}')
     with pytest.raises(InputError, match="not a config"):
         open_checkpoint(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"a download cut short"])
+def test_weights_that_are_none_are_one_line(tmp_path: Path, content: bytes) -> None:
+    folder = model_folder("bert", tmp_path)
+    (Path(folder) / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be loaded") as raised:
+        build(open_checkpoint(folder), TRAINING, meta=False)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

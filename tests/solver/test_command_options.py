@@ -140,7 +140,7 @@ def test_the_curve_of_the_able_misses_nothing(seed: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--set", "device=nobody,uplink_mbps=2"), "no device 'nobody'"),
+        (("--set", "device=nobody,uplink_mbit_per_s=2"), "no device 'nobody'"),
         (("--set", "device=d0,colour=2"), "no field 'colour'"),
         (("--set", "device=d0"), "expected device=NAME"),
         (("--structure", "loose"), "not one of"),

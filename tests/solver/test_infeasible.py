@@ -227,8 +227,10 @@ ANSWERS = [
     ("shared", "dp", None, 3),
     ("shared", "dp", 0, 4),
     ("shared", "lcd", None, 4),
-    ("capped", "dp", None, 4),
-    ("own", "dp", None, 4),
+    ("capped", "dp", None, 3),
+    ("capped", "dp", 0, 4),
+    ("own", "dp", None, 3),
+    ("own", "dp", 0, 4),
 ]
 
 
@@ -249,7 +251,7 @@ def test_what_is_not_proven_is_not_called_infeasible(
     assert err.count("mean wait of") == 1
     found = re.search(r"a mean wait of ([-+.e\d]+) s instead of 0.001 s", err)
     assert found is not None
-    code, _, _ = run("solve", path, *asked[:2], "--mean-wait", found[1], "--json")
+    code, _, _ = run("solve", path, *asked[:2], "--mean-wait", found[1], *how[:2], "--json")
     assert code == 0
 
 

@@ -296,13 +296,13 @@ def test_a_policy_that_overloads_a_link_is_refused_by_name() -> None:
 
 def test_what_if_a_link_were_another() -> None:
     fleet = tight_problem(1).fleet
-    after = changed(fleet, ["link=ap-1,uplink_mbps=8"])
+    after = changed(fleet, ["link=ap-1,uplink_mbit_per_s=8"])
     assert [k.uplink_bytes_per_s for k in after.links if k.name == "ap-1"] == [1e6]
     assert after.devices == fleet.devices
     for text, said in [
-        ("link=ap-9,uplink_mbps=1", "no link 'ap-9'"),
+        ("link=ap-9,uplink_mbit_per_s=1", "no link 'ap-9'"),
         ("link=ap-1,memory_gb=1", "a link has only"),
-        ("link=ap-1,uplink_mbps=0", "above 0"),
+        ("link=ap-1,uplink_mbit_per_s=0", "above 0"),
     ]:
         with pytest.raises(InputError, match=said):
             changed(fleet, [text])

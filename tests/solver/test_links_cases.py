@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from profiler.fleet import FleetRequest, preset_fleet
-from profiler.fleet_links import draw_links
+from profiler.fleet.links import draw_links
 from profiler.schema import Fleet
 from solver.allocation import mean_wait_s
 from solver.check import check

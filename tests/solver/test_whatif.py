@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from profiler.derive import DEFAULT_TRAINING
-from profiler.fleet_files import TableRequest, table_fleet
+from profiler.fleet.files import TableRequest, table_fleet
 from profiler.schema import InputError
 from solver import Problem
 from solver.whatif import changed
@@ -16,11 +16,17 @@ from tests.solver.instances import random_fleet
 
 def test_changes_one_device_and_leaves_the_others() -> None:
     fleet = random_fleet(3)
-    after = changed(fleet, ["device=d1,uplink_mbps=5,memory_gb=2"])
+    after = changed(fleet, ["device=d1,uplink_mbit_per_s=5,memory_gb=2"])
     assert after.devices[1].uplink_bytes_per_s == 5e6 / 8
     assert after.devices[1].memory_bytes == 2_000_000_000
     assert after.devices[0] == fleet.devices[0]
     assert after.devices[2:] == fleet.devices[2:]
+
+
+def test_speeds_may_have_the_names_that_they_had_before() -> None:
+    fleet = random_fleet(3)
+    before = changed(fleet, ["all,uplink_mbps=5,downlink_mbps=7"])
+    assert before == changed(fleet, ["all,uplink_mbit_per_s=5,downlink_mbit_per_s=7"])
 
 
 def test_changes_a_class_and_several_at_once() -> None:
@@ -58,7 +64,7 @@ def test_units_are_those_of_a_table_of_devices(tmp_path: Path) -> None:
     )
     first, second = changed(
         table_fleet(request),
-        ["device=b,uplink_mbps=1,downlink_mbps=1,memory_gb=3.5,storage_gb=2.5"],
+        ["device=b,uplink_mbit_per_s=1,downlink_mbit_per_s=1,memory_gb=3.5,storage_gb=2.5"],
     ).devices
     assert replace(second, name="a") == first
 
@@ -91,22 +97,23 @@ def test_the_help_names_every_field(run: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("device=nobody,uplink_mbps=1", "no device 'nobody'"),
+        ("device=nobody,uplink_mbit_per_s=1", "no device 'nobody'"),
         ("device=d1", "then FIELD=VALUE"),
-        ("uplink_mbps=1", "expected device=NAME or class=NAME"),
-        ("device=d1,class=class-0,uplink_mbps=1", "expected device=NAME or class=NAME"),
+        ("uplink_mbit_per_s=1", "expected device=NAME or class=NAME"),
+        ("device=d1,class=class-0,uplink_mbit_per_s=1", "expected device=NAME or class=NAME"),
         ("all", "or all, then FIELD=VALUE"),
-        ("all=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
-        ("all,device=d1,uplink_mbps=1", "or all, then FIELD=VALUE"),
+        ("all=d1,uplink_mbit_per_s=1", "or all, then FIELD=VALUE"),
+        ("all,device=d1,uplink_mbit_per_s=1", "or all, then FIELD=VALUE"),
         ("device=d1,up=1", "no field 'up'"),
         ("device=d11,count=1", "no device 'd11'; expected a device's name, such as d1"),
         ("class=board,count=1", "no class 'board'; expected one of class-0, class-1$"),
         ("device=d1,power_w=3", "power_w is of a class"),
         ("all,power_w=-3", "power_w is -3; expected 0 or more"),
-        ("device=d1,uplink_mbps=fast", "expected a number in range"),
-        ("device=d1,uplink_mbps=nan", "expected a number in range"),
-        ("device=d1,uplink_mbps=0", "expected above 0"),
+        ("device=d1,uplink_mbit_per_s=fast", "expected a number in range"),
+        ("device=d1,uplink_mbit_per_s=nan", "expected a number in range"),
+        ("device=d1,uplink_mbit_per_s=0", "expected above 0"),
         ("device=d1,count=0", "expected a whole number from 1"),
+        ("all,uplink_mbit_per_s=5,uplink_mbps=6", "says something twice"),
     ],
 )
 def test_refuses_bad_changes(text: str, said: str) -> None:

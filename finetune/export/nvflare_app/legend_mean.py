@@ -1,14 +1,20 @@
 """Mean of updates whose shapes differ: each rank of a layer over the sites that hold it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Arrays", "mean_by_holder"]
+__all__ = ["Arrays", "mean_by_holder", "usable"]
 
 Array = npt.NDArray[np.float32]
 Arrays = Mapping[str, Array]
+
+
+def usable(weight: float, arrays: Arrays) -> bool:
+    """Whether a site's weight and numbers are such that one site cannot spoil the mean."""
+    return 0 < weight < math.inf and all(np.isfinite(a).all() for a in arrays.values())
 
 
 def mean_by_holder(updates: Sequence[tuple[float, Arrays]], before: Arrays) -> dict[str, Array]:

@@ -8,7 +8,7 @@ fails where a layer has another rank. This one means every rank over the sites t
 from typing import Any
 
 import numpy as np
-from legend_mean import mean_by_holder
+from legend_mean import mean_by_holder, usable
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 from nvflare.app_common.workflows.fedavg import FedAvg
@@ -24,13 +24,17 @@ class HolderMean(ModelAggregator):  # type: ignore[misc]
         self.updates: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def accept_model(self, model: FLModel) -> None:
-        """Take the update of a site; one with a number that is not finite is left out."""
+        """Take the update of a site; one that would spoil the mean is left out."""
         site = str(model.meta.get("client_name", len(self.updates)))
         arrays = {name: np.asarray(array, np.float32) for name, array in model.params.items()}
-        if all(np.isfinite(array).all() for array in arrays.values()):
-            self.updates[site] = (float(model.meta.get("examples", 1)), arrays)
+        weight = float(model.meta.get("examples", 1))
+        if usable(weight, arrays):
+            self.updates[site] = (weight, arrays)
         else:
-            self.warning(f"update of {site} is not finite; left out")
+            self.warning(
+                f"update of {site}: its {weight:g} examples or its numbers are not finite, or "
+                "it has no examples; left out"
+            )
 
     def aggregate_model(self) -> FLModel:
         """Mean over the sites, in the order of their names, so that a run can be repeated."""

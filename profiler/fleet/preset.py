@@ -1,0 +1,302 @@
+"""Fleets: presets of catalogue devices, seeded and deterministic.
+
+A fleet's costs come from closed forms, or from a profile measured elsewhere: then the shape
+of the costs is the measured one and only the scale of the time is derived.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from profiler.closed_form.families import READERS
+from profiler.closed_form.roofline import step_time
+from profiler.configs import DEFAULT_MODEL, Config, config_path, load_config, naming
+from profiler.derive import (
+    DEFAULT_TRAINING,
+    assumed_config,
+    derive_costs,
+    derive_profile,
+    preset_config,
+    same_model,
+    setting_for,
+)
+from profiler.fleet.devices import (
+    DOWNLINK_RATIO,
+    STORAGE_BYTES,
+    UPLINK_MBIT_PER_S,
+    draw_devices,
+)
+from profiler.fleet.links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
+from profiler.hardware import Hardware, find_hardware, read_catalogue
+from profiler.predict import full_depth_step_s
+from profiler.schema import (
+    DeviceClass,
+    Fleet,
+    InputError,
+    Link,
+    Memory,
+    Origin,
+    Profile,
+    StepTime,
+    Training,
+    provenance,
+)
+
+__all__ = ["PRESETS", "FleetRequest", "other_modes", "preset_fleet"]
+
+# Counts by device and power mode. The split of 80 devices into 30, 40 and 10 is what we
+# believe LEGEND's testbed to be (arXiv 2412.20004); the modes in equal parts are our choice.
+PRESETS: dict[str, dict[str, int]] = {
+    "paper-80": {
+        "jetson-tx2/maxn": 10,
+        "jetson-tx2/maxp": 10,
+        "jetson-tx2/maxq": 10,
+        "jetson-xavier-nx/20w": 10,
+        "jetson-xavier-nx/15w": 10,
+        "jetson-xavier-nx/10w": 10,
+        "jetson-xavier-nx/10w-desktop": 10,
+        "jetson-agx-xavier/maxn": 3,
+        "jetson-agx-xavier/30w": 3,
+        "jetson-agx-xavier/15w": 2,
+        "jetson-agx-xavier/10w": 2,
+    }
+}
+
+MOST_DEVICES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRequest:
+    """What a preset is asked for.
+
+    Attributes
+    ----------
+    preset : str
+        One of `PRESETS`.
+    seed : int
+        Seed of bandwidths, latencies, examples and memory.
+    devices : int
+        Devices; 0 for as many as the preset has. Others keep its proportions.
+    local_steps : int
+        Training steps of a device in a round.
+    storage_bytes : int
+        Storage of each device for cached layer outputs.
+    model : str
+        Preset name or folder; empty for the default, or for the profile's own.
+    training, targets : Training, sequence of str
+        The training step and the adapted modules, where no profile says them.
+    profile : Profile or None
+        A measured profile to take model, memory and the shape of the time from.
+    profile_path : Path or None
+        Its file.
+    all_modes : bool
+        Whether classes of the boards' other power modes are there too, for traces.
+    access_points, sites : int
+        Links that devices share, see `profiler.fleet.links`; 0 for none.
+    options : mapping of str to str
+        Options the person gave, for the record.
+    """
+
+    preset: str = "paper-80"
+    seed: int = 0
+    devices: int = 0
+    local_steps: int = 10
+    storage_bytes: int = STORAGE_BYTES
+    model: str = ""
+    training: Training = DEFAULT_TRAINING
+    targets: Sequence[str] = ()
+    profile: Profile | None = None
+    profile_path: Path | None = None
+    all_modes: bool = False
+    access_points: int = 0
+    sites: int = 0
+    options: Mapping[str, str]
+
+
+def preset_fleet(request: FleetRequest) -> Fleet:
+    """Build the fleet of a preset; raises `InputError`.
+
+    The same request gives the same fleet, byte for byte.
+    """
+    groups = _groups(request)
+    if request.all_modes:
+        groups |= dict.fromkeys(other_modes(groups), 0)
+    hardware = [find_hardware(label) for label in groups]
+    if request.profile is None:
+        first = derive_profile(
+            request.model or DEFAULT_MODEL,
+            hardware[0].label,
+            None,
+            request.training,
+            targets=request.targets,
+        )
+        classes = _derived_classes(request, hardware)
+        origins, source = first.provenance.origins, first
+    else:
+        config, note = _config_of(request.profile, request.model)
+        with naming(request.model):
+            classes = [_rescaled(request.profile, config, h) for h in hardware]
+        origins, source = _rescaled_origins(request.profile, note), request.profile
+    devices = draw_devices(
+        hardware,
+        list(groups.values()),
+        request.seed,
+        request.local_steps,
+        request.storage_bytes,
+    )
+    links: list[Link] = []
+    if request.access_points or request.sites:
+        devices, links = draw_links(devices, request.access_points, request.sites, request.seed)
+    return Fleet(
+        provenance=provenance(
+            seed=request.seed,
+            options=dict(request.options),
+            inputs=_inputs(request),
+            origins={**origins, **_own_origins(request, hardware)},
+        ),
+        model=source.model,
+        training=source.training,
+        lora=source.lora,
+        gain=source.gain,
+        classes=classes,
+        devices=devices,
+        links=links,
+    )
+
+
+def _groups(request: FleetRequest) -> dict[str, int]:
+    """Devices by class: the preset's counts, scaled by largest remainders."""
+    preset = PRESETS.get(request.preset)
+    if preset is None:
+        raise InputError(
+            f"fleet preset '{request.preset}' is unknown; known: {', '.join(PRESETS)}"
+        )
+    total = sum(preset.values())
+    wanted = request.devices or total
+    if not 1 <= wanted <= MOST_DEVICES:
+        raise InputError(f"devices is {wanted}; expected 1 to {MOST_DEVICES}")
+    shares = {label: wanted * count / total for label, count in preset.items()}
+    counts = {label: math.floor(share) for label, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda label: counts[label] - shares[label])
+    for label in by_remainder[: wanted - sum(counts.values())]:
+        counts[label] += 1
+    return {label: count for label, count in counts.items() if count}
+
+
+def other_modes(labels: Collection[str]) -> list[str]:
+    """Labels of all further power modes of the boards that `labels` names."""
+    boards = {find_hardware(label).id for label in labels}
+    known = {find_hardware(label).label for label in labels}
+    return [h.label for h in read_catalogue() if h.id in boards and h.label not in known]
+
+
+def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> list[DeviceClass]:
+    _, config = load_config(request.model or DEFAULT_MODEL)
+    classes = []
+    for device in hardware:
+        setting = setting_for(config, request.training, device, request.targets)
+        time, memory = derive_costs(setting, device)
+        classes.append(_device_class(device, time, memory))
+    return classes
+
+
+def _device_class(device: Hardware, time: StepTime, memory: Memory) -> DeviceClass:
+    return DeviceClass(name=device.label, device=device.device(), time=time, memory=memory)
+
+
+def _config_of(profile: Profile, model: str) -> tuple[Config, str]:
+    """Config for the closed form of a profile's model, and what to say about it."""
+    if model:
+        _, config = load_config(model)
+        if not same_model(config, profile.model):
+            raise InputError(
+                f"model '{model}' is not the one of the profile ('{profile.model.name}'): "
+                "their configs differ; leave --model out or give the profile's own model"
+            )
+        return config, "the model's config"
+    known = preset_config(profile.model)
+    if known is not None:
+        return known, "the model's config"
+    return assumed_config(profile.model), "common proportions (its config was not given)"
+
+
+def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass:
+    """Measured shape, derived scale.
+
+    The time of every part is multiplied by the ratio of the closed-form step on the device
+    to the measured step, both adapting all layers.
+    """
+    known = profile.model.family in READERS
+    targets = [t.name for t in profile.model.targets] if known else []
+    setting = setting_for(config, profile.training, device, targets)
+    derived = step_time(setting, device)
+    measured = full_depth_step_s(profile.time)
+    if measured <= 0:
+        raise InputError("profile: a full step takes 0 s; expected measured times")
+    ratio = full_depth_step_s(derived) / measured
+    memory = msgspec.structs.replace(profile.memory, framework_bytes=device.framework_bytes)
+    error = math.hypot(profile.time.error_fraction, device.error_fraction)
+    return _device_class(device, _scaled(profile.time, ratio, error), memory)
+
+
+def _scaled(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
+    """All parts of a step, `ratio` times as long."""
+    return StepTime(
+        embedding_s=time.embedding_s * ratio,
+        forward_s=[t * ratio for t in time.forward_s],
+        head_s=time.head_s * ratio,
+        backward_s=[t * ratio for t in time.backward_s],
+        lora_s_per_rank=[t * ratio for t in time.lora_s_per_rank],
+        error_fraction=error_fraction,
+    )
+
+
+def _inputs(request: FleetRequest) -> list[Path]:
+    found = [request.profile_path] if request.profile_path else []
+    if request.model:
+        path = config_path(request.model)
+        found += [path] if path.is_file() else []
+    return found
+
+
+def _rescaled_origins(profile: Profile, note: str) -> dict[str, Origin]:
+    own = dict(profile.provenance.origins)
+    kind = own["time"].kind if "time" in own else "measured"
+    host = f"{profile.device.name} ({profile.device.mode})"
+    own["time"] = Origin(
+        kind="derived",
+        source=f"shape {kind} on {host}; scale by the ratio of the closed-form step on each "
+        f"device to that step, from {note}",
+    )
+    own["memory"] = Origin(
+        kind="derived", source=f"{kind} on {host}; framework_bytes from the catalogue"
+    )
+    return own
+
+
+def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[str, Origin]:
+    by_device = {h.id: h.sources for h in hardware}
+    listed = " | ".join(f"{name}: {sources}" for name, sources in by_device.items())
+    low, high = UPLINK_MBIT_PER_S
+    linked = {}
+    if request.access_points:
+        least, most = ACCESS_MBIT_PER_S
+        linked["links"] = Origin(
+            kind="derived",
+            source=f"generated: access points with {least:g} to {most:g} Mb/s a device, "
+            f"log-uniform; links above with {ABOVE_RATIO[0]:g} to {ABOVE_RATIO[1]:g} of what "
+            "leads to them; assumptions",
+        )
+    return linked | {
+        "device": Origin(kind="catalogue", source=listed),
+        "devices": Origin(
+            kind="derived",
+            source=f"generated for preset {request.preset}: uplink log-uniform over {low:g} to "
+            f"{high:g} Mb/s, downlink {DOWNLINK_RATIO[0]:g} to {DOWNLINK_RATIO[1]:g} times as "
+            "fast, examples log-uniform, latency and memory uniform, storage for cached layer "
+            f"outputs {request.storage_bytes / 1e9:g} GB; assumptions",
+        ),
+    }

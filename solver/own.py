@@ -1,0 +1,189 @@
+"""Ranks of its own for every device: one table of the dynamic program serves them all.
+
+With everybody's weight set to 1, V_k(S) is the most a device can gain from its last k layers
+with prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.allocation import Allocation, deepest, utility
+from solver.capacity import Capacity, exact, grid, units_by_depth
+from solver.devices import Floats, Ints
+from solver.dp.tables import tables
+from solver.dp.values import Tables
+from solver.explain import infeasible, least_allocation, without_plan
+from solver.outcome import Outcome
+from solver.problem import Problem
+from solver.resource import Costs
+from solver.wait.deadlines import GAP as WAIT_GAP
+from solver.wait.deadlines import Answers, search_deadlines, shortest_wait
+
+# Values by prefix sum to the value at each or below, and the place that has it.
+_Running = Callable[[Floats], tuple[Floats, Ints]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRanks:
+    """The table, and what every device makes of it.
+
+    Parameters
+    ----------
+    problem : Problem
+    optimistic : bool
+        Which side of the truth capacities err on.
+    unit : int
+        LoRA parameters in one unit of the prefix sum.
+    table : Tables
+        Of one device of weight 1 without limits.
+    """
+
+    problem: Problem
+    optimistic: bool
+    unit: int
+    table: Tables
+
+    @classmethod
+    def of(cls, problem: Problem, *, optimistic: bool) -> Self:
+        """Fill the table."""
+        choices = problem.ranks
+        unit, steps = grid(problem.costs.sizes, int(choices[-1]), optimistic=optimistic)
+        top = int(steps.sum()) * int(choices[-1])
+        everyone = Capacity(
+            unit=unit,
+            steps=steps,
+            reach=np.ones((len(steps) + 1, top + 1)),
+            least=np.full(len(steps) + 1, top),
+        )
+        table = tables(everyone, problem.gains, choices)
+        return cls(problem=problem, optimistic=optimistic, unit=unit, table=table)
+
+    def most(self, costs: Costs) -> Answers:
+        """More than any plan, under some limits: best gain and largest prefix sum by depth."""
+        longest = self._each(costs, _running_last)
+        return replace(self.best(costs), parameters=longest.parameters)
+
+    def best(self, costs: Costs) -> Answers:
+        """By depth, from the least on, what gains most under some limits."""
+        return self._each(costs, _running_best)
+
+    def answers(self, costs: Costs) -> Answers:
+        """By depth what gains most, and what has the largest prefix sum and takes longest."""
+        best, longest = self.best(costs), self._each(costs, _running_last)
+        return Answers(
+            depth=np.concatenate([best.depth, longest.depth]),
+            row=np.concatenate([best.row, longest.row]),
+            parameters=np.concatenate([best.parameters, longest.parameters]),
+            gain=np.concatenate([best.gain, longest.gain]),
+        )
+
+    def allocation(self, answers: Answers, chosen: Ints) -> Allocation:
+        """What devices train that choose these answers, shape (N,)."""
+        device = np.arange(len(chosen))
+        at = np.stack([answers.depth[chosen], answers.row[chosen, device]], axis=1)
+        at[np.isneginf(answers.gain[chosen, device])] = 0
+        pairs, row = np.unique(at, axis=0, return_inverse=True)
+        rows = np.array([self.table.backtrack(int(k), int(s)) for k, s in pairs])
+        row = row.reshape(-1)
+        return Allocation(rows=rows, row=row, depth=deepest(self.problem.costs, rows, row))
+
+    def plan(self) -> tuple[float, Allocation]:
+        """Largest utility, and who trains what; a device without an answer adds nothing."""
+        best = self.best(self.problem.costs)
+        # The first largest: the smallest depth.
+        gain = best.gain.max(axis=0)
+        value = float(np.dot(self.problem.weights, np.where(np.isneginf(gain), 0.0, gain)))
+        return value, self.allocation(best, best.gain.argmax(axis=0))
+
+    def _each(self, costs: Costs, running: _Running) -> Answers:
+        """An answer by depth, with a prefix sum as its row."""
+        values, least = self.table.values[:, :, 0], self.problem.question.min_depth
+        top = values.shape[1] - 1
+        units = units_by_depth(costs, self.unit, top, optimistic=self.optimistic)
+        held = np.array(units[least:])
+        gain, prefix = np.full(held.shape, -np.inf), np.zeros_like(held)
+        for at, room in enumerate(held):
+            best, where = running(values[least + at])
+            gain[at] = np.where(room >= 0, best[room.clip(0)], -np.inf)
+            prefix[at] = where[room.clip(0)]
+        # Where sizes are rounded to the unit, prefix sums say little of the parameters.
+        whole = not (costs.sizes % self.unit).any()
+        return Answers(
+            depth=np.arange(least, least + len(held)),
+            row=prefix,
+            parameters=np.where(whole, prefix * float(self.unit), np.inf),
+            gain=gain,
+        )
+
+
+def plan_own(problem: Problem) -> Outcome:
+    """Find ranks and depth of every device, of largest utility.
+
+    Raises
+    ------
+    Infeasible
+        If a device cannot reach the least depth, or nothing keeps the mean wait.
+    """
+    upper = OwnRanks.of(problem, optimistic=True)
+    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
+    lower = upper if same else OwnRanks.of(problem, optimistic=False)
+    bound, allocation = upper.plan()
+    if lower is not upper:
+        allocation = lower.plan()[1]
+    short = allocation.depth < problem.question.min_depth
+    if short.any():
+        # What errs on the safe side finds no room; the least configuration, exact, may fit.
+        reason = without_plan(problem)
+        if reason is not None:
+            raise reason
+        allocation = _mixed(allocation, least_allocation(problem), short)
+    method, target = "dynamic program, one table for all devices", 0.0
+    epsilon_s = problem.question.budgets.mean_wait_s
+    if epsilon_s is not None:
+        kept, bound = search_deadlines(problem, upper, lower, allocation, bound, epsilon_s)
+        if kept is None:
+            waiting = waits_little(problem)
+            raise infeasible(problem, waiting=waiting, proven=bound == -np.inf)
+        allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
+    value = utility(problem, allocation)
+    return Outcome(
+        allocation=allocation,
+        value=value,
+        bound=max(bound, value),
+        method=method,
+        target_gap=target,
+    )
+
+
+def waits_little(problem: Problem) -> Allocation:
+    """A plan with ranks of their own that waits little; the least configuration at worst."""
+    own = OwnRanks.of(problem, optimistic=False)
+    return shortest_wait(problem, own) or least_allocation(problem)
+
+
+def _mixed(one: Allocation, other: Allocation, second: npt.NDArray[np.bool_]) -> Allocation:
+    """The second allocation for some devices, the first for the others."""
+    return Allocation(
+        rows=np.concatenate([one.rows, other.rows]),
+        row=np.where(second, other.row + len(one.rows), one.row),
+        depth=np.where(second, other.depth, one.depth),
+    )
+
+
+def _running_best(values: Floats) -> tuple[Floats, Ints]:
+    """Largest value at or below each prefix sum, and the first place it stands at."""
+    best = np.maximum.accumulate(values)
+    rises = np.append(True, best[1:] > best[:-1])
+    where = np.maximum.accumulate(np.where(rises, np.arange(len(best)), 0))
+    return best, where
+
+
+def _running_last(values: Floats) -> tuple[Floats, Ints]:
+    """Value of the largest prefix sum at or below each that ranks lead to, and its place."""
+    reached = np.where(np.isneginf(values), 0, np.arange(len(values)))
+    where = np.maximum.accumulate(reached)
+    return values[where], where
