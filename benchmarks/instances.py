@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import Fleet, InputError
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.problem import DEFAULT_RANKS, Problem
 
 __all__ = ["paper_80", "paper_80_fleet"]

@@ -60,6 +60,11 @@ def load_base(
     """
     config = _config(plan, folder, pad_id)
     training = plan.training
+    if dtype is None and training.base_dtype != "same":
+        raise InputError(
+            f"the plan's base is in {training.base_dtype}, which no run here has; export the "
+            "plan, or simulate with a base that is not quantised: --compute-dtype float32"
+        )
     computes = DTYPES.get(dtype or training.dtype)
     if computes is None:
         raise InputError(

@@ -134,6 +134,11 @@ def settle(checkpoint: Checkpoint, training: Training) -> tuple[Training, list[s
     InputError
         If the family has no model for the task, or cannot recompute activations.
     """
+    if training.base_dtype != "same":
+        raise InputError(
+            f"a base in {training.base_dtype} is derived, not run or counted here; add "
+            "--derive --hardware, or leave out --base-dtype"
+        )
     kind = _task_class(checkpoint.config, training.task)
     if training.gradient_checkpointing and not kind.supports_gradient_checkpointing:
         raise InputError(

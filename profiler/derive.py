@@ -13,6 +13,7 @@ from profiler.closed_form.architectures import (
 )
 from profiler.closed_form.families import READERS
 from profiler.closed_form.footprint import memory_by_closed_form
+from profiler.closed_form.quantised import check_quantisation
 from profiler.closed_form.roofline import step_time
 from profiler.closed_form.simulate import Setting
 from profiler.configs import (
@@ -90,7 +91,7 @@ def derive_profile(
     time, memory = derive_costs(setting, device)
     return Profile(
         provenance=provenance(
-            options=options or {}, inputs=_inputs(model), origins=_origins(device)
+            options=options or {}, inputs=_inputs(model), origins=_origins(device, training)
         ),
         model=description,
         training=training,
@@ -107,15 +108,24 @@ def _inputs(model: str) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def _origins(device: Hardware) -> dict[str, Origin]:
+def _origins(device: Hardware, training: Training) -> dict[str, Origin]:
+    """Where the figures of a derived profile come from."""
+    stored = ""
+    if training.base_dtype != "same":
+        stored = (
+            f"; frozen layers in {training.base_dtype} (QLoRA, arXiv 2305.14314) as "
+            "bitsandbytes 0.50 stores and restores them, whether or not it runs on this device"
+        )
     return {
         "model": Origin(kind="derived", source="closed forms from config.json"),
         "time": Origin(
             kind="derived",
-            source=f"roofline of recorded kernels; {device.label}; {device.efficiency_source}",
+            source=f"roofline of recorded kernels; {device.label}; {device.efficiency_source}"
+            f"{stored}",
         ),
         "memory": Origin(
-            kind="derived", source="symbolic training step; framework_bytes from the catalogue"
+            kind="derived",
+            source=f"symbolic training step; framework_bytes from the catalogue{stored}",
         ),
         "gain": Origin(kind="derived", source="analytic default"),
         "device": Origin(kind="catalogue", source=device.sources),
@@ -135,6 +145,7 @@ def setting_for(
         If the model does not fit the training step.
     """
     architecture = read_architecture(config)
+    check_quantisation(config, training.base_dtype)
     if training.sequence_length > architecture.positions:
         raise InputError(
             f"sequence length {training.sequence_length} is past the "
@@ -142,6 +153,13 @@ def setting_for(
         )
     if training.gradient_checkpointing and architecture.family == "mpnet":
         raise InputError("mpnet: transformers offers no gradient checkpointing for it")
+    if training.base_dtype not in ("same", "nf4"):
+        raise InputError(f"base_dtype is '{training.base_dtype}'; expected one of same, nf4")
+    if training.base_dtype != "same" and not architecture.decoder:
+        raise InputError(
+            f"base type {training.base_dtype} is derived for decoders; {architecture.family} "
+            "is an encoder"
+        )
     if not architecture.has_sdpa:
         training = msgspec.structs.replace(training, attention="eager")
     return Setting(

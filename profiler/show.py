@@ -19,7 +19,8 @@ def show_profile(profile: Profile) -> None:
     console.print(
         f"{model.name} ({model.family}, {model.layers} layers, "
         f"{model.parameters / 1e6:.1f} M parameters) on {profile.device.name}, "
-        f"batch {training.batch_size} x {training.sequence_length} tokens, {training.dtype}",
+        f"batch {training.batch_size} x {training.sequence_length} tokens, {training.dtype}"
+        + (f", base in {training.base_dtype}" if training.base_dtype != "same" else ""),
         highlight=False,
         soft_wrap=True,
     )

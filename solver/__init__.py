@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from profiler.schema import Fleet, InputError, read_fleet
     from solver.compare import compare_policies
     from solver.errors import Infeasible, Stopped
-    from solver.frames import plan_frame, ranks_frame, round_frame
+    from solver.exact import utility_bound
+    from solver.frames import compare_frame, plan_frame, ranks_frame, round_frame
     from solver.frontier import frontier_points
+    from solver.heuristics import plan_of, price
+    from solver.instances import random_fleet
     from solver.plan import Plan, read_plan
     from solver.planner import solve
     from solver.problem import Problem
@@ -25,14 +28,19 @@ __all__ = [
     "Plan",
     "Problem",
     "Stopped",
+    "compare_frame",
     "compare_policies",
     "frontier_points",
     "plan_frame",
+    "plan_of",
+    "price",
+    "random_fleet",
     "ranks_frame",
     "read_fleet",
     "read_plan",
     "round_frame",
     "solve",
+    "utility_bound",
 ]
 
 _HOME = {
@@ -42,14 +50,19 @@ _HOME = {
     "Plan": "solver.plan",
     "Problem": "solver.problem",
     "Stopped": "solver.errors",
+    "compare_frame": "solver.frames",
     "compare_policies": "solver.compare",
     "frontier_points": "solver.frontier",
     "plan_frame": "solver.frames",
+    "plan_of": "solver.heuristics",
+    "price": "solver.heuristics",
+    "random_fleet": "solver.instances",
     "ranks_frame": "solver.frames",
     "read_fleet": "profiler.schema",
     "read_plan": "solver.plan",
     "round_frame": "solver.frames",
     "solve": "solver.planner",
+    "utility_bound": "solver.exact",
 }
 
 

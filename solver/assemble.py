@@ -56,7 +56,7 @@ def assemble(
     fleet, devices = problem.fleet, problem.costs.devices
     configurations, index = _configurations(allocation)
     caches = _caches(problem, allocation)
-    predicted = _predict(problem, allocation, caches)
+    predicted = predicted_by_device(problem, allocation)
     class_names = [c.name for c in fleet.classes]
     return Plan(
         provenance=provenance(seed=seed, options=options, inputs=inputs),
@@ -113,8 +113,12 @@ def _caches(problem: Problem, allocation: Allocation) -> Kinds:
     return kind
 
 
-def _predict(problem: Problem, allocation: Allocation, caches: Kinds) -> dict[str, Floats]:
+def predicted_by_device(problem: Problem, allocation: Allocation) -> dict[str, Floats]:
     """Columns of `PredictedDevice`; rows of devices left out are meaningless."""
+    return _predict(problem, allocation, _caches(problem, allocation))
+
+
+def _predict(problem: Problem, allocation: Allocation, caches: Kinds) -> dict[str, Floats]:
     costs, fleet = problem.costs, problem.fleet
     devices, c = costs.devices, costs.devices.class_index
     rows, row, depth = allocation.rows, allocation.row, np.maximum(allocation.depth, 0)

@@ -21,7 +21,7 @@ from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp.shared import shared_ranks
 from solver.errors import Infeasible
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.rooms import Rooms

@@ -1,6 +1,6 @@
 """Every policy on the same fleet under the same budgets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
 from solver.explain import describe, heads
+from solver.heuristics import Heuristic, plan_of
 from solver.outcome import relative_gap
 from solver.plan import Plan, read_plan
 from solver.planner import solve
@@ -52,7 +53,7 @@ class Row:
 @spoken
 def compare_policies(
     fleet: Fleet,
-    policies: Iterable[str],
+    policies: Iterable[str | Heuristic],
     options: dict[str, Any],
     structures: Sequence[str] = ("shared", "capped", "own"),
 ) -> list[Row]:
@@ -61,8 +62,10 @@ def compare_policies(
     Parameters
     ----------
     fleet : Fleet
-    policies : str or iterable of str
-        Names of `solver.policies`, such as ``exact`` and ``legend``.
+    policies : str or iterable of str or callable
+        Names of `solver.policies`, such as ``exact`` and ``legend``, and heuristics of one's
+        own (`solver.heuristics`), which go by their function's name. Devices that cannot carry
+        what one of those gives them are left out if ``leave_out`` is ``unable``.
     options : dict
         Keyword arguments of `Problem.of` that all of them get, but for ``leave_out``, which
         is for ``exact``: the others decide themselves whom they leave out.
@@ -79,6 +82,9 @@ def compare_policies(
     best = _best_utility(fleet, options)
     rows = []
     for policy in (policies,) if isinstance(policies, str) else policies:
+        if not isinstance(policy, str):
+            rows.append(_own_row(fleet, policy, options, best))
+            continue
         asked = {**options, "policy": policy}
         if policy != "exact":
             rows.append(_row(fleet, policy, {**asked, "leave_out": "nobody"}, best))
@@ -127,8 +133,25 @@ def _row(fleet: Fleet, name: str, options: dict[str, Any], best: float) -> Row:
     problem = Problem.of(fleet, **options)
     # The gap shown is to ranks of their own: a tight bound of its own kind is not needed.
     quick = partial(maximise_utility, branching=False)
+    using = quick if problem.question.structure == "capped" else None
+    return _answered(problem, name, lambda: solve(problem, using=using), best)
+
+
+def _own_row(fleet: Fleet, heuristic: Heuristic, options: dict[str, Any], best: float) -> Row:
+    """What a heuristic of somebody's makes of the question."""
+    problem = Problem.of(fleet, **options)
+    name = getattr(heuristic, "__name__", type(heuristic).__name__)
+    leave_out = problem.question.leave_out == "unable"
+
+    def answer() -> Plan:
+        return plan_of(problem, heuristic(problem), policy=name, leave_out=leave_out)
+
+    return _answered(problem, name, answer, best)
+
+
+def _answered(problem: Problem, name: str, answer: Callable[[], Plan], best: float) -> Row:
     try:
-        plan = solve(problem, using=quick if problem.question.structure == "capped" else None)
+        plan = answer()
     except (Infeasible, Stopped, InputError) as error:
         # The others' rows are still worth a look.
         reason = _brief(problem, error) if isinstance(error, Infeasible) else str(error)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.compare import Row
-from solver.explain import friendly, plain
+from solver.figures import friendly, plain
 
 _COLUMNS = (
     "utility",

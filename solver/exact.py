@@ -19,7 +19,8 @@ from solver.capacity import Capacity, capacity, exact
 from solver.capped import plan_capped
 from solver.dp.shared import SharedRanks
 from solver.errors import Infeasible
-from solver.explain import infeasible, least_allocation, without_plan
+from solver.explain import infeasible, without_plan
+from solver.least import least_allocation
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.own import OwnRanks, plan_own
 from solver.problem import Problem

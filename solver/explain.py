@@ -1,26 +1,32 @@
 """Why no plan keeps the budgets: the devices, what they need, and the nearest repair.
 
-Costs never fall with the rank, so the budgets on one device can be kept exactly when its
-*least configuration* keeps them: the smallest rank choice, at the shallowest depth from
-`min_depth` on that fits (nearly always `min_depth` itself; a memory table may drop again at
-a deeper one). All that is said here is read off that configuration, not off a failed search.
+All that is said here is read off the least configuration of every device (`solver.least`), not
+off a failed search.
 """
 
-import numpy as np
-
-from solver.allocation import Allocation, busy_s, cost, mean_wait_s, shallowest
+from solver.allocation import Allocation, mean_wait_s
 from solver.binding import shortfalls
 from solver.capacity import TOLERANCE
-from solver.devices import Floats, Ints
+from solver.devices import Ints
 from solver.errors import Infeasible, Shortfall, Stopped
+from solver.figures import friendly, plain, rounded
+from solver.least import least_allocation, least_round_time_s
 from solver.problem import Problem
 
+# Figures and least configurations have files of their own; some still ask for them here.
+__all__ = [
+    "describe",
+    "friendly",
+    "heads",
+    "infeasible",
+    "least_allocation",
+    "least_round_time_s",
+    "rounded",
+    "too_low",
+    "without_plan",
+]
+
 _SHOWN = 3
-# Larger units that people use, largest first.
-_STEPS = {
-    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
-    "J": ((1e6, "MJ"), (1e3, "kJ")),
-}
 
 
 def infeasible(
@@ -65,52 +71,6 @@ def without_plan(problem: Problem) -> Infeasible | None:
     return infeasible(problem) if broken else None
 
 
-def least_allocation(
-    problem: Problem, ranks: Ints | None = None, depth: int | None = None
-) -> Allocation:
-    """Least configuration of every device; see `infeasible` for the parameters."""
-    ranks = np.full(problem.layers, problem.ranks[0]) if ranks is None else ranks
-    depths = [depth] if depth is not None else _depths(problem)
-    return shallowest(problem, ranks, depths)
-
-
-def least_round_time_s(
-    problem: Problem,
-    ranks: Ints | None = None,
-    depth: int | None = None,
-    *,
-    everybody: bool = True,
-) -> float | None:
-    """Smallest round time that lets the devices train their least configuration.
-
-    None if a limit on a device forbids it whatever the round time. Rank sum and mean wait
-    are not looked at. See `infeasible` for the parameters.
-    """
-    patient = problem.under(round_time_s=None)
-    least = least_allocation(patient, ranks, depth)
-    part = least.taking_part
-    if not part.any() or (everybody and not part.all()):
-        return None
-    own_s = _least_own_s(patient, least, depth)[part]
-    if not everybody:
-        return float(own_s.min())
-    return float(busy_s(patient.costs, least).max(initial=own_s.max()))
-
-
-def _least_own_s(patient: Problem, least: Allocation, depth: int | None) -> Floats:
-    """Least time of each device that takes part, shape (N,).
-
-    Time rises with the depth, except that one layer may take less than none with a cache.
-    """
-    costs = patient.costs
-    own_s = cost(costs, costs.seconds, least.rows, least.row, least.depth)
-    if depth is None and costs.caches is not None and patient.question.min_depth == 0:
-        adapting = shallowest(patient, least.rows[0], _depths(patient)[1:])
-        one_s = cost(costs, costs.seconds, adapting.rows, adapting.row, adapting.depth)
-        np.minimum(own_s, one_s, out=own_s, where=adapting.taking_part)
-    return own_s
-
-
 def too_low(
     floor: float, found: float | None = None, bound: float | None = None
 ) -> Stopped | Infeasible:
@@ -135,27 +95,6 @@ def describe(short: Shortfall) -> str:
     if need == limit:
         need, limit = f"{short.need:.9g} {short.unit}", f"{short.limit:.9g}"
     return f"{short.device} needs {need} of {short.constraint} and has {limit}"
-
-
-def friendly(value: float, unit: str, digits: int | None = None) -> str:
-    """A quantity in a unit people use: 3 digits of bytes, 4 of anything else."""
-    digits = digits or (3 if unit == "bytes" else 4)
-    steps = _STEPS.get(unit, ())
-    size, name = next(((s, n) for s, n in steps if value >= s), (1.0, unit))
-    number = value / size
-    return f"{plain(number, digits) if number >= 1 else f'{number:.{digits}g}'} {name}"
-
-
-def plain(value: float, digits: int = 3) -> str:
-    """A figure for a table: so many digits, never a power of ten."""
-    # From here on `g` would round up into one.
-    if value >= 10**digits - 0.5:
-        return f"{value:.0f}"
-    return "<0.001" if 0 < value < 1e-3 else f"{value:.{digits}g}"
-
-
-def _depths(problem: Problem) -> list[int]:
-    return list(range(problem.question.min_depth, problem.layers + 1))
 
 
 def _alone(
@@ -259,9 +198,3 @@ def _missing_ranks(problem: Problem, least: Allocation) -> int:
     """By how much the ranks of the layers in use pass the rank budget, if there is one."""
     budget = problem.question.budgets.rank_budget
     return 0 if budget is None else max(_rank_sum(least) - budget, 0)
-
-
-def rounded(value: float, *, up: bool) -> str:
-    """Five digits, erring on the side that is feasible."""
-    step = 10.0 ** (np.floor(np.log10(value)) - 4) if value > 0 else 1.0
-    return f"{(np.ceil if up else np.floor)(value / step) * step:.6g}"

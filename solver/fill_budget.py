@@ -19,7 +19,7 @@ from solver.allocation import mean_wait_s
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.errors import Infeasible, Stopped
-from solver.explain import rounded
+from solver.figures import rounded
 from solver.fill import filled
 from solver.outcome import OPTIMAL_GAP, Outcome, relative_gap
 from solver.plan import Objective

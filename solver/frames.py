@@ -1,6 +1,6 @@
 """Plans as pandas frames, for people who go on in a notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
@@ -10,7 +10,9 @@ from solver.plan import Plan
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plan_frame", "ranks_frame", "round_frame"]
+    from solver.compare import Row
+
+__all__ = ["compare_frame", "plan_frame", "ranks_frame", "round_frame"]
 
 
 def plan_frame(plan: Plan) -> "pd.DataFrame":
@@ -71,3 +73,28 @@ def round_frame(plans: Plan | Mapping[str, Plan]) -> "pd.DataFrame":
         for name, plan in named.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def compare_frame(rows: "Iterable[Row]") -> "pd.DataFrame":
+    """One row a policy of `compare_policies`: the gap, the round, or why there is no plan.
+
+    Figures of a policy without a plan are missing. Units are in the names.
+    """
+    import pandas as pd
+
+    found = {
+        row.policy: {
+            "gap_fraction": row.gap_fraction,
+            **({} if row.plan is None else asdict(row.plan.predicted)),
+            "memory_bytes": row.memory_bytes,
+            "left_out": row.left_out,
+            "reason": row.reason,
+        }
+        for row in rows
+    }
+    columns = [
+        "utility", "gap_fraction", "round_time_s", "mean_wait_s", "upload_bytes",
+        "download_bytes", "energy_j", "memory_bytes", "left_out", "time_error_fraction",
+        "reason",
+    ]  # fmt: skip
+    return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns)

@@ -10,7 +10,8 @@ from solver.allocation import mean_wait_s, round_time_s
 from solver.capacity import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import infeasible, least_round_time_s
+from solver.explain import infeasible
+from solver.least import least_round_time_s
 from solver.leave_out import plan_able
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem

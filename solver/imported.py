@@ -19,14 +19,14 @@ from solver.allocation import LEFT_OUT, Allocation, fits, server_ranks, utility
 from solver.binding import shortfalls
 from solver.devices import Ints
 from solver.errors import Infeasible
-from solver.explain import describe
+from solver.explain import describe, heads
 from solver.from_peft import CONFIG, Adapter, read_adapter
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.shapes import keeps_shape
 from solver.wait.limit import keeps_wait
 
-__all__ = ["Import", "plan_import", "read_import"]
+__all__ = ["Import", "able", "allocated", "plan_import", "read_import"]
 
 INDEX = "devices.json"
 
@@ -127,12 +127,12 @@ def plan_import(problem: Problem, given: Import, *, leave_out: bool = False) -> 
     Infeasible
         If a device cannot carry its adapter, or a budget on all of them does not hold.
     """
-    allocation = _allocation(problem, given)
-    able = _able(problem, allocation)
-    if not able.all():
-        if not leave_out or not (able & allocation.taking_part).any():
-            raise _unable(problem, allocation, able)
-        allocation = replace(allocation, depth=np.where(able, allocation.depth, LEFT_OUT))
+    allocation = allocated(problem, given)
+    carry = able(problem, allocation)
+    if not carry.all():
+        if not leave_out or not (carry & allocation.taking_part).any():
+            raise _unable(problem, allocation, carry)
+        allocation = replace(allocation, depth=np.where(carry, allocation.depth, LEFT_OUT))
     _check_together(problem, allocation)
     _check_depth(problem, allocation)
     _check_shape(problem, allocation)
@@ -153,7 +153,7 @@ def plan_import(problem: Problem, given: Import, *, leave_out: bool = False) -> 
     )
 
 
-def _allocation(problem: Problem, given: Import) -> Allocation:
+def allocated(problem: Problem, given: Import) -> Allocation:
     """One row of ranks if all devices agree on the layers they share, else one a shape."""
     layers = problem.layers
     shapes: Ints = np.array([r if r is not None else [0] * layers for r in given.ranks])[
@@ -173,13 +173,13 @@ def _allocation(problem: Problem, given: Import) -> Allocation:
     )
 
 
-def _able(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
+def able(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
     """Whether a device keeps its own limits at what it was given, or takes no part anyway."""
-    able = ~allocation.taking_part
+    carry = ~allocation.taking_part
     for k in np.unique(allocation.depth[allocation.taking_part]).tolist():
         at = allocation.depth == k
-        able[at] = fits(problem.costs, allocation.rows, allocation.row, k)[at]
-    return able
+        carry[at] = fits(problem.costs, allocation.rows, allocation.row, k)[at]
+    return carry
 
 
 def _unable(
@@ -199,9 +199,10 @@ def _unable(
     ]
     found.sort(key=lambda s: s.limit / s.need)
     repair = "Loosen that limit, or add --leave-out unable."
+    others = heads(problem, {s.device for s in found} - {found[0].device})
+    more = f"; {others} more cannot carry theirs" if others else ""
     return Infeasible(
-        reason=f"with the adapter given, {describe(found[0])}; "
-        f"{len({s.device for s in found})} devices cannot carry theirs. {repair}",
+        reason=f"with the adapter given, {describe(found[0])}{more}. {repair}",
         shortfalls=found,
         repair=repair,
     )

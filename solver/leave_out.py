@@ -7,7 +7,8 @@ import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation
 from solver.costs import build_costs
-from solver.explain import infeasible, least_allocation
+from solver.explain import infeasible
+from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
 

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly
+from solver.figures import friendly
 from solver.next_layer import NextLayer
 
 # Devices that are shown one by one and not by class.
@@ -27,7 +27,8 @@ _KINDS = (
 )
 _NOTE = (
     "At the plan's own ranks, one device, or several alike, at a time. With that it can train "
-    "the layer; a plan made anew may use it otherwise (--prices: what one more unit is worth)."
+    "the layer; a plan made anew may use it otherwise. What one more unit is worth then: "
+    "legend solve --prices."
 )
 
 

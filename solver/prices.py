@@ -4,6 +4,7 @@ The largest utility is a step function of every budget, so a price is no derivat
 difference of two exact plans, the second with the budget loosened by one unit.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,6 +34,7 @@ _STORAGE_BYTES = 1e9
 # A megabit a second, and links that are priced at most: each is a plan.
 _LINK_BYTES_PER_S = 125_000.0
 _MOST_LINKS = 3
+_AS_ASKED = "budgets as asked"
 
 _best = partial(plan_filled, plan=maximise_utility)
 
@@ -59,17 +61,42 @@ class Price:
     exact: bool
 
 
-def prices(problem: Problem) -> list[Price]:
+def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter) -> list[Price]:
     """Price every budget in force, and more memory and storage on each device.
 
     100 MB of memory, where it is limited, and 1 GB of storage, where caches are asked for.
+
+    Parameters
+    ----------
+    problem : Problem
+    watch : callable
+        Hands the budgets on one by one, and may show how far the work is: each takes as long
+        as a plan.
 
     Raises
     ------
     Infeasible
         If there is no plan to begin with.
     """
-    base = plan_able(problem, _best)
+    asked = {_AS_ASKED: problem, **_loosened(problem)}
+    plans = {words: plan_able(asked[words], _best) for words in watch(list(asked))}
+    base = plans.pop(_AS_ASKED)
+    found = [_price(words, base, better) for words, better in plans.items()]
+    return sorted(found, key=lambda price: -price.utility)
+
+
+def _price(words: str, base: Outcome, better: Outcome) -> Price:
+    gained = max(0.0, better.value - base.value)
+    return Price(
+        budget=words,
+        utility=gained,
+        fraction=gained / base.value if base.value > 0 else 0.0,
+        exact=_proven(base) and _proven(better),
+    )
+
+
+def _loosened(problem: Problem) -> dict[str, Problem]:
+    """The problem with each of its limits loosened, by what there is one more of."""
     looser = {
         words: problem.under(**{name: getattr(problem.question.budgets, name) + step})
         for name, (words, step) in _UNITS.items()
@@ -79,20 +106,7 @@ def prices(problem: Problem) -> list[Price]:
         looser["100 MB of memory everywhere"] = _with_more(problem, "memory", _MEMORY_BYTES)
     if problem.costs.caches is not None:
         looser["GB of storage everywhere"] = _with_more(problem, "storage", _STORAGE_BYTES)
-    looser |= _wider_links(problem)
-    found = []
-    for words, loosened in looser.items():
-        better = plan_able(loosened, _best)
-        gained = max(0.0, better.value - base.value)
-        found.append(
-            Price(
-                budget=words,
-                utility=gained,
-                fraction=gained / base.value if base.value > 0 else 0.0,
-                exact=_proven(base) and _proven(better),
-            )
-        )
-    return sorted(found, key=lambda price: -price.utility)
+    return looser | _wider_links(problem)
 
 
 def _wider_links(problem: Problem) -> dict[str, Problem]:

@@ -13,7 +13,8 @@ from solver.allocation import Allocation, shared, utility
 from solver.capacity import Capacity, capacity
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.explain import infeasible, least_allocation
+from solver.explain import infeasible
+from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.wait.limit import within_wait

@@ -1,6 +1,6 @@
 """What a plan was asked for, in one line for people."""
 
-from solver.explain import friendly
+from solver.figures import friendly
 from solver.question import Budgets, Question
 
 NO_BUDGETS = "no budgets"

@@ -18,13 +18,9 @@ from solver import own
 from solver.allocation import Allocation, cost, mean_wait_s, utility
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import (
-    friendly,
-    least_allocation,
-    least_round_time_s,
-    rounded,
-    without_plan,
-)
+from solver.explain import without_plan
+from solver.figures import friendly, rounded
+from solver.least import least_allocation, least_round_time_s
 from solver.leave_out import without_unable
 from solver.links.said import overloaded
 from solver.problem import Problem

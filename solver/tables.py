@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.explain import friendly, plain
+from solver.figures import friendly, plain
 from solver.links.said import at_limit
 from solver.plan import Configuration, Plan, PlannedDevice
 from solver.question_words import question_text

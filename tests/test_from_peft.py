@@ -170,6 +170,19 @@ def test_who_cannot_carry_it_is_named_or_left_out(tmp_path: Path) -> None:
     assert [d["configuration"] for d in devices] == [None, 0, 0]
 
 
+def test_what_devices_lack_for_the_adapter_or_more_of_it_is_said_beside_the_plan(
+    tmp_path: Path,
+) -> None:
+    saved(tmp_path, weights=False)
+    arguments = [str(tmp_path), "--fleet", str(FLEET), "--round-time", "0.4", "--next-layer"]
+    done = CliRunner().invoke(plan_from_peft, [*arguments, "--leave-out", "unable", "--json"])
+    answer = json.loads(done.stdout)
+    assert answer["plan"]["question"]["policy"] == "import"
+    lacks = answer["next_layer"]
+    assert [row["device"] for row in lacks] == ["tx2-01"]
+    assert lacks[0]["round_time_s"] > 0
+
+
 def test_an_export_comes_back_as_it_left(tmp_path: Path) -> None:
     plan = read_plan(EXAMPLES / "plan.json")
     write_export(render(plan), tmp_path / "peft")

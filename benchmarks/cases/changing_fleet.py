@@ -17,7 +17,7 @@ from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import Fleet, InputError, Trace, write
 from profiler.trace.generate import TraceRequest, generate_trace
 from profiler.trace.within import fleet_within
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem

@@ -105,7 +105,7 @@ def instance(devices: int, seed: int, model: str = MODEL) -> tuple[Any, Any, flo
     from profiler.derive import derive_profile
     from profiler.schema import DeviceClass, Fleet, FleetDevice, Training
     from solver.devices import Devices
-    from solver.explain import least_round_time_s
+    from solver.least import least_round_time_s
     from solver.problem import Problem
 
     boards = ("a100", "h100")

@@ -70,7 +70,7 @@ def _problem(name: str, devices: int, seed: int) -> Any:
 
     from benchmarks.cases.dp_scale import instance
     from benchmarks.instances import ROOM, paper_80_fleet
-    from solver.explain import least_round_time_s
+    from solver.least import least_round_time_s
     from solver.problem import Problem
 
     rows = None

@@ -117,7 +117,7 @@ class _Run:
 
 def _problem(seed: int, size: Size, structure: "Structure", room: float) -> "Problem":
     from profiler.fleet.links import draw_links
-    from solver.explain import least_round_time_s
+    from solver.least import least_round_time_s
     from solver.problem import Problem
 
     fleet = paper_80_fleet(seed, devices=size.devices)

@@ -17,7 +17,7 @@ from finetune.replan.rehearse import Rehearsed, rehearse
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.schema import Fleet, InputError, Trace, write
 from profiler.trace.generate import TraceRequest, generate_trace
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.planner import solve
 from solver.problem import Problem
 

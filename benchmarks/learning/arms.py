@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from profiler.schema import InputError, read_fleet, write
 from solver import Infeasible, Plan, Problem, solve
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 
 __all__ = [
     "ARMS",

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from finetune.export.files import Export, write_export
+from finetune.export.quantised import told_of_base
 from finetune.export.registry import ADAPTER_TARGETS, TARGETS
 from solver.plan import InputError, read_plan
 
@@ -85,4 +86,5 @@ def _render(source: Path, target: str) -> Export:
         if not source.is_dir():
             raise InputError(f"{source}: --to {target} takes the folder of a run or an adapter")
         return ADAPTER_TARGETS[target](source)
-    return TARGETS[target](read_plan(source))
+    plan = read_plan(source)
+    return told_of_base(TARGETS[target](plan), plan, target)

@@ -12,6 +12,7 @@ from solver.plan import InputError, Plan, check_writable, read_bytes, read_plan,
 
 if TYPE_CHECKING:
     from finetune.report.pictures import Sources
+    from profiler.schema import Fleet
 
 __all__ = ["report"]
 
@@ -114,16 +115,18 @@ def _check_wanted(
         check_format(picture)
 
 
-def _check_model(plan: Plan, fleet: Path) -> None:
-    """Refuse a fleet of another model: its curves would have nothing to do with the plan."""
+def _read_fleet(plan: Plan, path: Path) -> "Fleet":
+    """Read a fleet; one of another model has curves that have nothing to do with the plan."""
     from profiler.schema import read_fleet
 
-    planned = read_fleet(fleet).model
+    fleet = read_fleet(path)
+    planned = fleet.model
     if (planned.name, planned.layers) != (plan.model.name, plan.model.layers):
         raise InputError(
-            f"{fleet}: is a fleet for {planned.name} of {planned.layers} layers, and the plan "
+            f"{path}: is a fleet for {planned.name} of {planned.layers} layers, and the plan "
             f"is for {plan.model.name} of {plan.model.layers}; give the fleet it was made for"
         )
+    return fleet
 
 
 def _answers(
@@ -145,8 +148,8 @@ def _answers(
         sources = replace(sources, policies=read_policies(compare))
     if fleet is None:
         return sources
-    _check_model(plan, fleet)
-    notes = [mismatch(plan, hashlib.sha256(read_bytes(fleet)).hexdigest())]
+    found = _read_fleet(plan, fleet)
+    notes = [mismatch(plan, found, hashlib.sha256(read_bytes(fleet)).hexdigest())]
     try:
         if frontier is None:
             points = _waiting("asking for the frontier", lambda: ask_frontier(plan, fleet))

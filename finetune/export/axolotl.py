@@ -47,11 +47,13 @@ def render(plan: Plan) -> Export:
 
 def _settings(plan: Plan, shape: Configuration) -> dict[str, object]:
     training = plan.training
+    quantised = training.base_dtype != "same"
     fields = plan.lora.peft_fields(plan.model, shape.ranks)
     ranks: dict[str, int] = fields["rank_pattern"]  # type: ignore[assignment]
     return {
         "base_model": plan.model.name,
-        "adapter": "lora",
+        # Its defaults are nf4 and constants quantised again, as planned.
+        **({"adapter": "qlora", "load_in_4bit": True} if quantised else {"adapter": "lora"}),
         "lora_r": fields["r"],
         "lora_alpha": whole_alpha(plan, max(shape.ranks))[0],
         "lora_dropout": 0.0,

@@ -19,6 +19,14 @@ from solver.plan import Configuration, Plan
 
 __all__ = ["one_rank", "render"]
 
+FOUR_BITS: dict[str, object] = {
+    "quantization_method": "bitsandbytes",
+    "quantization_bit": 4,
+    "quantization_type": "nf4",
+    "double_quantization": True,
+}
+"""Settings of a base in nf4; a plan knows no other but the compute type."""
+
 
 def render(plan: Plan) -> Export:
     """Write ``configuration-N/llama-factory.yaml`` for each shape, and ``devices.json``.
@@ -71,6 +79,7 @@ def _settings(plan: Plan, shape: Configuration) -> dict[str, object]:
         "stage": "sft",
         "do_train": True,
         "finetuning_type": "lora",
+        **(FOUR_BITS if training.base_dtype != "same" else {}),
         "lora_rank": rank,
         "lora_alpha": whole_alpha(plan, rank)[0],
         "lora_dropout": 0.0,

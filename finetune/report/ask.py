@@ -11,6 +11,7 @@ from finetune.report.answers import (
     decode_frontier,
     decode_policies,
 )
+from profiler.schema import Fleet
 from solver.plan import InputError, Plan, Question
 
 __all__ = ["NoAnswer", "ask_frontier", "ask_policies", "mismatch"]
@@ -46,13 +47,16 @@ def ask_policies(plan: Plan, fleet: Path) -> list[Policy]:
     return decode_policies(_ask("compare", fleet, options), "legend compare")
 
 
-def mismatch(plan: Plan, fleet_sha256: str) -> str:
+def mismatch(plan: Plan, fleet: Fleet, fleet_sha256: str) -> str:
     """Say why the fleet's curves may not fit the plan; '' if they do."""
+    if plan.provenance.same_what_if(fleet.provenance):
+        return ""
     if all(file.sha256 != fleet_sha256 for file in plan.provenance.inputs):
         return "The fleet file is not the very one that the plan was made from."
     if changes := plan.provenance.options.get("set"):
         return (
-            f"The plan answers a what-if ({changes}); these curves are of the fleet as it is."
+            f"The plan answers a what-if ({changes}); these curves are of the fleet as it is. "
+            "'legend fleet --fleet FLEET --set CHANGE' writes the one that it is of."
         )
     return ""
 

@@ -5,7 +5,8 @@ import click
 __all__ = ["Listing"]
 
 COLUMNS = """\b
-Columns of --from, in any order; those in brackets may be missing (and are then):
+Columns of --from, in any order, parted by commas, tabs or semicolons; those in brackets may be
+missing (and are then):
   name                 unique
   class                a device of the catalogue below, or of a profile
   uplink_mbit_per_s    upload speed, megabits per second

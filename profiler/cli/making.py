@@ -77,6 +77,7 @@ def _training(options: dict[str, Any]) -> Training:
         batch_size=options["batch_size"],
         sequence_length=options["sequence_length"],
         dtype=options["dtype"],
+        base_dtype=options["base_dtype"] or "same",
         optimizer=options["optimizer"],
         attention=options["attention"],
         dropout=options["dropout"],

@@ -14,6 +14,7 @@ from profiler.cli.finite import FiniteRange
 from profiler.cli.gain import add_gain, check_gain, gain_options
 from profiler.cli.given import refuse_given
 from profiler.cli.making import costs, measured
+from profiler.cli.training import BASE_DTYPE
 from profiler.schema import InputError, Profile, check_writable, read_profile, write
 
 __all__ = ["profile"]
@@ -32,6 +33,7 @@ __all__ = ["profile"]
     default="float32",
     show_default=True,
 )
+@BASE_DTYPE
 @click.option(
     "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
 )

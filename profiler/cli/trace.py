@@ -68,7 +68,10 @@ PLACE = (
         help="Write --fleet as slow as each device is at most in this share of --trace.",
     ),
     click.option(
-        "--fleet", "base", type=FILE, help="With --at and --within: the fleet that changes."
+        "--fleet",
+        "base",
+        type=FILE,
+        help="With --at, --within or --set: the fleet that changes.",
     ),
 )
 

@@ -7,7 +7,7 @@ adapted modules and head follow from the published structure of each family
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -179,8 +179,12 @@ def read_architecture(config: Config) -> Architecture:
     family = config.get("model_type")
     reader = READERS.get(family) if isinstance(family, str) else None
     if reader is None:
+        inner = config.get("text_config")
+        nested = inner.get("model_type") if isinstance(inner, Mapping) else None
+        hint = f". Its text model is a {nested}: give text_config as a config.json of its own"
         raise ConfigError(
             f"config: model_type is {family!r}; closed forms know {', '.join(READERS)}"
+            + (hint if nested in READERS else "")
         )
     architecture = reader(config)
     width = architecture.heads * architecture.head_size

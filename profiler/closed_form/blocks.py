@@ -101,7 +101,8 @@ class Block:
         """Apply linear module number `index` of the layer."""
         module = self.architecture.linears[index]
         own_rank = rank if module.name in self.adapted else 0
-        return op.linear(self.tape, x, module, own_rank, tied=tied)
+        quantised = self.training.base_dtype != "same"
+        return op.linear(self.tape, x, module, own_rank, tied=tied, quantised=quantised)
 
     # Post-norm encoders: BERT, RoBERTa, DistilBERT, MPNet, DeBERTa.
 

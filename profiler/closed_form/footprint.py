@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from profiler.closed_form.architectures import head_linears
+from profiler.closed_form.quantised import stored_bytes
 from profiler.closed_form.simulate import Setting, SimulatedStep, simulate_step
 from profiler.schema import DepthCost, Memory
 
@@ -60,7 +61,12 @@ def frozen_bytes(setting: Setting) -> int:
     """Frozen weights; PEFT keeps the head's initial weights beside the trained ones."""
     head = sum(m.parameters for m in head_linears(setting.architecture, setting.training))
     frozen = setting.architecture.frozen_parameters(setting.training.task)
-    return (frozen + head) * setting.itemsize
+    if setting.training.base_dtype == "same":
+        return (frozen + head) * setting.itemsize
+    modules = setting.architecture.linears
+    small = setting.architecture.layers * stored_bytes(modules)
+    weights = sum(m.in_features * m.out_features for m in modules)
+    return (frozen + head - setting.architecture.layers * weights) * setting.itemsize + small
 
 
 def _step(setting: Setting, depth: int, rank: int) -> SimulatedStep:

@@ -100,7 +100,7 @@ class Edge:
     ``alias`` passes the gradient on as it is (additions, views), so nothing is allocated.
     ``scratch_bytes`` are needed while it is computed, as for a broadcast factor.
     ``viewed`` gradients come as a view of another shape, as from linear layers: autograd
-    never adds to those in place.
+    never adds to those in place. ``before`` are kernels that make what the gradient needs.
     """
 
     node: Node
@@ -109,6 +109,7 @@ class Edge:
     alias: bool = False
     scratch_bytes: int = 0
     viewed: bool = False
+    before: tuple[Cost, ...] = ()
 
 
 def upstream(node: Node, first: int) -> list[Node]:

@@ -7,6 +7,7 @@ needs for the other one's gradient, a frozen linear layer keeps nothing of its i
 from dataclasses import replace
 
 from profiler.closed_form.architectures import Linear
+from profiler.closed_form.quantised import constants_bytes, restoring
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
 
 __all__ = [
@@ -115,23 +116,53 @@ def cast(tape: Tape, x: Tensor, itemsize: int) -> Tensor:
 
 
 def linear(
-    tape: Tape, x: Tensor, module: Linear, rank: int = 0, *, tied: bool = False
+    tape: Tape,
+    x: Tensor,
+    module: Linear,
+    rank: int = 0,
+    *,
+    tied: bool = False,
+    quantised: bool = False,
 ) -> Tensor:
     """Apply a frozen linear module, with a LoRA adapter where `rank` is above 0.
 
     A module applied twice in a layer is `tied` the second time: its gradients add up.
     """
-    rows = x.elements // module.in_features
-    size = rows * module.out_features
+    apply = _quantised if quantised else _frozen
+    result = apply(tape, x, module)
+    if rank == 0:
+        return result
+    update = _scaled_update(tape, x, module, rank, tied)
+    if quantised:
+        # PEFT copies what it adds to, and adds in the compute type.
+        result, update = copy(tape, result), cast(tape, update, tape.itemsize)
+    return cast(tape, add(tape, result, update), tape.itemsize)
+
+
+def _frozen(tape: Tape, x: Tensor, module: Linear) -> Tensor:
+    size = x.elements // module.in_features * module.out_features
     flops = 2.0 * size * module.in_features
     weights = module.parameters * tape.itemsize
     moved = x.nbytes + size * tape.itemsize + weights
     edges = tape.edge(x, flops, size * tape.itemsize + weights, viewed=True)
-    result = tape.emit(size, edges, Cost(flops, moved), saved=(frozen_weights(tape),))
-    if rank == 0:
-        return result
-    result = add(tape, result, _scaled_update(tape, x, module, rank, tied))
-    return cast(tape, result, tape.itemsize)
+    return tape.emit(size, edges, Cost(flops, moved), saved=(frozen_weights(tape),))
+
+
+def _quantised(tape: Tape, x: Tensor, module: Linear) -> Tensor:
+    """A frozen module in 4 bits: its weight is restored in both passes, and lives for one."""
+    before, constants = restoring(module, tape.itemsize), constants_bytes(module)
+    weight_bytes = module.in_features * module.out_features * tape.itemsize
+    # Constants with and without their mean; the backward pass adds it in place.
+    restored = Storage(tape, weight_bytes + 2 * constants)
+    tape.forward.extend(before)
+    result = _frozen(tape, x, module)
+    del restored
+    if result.node is not None:
+        scratch = weight_bytes + constants
+        result.node.edges = tuple(
+            replace(e, scratch_bytes=scratch, before=before) for e in result.node.edges
+        )
+    return result
 
 
 def frozen_weights(tape: Tape) -> Storage:

@@ -226,7 +226,7 @@ class Tape(Meter):
     def _gradient(self, edge: Edge, gradient: Storage) -> Storage:
         if edge.alias:
             return gradient
-        self.backward.append(edge.cost)
+        self.backward.extend((*edge.before, edge.cost))
         scratch = Storage(self, edge.scratch_bytes)
         result = Storage(self, edge.nbytes, viewed=edge.viewed)
         del scratch

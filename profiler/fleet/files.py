@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from profiler.configs import DEFAULT_MODEL
@@ -36,8 +37,8 @@ class TableRequest:
         Costs by device class; none means the hardware catalogue.
     profile_paths : sequence of Path
         Their files.
-    model, training : str, Training
-        For the catalogue: what is trained and how.
+    model, training, targets : str, Training, sequence of str
+        For the catalogue: what is trained and how, and the adapted modules.
     local_steps : int
         Training steps a round where the table does not say.
     storage_bytes : int
@@ -56,6 +57,7 @@ class TableRequest:
     profile_paths: Sequence[Path]
     model: str
     training: Training
+    targets: Sequence[str] = ()
     local_steps: int
     storage_bytes: int = 0
     all_modes: bool = False
@@ -144,19 +146,25 @@ def _from_catalogue(
     request: TableRequest, rows: Sequence[Row]
 ) -> tuple[list[Profile], dict[str, DeviceClass]]:
     """Profiles of the catalogue devices that the table names; unknown names are left out."""
-    model = request.model or DEFAULT_MODEL
+    derive = partial(
+        derive_profile,
+        request.model or DEFAULT_MODEL,
+        mode=None,
+        training=request.training,
+        targets=request.targets,
+    )
     by_name = {}
     for name in class_names(rows):
         try:
             label = find_hardware(name).label
         except InputError:
             continue
-        by_name[name] = derive_profile(model, label, None, request.training)
+        by_name[name] = derive(label)
     if request.all_modes:
         for label in other_modes(
             [p.device.name + "/" + p.device.mode for p in by_name.values()]
         ):
-            by_name[label] = derive_profile(model, label, None, request.training)
+            by_name[label] = derive(label)
     classes = {name: _class_of(profile) for name, profile in by_name.items()}
     return list(by_name.values()), classes
 

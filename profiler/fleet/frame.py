@@ -31,6 +31,7 @@ def fleet_from_frame(
     profiles: Sequence[Profile] = (),
     model: str = "",
     training: Training = DEFAULT_TRAINING,
+    targets: Sequence[str] = (),
     local_steps: int = 10,
     storage_bytes: int = 0,
     links: "pd.DataFrame | None" = None,
@@ -44,8 +45,9 @@ def fleet_from_frame(
         value takes the column's default. An index called ``name`` counts as a column.
     profiles : sequence of Profile
         Costs by device class, measured or derived; none means the hardware catalogue.
-    model, training : str, Training
-        For the catalogue: what is trained, a preset name or a folder, and how.
+    model, training, targets : str, Training, sequence of str
+        For the catalogue: what is trained, a preset name or a folder, how, and the adapted
+        modules, by name or role; none for those that PEFT adapts.
     local_steps : int
         Training steps a round where the frame does not say.
     storage_bytes : int
@@ -68,6 +70,7 @@ def fleet_from_frame(
         profile_paths=[],
         model=model,
         training=training,
+        targets=targets,
         local_steps=local_steps,
         storage_bytes=storage_bytes,
         options={},

@@ -86,8 +86,8 @@ class FleetRequest:
         Storage of each device for cached layer outputs.
     model : str
         Preset name or folder; empty for the default, or for the profile's own.
-    training : Training
-        The training step, where no profile says it.
+    training, targets : Training, sequence of str
+        The training step and the adapted modules, where no profile says them.
     profile : Profile or None
         A measured profile to take model, memory and the shape of the time from.
     profile_path : Path or None
@@ -107,6 +107,7 @@ class FleetRequest:
     storage_bytes: int = STORAGE_BYTES
     model: str = ""
     training: Training = DEFAULT_TRAINING
+    targets: Sequence[str] = ()
     profile: Profile | None = None
     profile_path: Path | None = None
     all_modes: bool = False
@@ -126,7 +127,11 @@ def preset_fleet(request: FleetRequest) -> Fleet:
     hardware = [find_hardware(label) for label in groups]
     if request.profile is None:
         first = derive_profile(
-            request.model or DEFAULT_MODEL, hardware[0].label, None, request.training
+            request.model or DEFAULT_MODEL,
+            hardware[0].label,
+            None,
+            request.training,
+            targets=request.targets,
         )
         classes = _derived_classes(request, hardware)
         origins, source = first.provenance.origins, first
@@ -192,7 +197,8 @@ def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> lis
     _, config = load_config(request.model or DEFAULT_MODEL)
     classes = []
     for device in hardware:
-        time, memory = derive_costs(setting_for(config, request.training, device), device)
+        setting = setting_for(config, request.training, device, request.targets)
+        time, memory = derive_costs(setting, device)
         classes.append(_device_class(device, time, memory))
     return classes
 

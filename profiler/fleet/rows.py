@@ -12,6 +12,8 @@ __all__ = ["LINK_SPEEDS", "Row", "RowReader"]
 Row = Mapping[str, str]
 
 LINK_SPEEDS = ("uplink_mbit_per_s", "downlink_mbit_per_s")
+# What spreadsheets and statistics programs put where there is no figure.
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
 MOST_REPORTED = 20
 LARGEST = 1e12
 
@@ -120,7 +122,7 @@ class RowReader:
         whole: bool,
     ) -> float:
         cell = row.get(column, "")
-        if not cell and default is not None:
+        if default is not None and cell.lower() in MISSING:
             return default
         value = _parse(cell)
         good = (value > 0 if above_zero else value >= 0) and value <= LARGEST

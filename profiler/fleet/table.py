@@ -29,12 +29,18 @@ Links that devices share come from a second table, one row a link:
 ``downlink_mbit_per_s``    shared download capacity
 =========================  =============================================================
 
+Names of columns may be in capitals. Cells are parted by commas, tabs or semicolons, as the
+header has them; with semicolons numbers may have decimal commas, as spreadsheets write both
+together. A cell that is empty, or says ``NA``, ``n/a``, ``nan``, ``null``, ``none`` or ``-``,
+is missing.
+
 Parquet and Flower's node configurations are read as such tables: `profiler.fleet.formats`.
 """
 
 import csv
 import difflib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,6 +73,8 @@ OPTIONAL = (
 )
 LINK_REQUIRED = ("name", *LINK_SPEEDS)
 LINK_OPTIONAL = ("parent",)
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 
 def devices_of(
@@ -131,7 +139,7 @@ def read_rows(
 ) -> list[dict[str, str]]:
     """Rows of a table in a file, CSV as UTF-8; raises `InputError` for a wrong header."""
     rows = _table(path)
-    header = [name.strip() for name in rows[0]] if rows else []
+    header = [name.strip().lower() for name in rows[0]] if rows else []
     check_header(str(path), header, required, optional)
     return [_as_mapping(header, row) for row in rows[1:]]
 
@@ -141,15 +149,30 @@ def _table(path: Path) -> list[list[str]]:
     other = {".parquet": parquet_table, ".json": flower_table}.get(path.suffix.lower())
     if other is not None:
         return other(path)
+    if path.suffix.lower() in WORKBOOKS:
+        raise InputError(f"{path}: is a workbook; expected a table, so save it as CSV (UTF-8)")
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        mark = _delimiter(text)
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
         # Rows without a cell are no rows: editors and spreadsheets leave them at the end.
-        return [row if any(cell.strip() for cell in row) else [] for row in rows]
+        kept = [row if any(cell.strip() for cell in row) else [] for row in rows]
+        # Programs write semicolons where the comma is taken, for decimals.
+        return [[_decimal_point(c) for c in row] for row in kept] if mark == ";" else kept
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
+
+
+def _delimiter(text: str) -> str:
+    """What parts the cells of a header; a comma where there is one column."""
+    header = text.partition("\n")[0]
+    return max(",;\t", key=header.count)
+
+
+def _decimal_point(cell: str) -> str:
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell
 
 
 def _as_mapping(header: list[str], row: list[str]) -> dict[str, str]:
@@ -181,7 +204,10 @@ def check_header(
 
 def _meant(name: str, known: Sequence[str]) -> str:
     """The column whose name is nearly the same, if there is one."""
-    close = difflib.get_close_matches(name.lower(), known, n=1)
+    # Their first word says more than letters alike: uplink is not link.
+    first = re.match("[a-z]+", name)
+    close = [c for c in known if first and c.startswith(first[0])]
+    close = close or difflib.get_close_matches(name, known, n=1)
     return f" ({close[0]}?)" if close else ""
 
 

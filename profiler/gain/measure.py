@@ -118,9 +118,12 @@ def measure_gain(
 
 
 def _training(training: Training) -> Training:
-    """Training setup to measure in: half precision without a loss scale underflows."""
+    """Training setup to measure in: half precision without a loss scale underflows.
+
+    Gains are those of the base as it is, not in fewer bits.
+    """
     dtype = "float32" if training.dtype == "float16" else training.dtype
-    return replace(training, dtype=dtype)
+    return replace(training, dtype=dtype, base_dtype="same")
 
 
 def _anatomy(profile: Profile, checkpoint: Checkpoint, training: Training) -> Anatomy:

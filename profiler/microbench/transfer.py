@@ -135,6 +135,11 @@ def transfer_profile(
 
 
 def _check(profile: Profile, here: Benchmark, there: Benchmark) -> None:
+    if profile.training.base_dtype != "same":
+        raise InputError(
+            f"the profile has a base in {profile.training.base_dtype}, which benchmarks do not "
+            "time; derive it for that device: --derive"
+        )
     if profile.training.dtype != "float32":
         raise InputError(
             f"the profile computes in {profile.training.dtype}; benchmarks time float32, so "

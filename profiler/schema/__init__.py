@@ -19,6 +19,7 @@ from profiler.files import (
     write,
     write_bytes,
 )
+from profiler.schema.changes import changed
 from profiler.schema.fleet import (
     FLEET_SCHEMA,
     DeviceClass,
@@ -66,6 +67,7 @@ __all__ = [
     "Trace",
     "Training",
     "blamed",
+    "changed",
     "check_writable",
     "provenance",
     "read",

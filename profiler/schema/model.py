@@ -50,6 +50,13 @@ class Training(Base, frozen=True, kw_only=True):
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"], Meta(description="compute type")
     ] = "float32"
+    base_dtype: Annotated[
+        Literal["same", "nf4"],
+        Meta(
+            description="frozen linear weights of the layers: as dtype, or in 4 bits as QLoRA "
+            "has them (bitsandbytes' nf4, blocks of 64, constants quantised again)"
+        ),
+    ] = "same"
     optimizer: Annotated[Literal["adamw", "sgd"], Meta(description="optimizer")] = "adamw"
     attention: Annotated[
         Literal["sdpa", "eager"], Meta(description="attention implementation")

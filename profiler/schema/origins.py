@@ -49,6 +49,14 @@ class Provenance(Base, frozen=True, kw_only=True):
         dict[str, Origin], Meta(description="origin of the figures, by field name")
     ] = {}
 
+    def same_what_if(self, other: "Provenance") -> bool:
+        """Whether two files are of one fleet, changed alike by ``--set``."""
+        change = self.options.get("set", "")
+        return change != "" and (change, self.inputs) == (
+            other.options.get("set"),
+            other.inputs,
+        )
+
 
 def provenance(
     *,

@@ -86,7 +86,7 @@ def _table(points: "list[Point]", *, leaving_out: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from solver.explain import plain
+    from solver.figures import plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = ["round time s", "utility", "gap", "mean depth", "mean wait s"]

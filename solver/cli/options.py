@@ -43,6 +43,12 @@ LEAVE_OUT = click.option(
     show_default=True,
     help="Leave out devices that cannot train even the least configuration.",
 )
+NEXT_LAYER = click.option(
+    "--next-layer",
+    "want_next",
+    is_flag=True,
+    help="Say what each device lacks for one layer more.",
+)
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 STRUCTURE = click.option(
     "--structure",

@@ -10,6 +10,7 @@ import msgspec
 from solver.cli.options import (
     JSON,
     LEAVE_OUT,
+    NEXT_LAYER,
     budgets,
     given,
     naming,
@@ -28,6 +29,7 @@ FILE = click.Path(path_type=Path)
 @budgets
 @click.option("--convert", is_flag=True, help="Take the ranks although the LoRA scale differs.")
 @LEAVE_OUT
+@NEXT_LAYER
 @click.option("-o", "--output", type=FILE, help="Write the plan here.")
 @JSON
 def plan_from_peft(
@@ -35,6 +37,7 @@ def plan_from_peft(
     fleet_path: Path,
     convert: bool,
     leave_out: str,
+    want_next: bool,
     output: Path | None,
     as_json: bool,
     **options: Any,
@@ -46,6 +49,7 @@ def plan_from_peft(
 
     \b
     legend plan-from-peft adapter --fleet fleet.json -o mine.json
+    legend plan-from-peft adapter --fleet fleet.json --round-time 60 --next-layer
     legend verify mine.json fleet.json
     legend compare fleet.json --plan mine.json
     """
@@ -73,10 +77,15 @@ def plan_from_peft(
     if output is not None:
         write(output, plan)
         click.echo(f"wrote {output}", err=True)
+    from solver.cli.beside import lacking, views
+
+    beside = lacking(plan, fleet) if want_next else {}
     if as_json:
-        click.echo(msgspec.json.encode(plan))
+        click.echo(msgspec.json.encode({"plan": plan, **beside} if beside else plan))
         return
     from solver.tables import plan_view
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
+    for each in views(beside, plan):
+        shown.print(each)

@@ -13,22 +13,20 @@ from solver.cli.options import (
     FLEET,
     JSON,
     LEAVE_OUT,
+    NEXT_LAYER,
     STRUCTURE,
     budgets,
     given,
     naming,
     problem_fields,
 )
-from solver.cli.terminal import console
+from solver.cli.terminal import console, waiting
 from solver.milp.run import Backend
 from solver.policies import POLICIES, described
 from solver.question import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from rich.console import Group
-    from rich.table import Table
+    from collections.abc import Callable
 
     from profiler.schema import Fleet
     from solver.outcome import Outcome
@@ -81,11 +79,13 @@ if TYPE_CHECKING:
 @click.option(
     "--prices", "want_prices", is_flag=True, help="Say what one more unit of each budget buys."
 )
+@NEXT_LAYER
 @click.option(
-    "--next-layer",
-    "want_next",
-    is_flag=True,
-    help="Say what each device lacks for one layer more.",
+    "--write-program",
+    "program",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the question's mixed-integer program here too, .lp or .mps.",
 )
 @click.option(
     "--like",
@@ -110,6 +110,7 @@ def solve(
     changes: tuple[str, ...],
     want_prices: bool,
     want_next: bool,
+    program: Path | None,
     **options: Any,
 ) -> None:
     r"""Find depth and ranks for every device of FLEET.
@@ -123,13 +124,14 @@ def solve(
     legend solve fleet.json --round-time 30 --prices --next-layer
     """
     from profiler.schema import check_writable, read_fleet, write
+    from solver.cli.beside import lacking, priced, views
     from solver.deadline import within
     from solver.planner import solve as plan_problem
     from solver.problem import Problem
     from solver.whatif import changed
 
-    if output is not None:
-        check_writable(output, fleet_path)
+    for path in filter(None, (output, program)):
+        check_writable(path, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
         if like is not None:
@@ -144,9 +146,11 @@ def solve(
             )
     using = _method(options, problem.question.policy, seed)
     _refuse_unused(problem, want_prices=want_prices)
+    if program is not None:
+        _write_program(problem, program)
     options["set"] = "; ".join(changes) or None
     inputs = (fleet_path,) if like is None else (fleet_path, like)
-    with within(options["time_limit_s"]) as clock:
+    with waiting("planning"), within(options["time_limit_s"]) as clock:
         plan = plan_problem(
             problem, using=using, seed=seed, options=given(options), inputs=inputs
         )
@@ -154,7 +158,8 @@ def solve(
     code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
     if output is not None:
         write(output, plan)
-    beside = _beside(problem, plan, want_prices=want_prices, want_next=want_next)
+    beside = priced(problem) if want_prices else {}
+    beside |= lacking(plan, fleet) if want_next else {}
     _note_backend(options["backend"], plan)
     _note_storage(problem)
     if as_json:
@@ -164,7 +169,7 @@ def solve(
 
     shown = console()
     shown.print(plan_view(plan, shown.width))
-    for each in _views(beside, plan):
+    for each in views(beside, plan):
         shown.print(each)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
@@ -174,6 +179,7 @@ def solve(
 # What `solve` may be told beside --like: how to solve and what to print, not what is asked.
 _BESIDE_LIKE = {
     "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "want_next", "like",
+    "program",
     "method", "backend", "time_limit_s",
 }  # fmt: skip
 
@@ -196,37 +202,6 @@ def _again(fleet: "Fleet", like: Path) -> "Problem":
         raise
     except InputError as error:
         raise InputError(f"{like}: {error}") from None
-
-
-def _beside(
-    problem: "Problem", plan: "Plan", *, want_prices: bool, want_next: bool
-) -> dict[str, list[Any]]:
-    """What is to be said beside the plan, by its name in JSON."""
-    found: dict[str, list[Any]] = {}
-    if want_prices:
-        from solver.prices import prices
-
-        found["prices"] = prices(problem)
-    if want_next:
-        from solver.next_layer import next_layers
-
-        found["next_layer"] = next_layers(plan, problem.fleet)
-    return found
-
-
-def _views(beside: dict[str, list[Any]], plan: "Plan") -> "Iterator[Group | Table | str]":
-    """The same for people."""
-    if "prices" in beside:
-        from solver.prices_table import prices_table
-
-        prices = beside["prices"]
-        yield prices_table(prices) if prices else "prices: no budget is in force"
-    if "next_layer" in beside:
-        from solver.next_layer_table import next_layer_view
-
-        lacks = beside["next_layer"]
-        none = "next layer: every device adapts all layers"
-        yield next_layer_view(lacks, len(plan.devices)) if lacks else none
 
 
 def _method(
@@ -266,6 +241,18 @@ def _refuse_unused(problem: "Problem", *, want_prices: bool) -> None:
             "prices are of the largest utility; --prices is for --policy exact and --objective "
             "utility"
         )
+
+
+def _write_program(problem: "Problem", path: Path) -> None:
+    """Write the program for other solvers, and say what its objective counts."""
+    from solver.milp.write import write_program
+
+    unit = write_program(problem, path)
+    what = "seconds" if problem.question.objective == "time" else "utility"
+    turned = ", to be minimised," if unit < 0 else ""
+    click.echo(
+        f"wrote {path}: one unit of its objective{turned} is {unit:.9g} of {what}", err=True
+    )
 
 
 def _note_backend(backend: str | None, plan: "Plan") -> None:

@@ -1,7 +1,8 @@
 """Where commands print: as wide as the terminal, or as wide as their tables need."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -29,3 +30,18 @@ def watched(work: Iterable[T], words: str) -> Iterable[T]:
 
     shown = Console(stderr=True)
     return track(work, words, console=shown, transient=True, disable=not shown.is_terminal)
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """On a terminal, show on stderr that work goes on and for how long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn(words), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        shown.add_task("")
+        yield

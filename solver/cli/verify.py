@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from solver.cli.options import FLEET, JSON
+from solver.cli.options import CHANGES, FLEET, JSON
 
 if TYPE_CHECKING:
+    from profiler.schema import Fleet
     from solver.check import Check
     from solver.plan import Plan
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", type=click.Path(path_type=Path), help="With --exact: the model's folder."
 )
+@CHANGES
 @JSON
 @click.pass_context
 def verify(
@@ -28,6 +30,7 @@ def verify(
     fleet_path: Path,
     exact: bool,
     model: Path | None,
+    changes: tuple[str, ...],
     as_json: bool,
 ) -> None:
     r"""Check PLAN against FLEET independently; exit 0 only if everything holds.
@@ -36,19 +39,21 @@ def verify(
     nothing with the solvers. The bound is not, which takes solving again ('legend solve FLEET
     --like PLAN'); but a seal shows where question or certificate were edited. With --exact,
     the memory of the very adapters in the plan is counted tensor by tensor besides (this needs
-    torch).
+    torch). A plan for a what-if holds for the fleet so changed: give the same --set.
 
     \b
     legend verify plan.json fleet.json
     legend verify plan.json fleet.json --exact --model FOLDER
+    legend verify what-if.json fleet.json --set all,memory_gb=4
     """
     from profiler.schema import InputError, read_fleet
     from solver.check import check
     from solver.plan import read_plan
+    from solver.whatif import changed
 
     if exact != (model is not None):
         raise InputError("--exact and --model FOLDER go together; give both or neither")
-    plan, fleet = read_plan(plan_path), read_fleet(fleet_path)
+    plan, fleet = read_plan(plan_path), changed(read_fleet(fleet_path), changes)
     verdict = check(plan, fleet)
     counted = None
     if model is not None and verdict.ok:
@@ -56,7 +61,7 @@ def verify(
 
         counted = exact_memory(plan, fleet, model)
     ok = verdict.ok and (counted is None or counted.ok)
-    notes = [*verdict.notes, *_fleet_notes(plan, fleet_path)]
+    notes = [*verdict.notes, *_fleet_notes(plan, fleet, fleet_path, changes)]
     if as_json:
         report = {"ok": ok, "checks": verdict.checks, "notes": notes}
         click.echo(msgspec.json.encode(report | ({"exact": counted} if exact else {})))
@@ -89,15 +94,27 @@ def _short(value: float | str | None) -> str:
     return f"{value[:12]}…" if isinstance(value, str) and len(value) == 64 else str(value)
 
 
-def _fleet_notes(plan: "Plan", path: Path) -> list[str]:
+def _fleet_notes(
+    plan: "Plan", fleet: "Fleet", path: Path, changes: tuple[str, ...]
+) -> list[str]:
     """What speaks against the plan's bound being one for the fleet in this file."""
     import hashlib
 
     from profiler.schema import read_bytes
 
     made = plan.provenance
-    if changes := made.options.get("set"):
-        return [f"the plan answers a what-if ({changes}); its bound is of the fleet so changed"]
+    asked, given = made.options.get("set", ""), "; ".join(changes)
+    if made.same_what_if(fleet.provenance):
+        return []
+    if asked and asked != given:
+        return [
+            f"the plan answers a what-if ({asked}); its bound is of the fleet so changed, "
+            "which the same --set gives"
+        ]
+    if given and not asked:
+        return [
+            "the plan is not one for a what-if, so its bound is not known to hold with --set"
+        ]
     if not path.is_file():
         return [
             f"{path} is no file that stays, so it is not known if the plan was made from it"

@@ -14,7 +14,7 @@ from solver.allocation import utility
 from solver.capacity import Capacity, capacity
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.methods.candidates import finished, may_be, plan_of, require_free, require_shared
 from solver.methods.settings import Settings
 from solver.outcome import Outcome

@@ -20,7 +20,7 @@ from solver.allocation import Allocation, cost, fits, shared
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.methods.candidates import (
     deepest_allowed,
     finished,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from profiler.schema import InputError
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.local_search import improve, too_large
 from solver.methods.candidates import (
     deepest_allowed,

@@ -26,7 +26,9 @@ from solver.allocation import (
 from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
 from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, least_allocation, rounded, too_low, without_plan
+from solver.explain import infeasible, too_low, without_plan
+from solver.figures import rounded
+from solver.least import least_allocation
 from solver.links.said import overloaded
 from solver.milp.arcs import arcs
 from solver.milp.build import Model

@@ -13,7 +13,8 @@ import numpy as np
 
 from solver.allocation import Allocation, utility
 from solver.devices import Ints
-from solver.explain import infeasible, least_round_time_s
+from solver.explain import infeasible
+from solver.least import least_round_time_s
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import Flags, best_kept, deepest_that_fits, uniform

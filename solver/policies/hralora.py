@@ -20,7 +20,8 @@ from solver.allocation import LEFT_OUT, Allocation, cost, fits, utility
 from solver.binding import shortfalls
 from solver.devices import Floats, Ints
 from solver.errors import Infeasible, Shortfall
-from solver.explain import describe, infeasible, rounded
+from solver.explain import describe, infeasible
+from solver.figures import rounded
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import bisect_rows

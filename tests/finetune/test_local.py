@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -37,6 +38,14 @@ def batches_of(plan: Plan, folder: Path, steps: int = 4) -> list[Batch]:
 
 def base_of(plan: Plan, folder: Path) -> Base:
     return load_base(plan, folder, seed=0, pad_id=0)
+
+
+def test_a_base_in_4_bits_is_run_only_as_another(models: Models) -> None:
+    plan = make_plan("llama", task="causal-lm")
+    plan = replace(plan, training=replace(plan.training, base_dtype="nf4"))
+    with pytest.raises(InputError, match="base is in nf4, which no run here has; export"):
+        base_of(plan, models("llama"))
+    assert load_base(plan, models("llama"), seed=0, pad_id=0, dtype="float32")
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is:FutureWarning")

@@ -8,9 +8,9 @@ import pytest
 from profiler.schema import InputError
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.explain import least_round_time_s
 from solver.frontier import Point, every_step, frontier_points
 from solver.frontier_picture import draw
+from solver.least import least_round_time_s
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
 

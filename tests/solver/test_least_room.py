@@ -3,7 +3,7 @@
 import pytest
 
 from solver.check import check
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.plan import Structure
 from solver.planner import solve
 from solver.problem import Problem

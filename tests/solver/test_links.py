@@ -12,7 +12,7 @@ from profiler.schema import Fleet, InputError, Link
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.links.graph import that_may_bind
 from solver.milp.solve import solve_milp
 from solver.plan import Plan, Question, Structure

@@ -8,7 +8,7 @@ import pytest
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.links import branch as links_branch
 from solver.links import plan as links_plan
 from solver.links.few import Few

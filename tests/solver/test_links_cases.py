@@ -13,7 +13,7 @@ from solver.allocation import mean_wait_s
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.links import capped_window as links_capped_window
 from solver.links import plan as links_plan
 from solver.plan import Plan, Structure

@@ -8,7 +8,7 @@ import pytest
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.milp.solve import solve_milp
 from solver.outcome import Outcome
 from solver.problem import Problem

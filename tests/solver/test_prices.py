@@ -1,6 +1,7 @@
 """Prices of budgets are differences of exact plans."""
 
 import io
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -40,6 +41,19 @@ def test_prices_come_dearest_first() -> None:
     gained = [p.utility for p in prices(problem(round_time_s=18.0, energy_j=200.0))]
     assert gained == sorted(gained, reverse=True)
     assert len(gained) == 3
+
+
+def test_who_watches_sees_every_plan_that_prices_take() -> None:
+    seen: list[str] = []
+
+    def watch(budgets: list[str]) -> Iterator[str]:
+        for words in budgets:
+            seen.append(words)
+            yield words
+
+    found = prices(problem(round_time_s=18.0), watch)
+    assert seen[0] == "budgets as asked"
+    assert sorted(seen[1:]) == sorted(p.budget for p in found)
 
 
 @pytest.mark.parametrize(("exact", "said"), [(True, False), (False, True)])

@@ -159,3 +159,20 @@ def test_verify_notes_another_fleet_than_the_bound_is_of(
     run(*asked, "--set", "class=class-0,storage_gb=1")
     code, out, _ = run("verify", plan, fleet_path)
     assert (code, "note: the plan answers a what-if (class=class-0" in out) == (0, True)
+
+
+def test_a_what_if_is_verified_with_its_change_or_the_fleet_that_has_it(
+    run: Any, fleet_path: Path, tmp_path: Path
+) -> None:
+    plan, changed = tmp_path / "plan.json", tmp_path / "changed.json"
+    change = ("--set", "all,time_scale=3")
+    code, _, _ = run("solve", fleet_path, "--round-time", 200, *change, "-o", plan)
+    assert code == 0
+    code, out, _ = run("verify", plan, fleet_path)
+    assert (code, "the same --set" in out) == (2, True)
+    code, out, _ = run("verify", plan, fleet_path, *change)
+    assert (code, "note" in out) == (0, False)
+    code, _, err = run("fleet", "--fleet", fleet_path, *change, "-o", changed)
+    assert (code, "wrote" in err) == (0, True)
+    code, out, _ = run("verify", plan, changed)
+    assert (code, "note" in out) == (0, False)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from profiler.schema import Fleet, write
-from solver.explain import plain
+from solver.figures import plain
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem

@@ -13,7 +13,7 @@ from solver.check import check
 from solver.compare import compare_policies
 from solver.deadline import within
 from solver.errors import Infeasible, Stopped
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.methods import plan_with
 from solver.plan import Question
 from solver.planner import solve

@@ -115,3 +115,20 @@ def test_a_loss_is_refused_until_asked_for(tmp_path: Path) -> None:
     written = CliRunner().invoke(export, [*arguments, "--lossy", "--json"])
     assert written.exit_code == 0
     assert json.loads(written.stdout)["losses"]
+
+
+def test_a_base_in_4_bits_is_asked_for_or_said_to_be_lost(tmp_path: Path) -> None:
+    plan = causal_plan()
+    plan = replace(plan, training=replace(plan.training, base_dtype="nf4"))
+    said = files("axolotl", plan)["configuration-0/axolotl.yaml"]
+    assert (said["adapter"], said["load_in_4bit"]) == ("qlora", True)
+    said = files("llama-factory", plan)["configuration-0/llama-factory.yaml"]
+    assert (said["quantization_bit"], said["double_quantization"]) == (4, True)
+    write(tmp_path / "plan.json", plan)
+
+    def exported(target: str) -> Any:
+        arguments = [str(tmp_path / "plan.json"), "--to", target, "-o", str(tmp_path / target)]
+        return CliRunner().invoke(export, [*arguments, "--json"])
+
+    assert any("load_in_4bit=True" in n for n in json.loads(exported("peft").stdout)["notes"])
+    assert "loads the base in full" in str(exported("nvflare").exception)

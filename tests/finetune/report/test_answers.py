@@ -141,10 +141,13 @@ def test_a_fleet_of_another_model_has_no_curves_of_this_plan(folder: Path) -> No
 
 
 def test_curves_of_another_question_say_so() -> None:
-    plan = make_plan()
-    assert "not the very one" in mismatch(plan, "0" * 64)
+    plan, fleet = make_plan(), random_fleet(3)
+    assert "not the very one" in mismatch(plan, fleet, "0" * 64)
     made = replace(plan.provenance, inputs=[], options={"set": "class=a,memory_gb=4"})
-    assert mismatch(replace(plan, provenance=made), "0" * 64)
+    what_if = replace(plan, provenance=made)
+    assert mismatch(what_if, fleet, "0" * 64)
+    # Of the fleet with that change there is nothing to say.
+    assert not mismatch(what_if, replace(fleet, provenance=made), "0" * 64)
 
 
 @pytest.mark.parametrize(

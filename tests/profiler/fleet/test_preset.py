@@ -229,6 +229,8 @@ def test_what_goes_to_a_file_is_whole(tmp_path: Path, monkeypatch: pytest.Monkey
         ("paper-80", "--profile", "a.json", "--profile", "b.json"),
         ("paper-80", "--profile", "a.json", "--batch-size", "4"),
         ("--from", "devices.csv", "--devices", "3"),
+        ("--fleet", "fleet.json"),
+        ("--fleet", "fleet.json", "--set", "all,memory_gb=4", "--local-steps", "5"),
         ("--from", "devices.csv", "--profile", "a.json", "--model", "gpt2"),
     ],
 )
@@ -249,7 +251,24 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_written(
 def test_the_help_lists_every_column() -> None:
     text = run("--help").output.partition("Columns of --from")[2]
     devices, _, links = text.partition("Columns of --links:")
-    first = [line.split()[0] for line in devices.splitlines()[1:] if line.strip()]
+    listed = devices.partition("and are then):")[2]
+    first = [line.split()[0] for line in listed.splitlines() if line.strip()]
     assert first == [*REQUIRED, *(f"[{name}]" for name in OPTIONAL)]
     said = links.partition("Devices of")[0].split()
     assert set(said) == {*LINK_REQUIRED, *(f"[{name}]" for name in LINK_OPTIONAL)}
+
+
+def test_a_change_is_written_with_the_fleet_and_said_in_it(tmp_path: Path) -> None:
+    base, after, again = (str(tmp_path / f"{n}.json") for n in ("base", "after", "again"))
+    change = "class=jetson-tx2/maxq,power_w=9"
+    assert run("paper-80", "-o", base).exit_code == 0
+    assert run("--fleet", base, "--set", change, "-o", after).exit_code == 0
+    assert run("paper-80", "--set", change, "-o", again).exit_code == 0
+    made = read_fleet(Path(after))
+    draws = {c.name: c.device.power_w for c in made.classes}
+    assert draws["jetson-tx2/maxq"] == 9
+    assert draws["jetson-tx2/maxn"] != 9
+    assert made.provenance.options["set"] == change
+    assert "set" in made.provenance.origins
+    assert made.provenance.inputs[0].name == "base.json"
+    assert read_fleet(Path(again)).classes == made.classes

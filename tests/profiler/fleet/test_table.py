@@ -125,6 +125,7 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
         ((), "columns are nothing"),
         (("name,class",), "columns are name, class; expected name, class, uplink"),
         ((HEADER + ",colour",), "columns are .*: colour is none of them$"),
+        ((HEADER.replace("uplink_mbit_per_s", "Uplink"),), r"uplink is none of them \(uplink_"),
         ((HEADER + ",memory_gib",), r"each once: memory_gib is none of them \(memory_gb\?\)"),
         ((HEADER.replace("class", "kind"),), "each once: class is missing, kind is none"),
         ((HEADER + ",name",), "each once"),
@@ -181,3 +182,23 @@ def test_blank_rows_are_no_rows_and_the_others_keep_their_numbers(tmp_path: Path
         build(table(tmp_path, HEADER, "", "a,slow,1,1", "b,gone,1,1"), profile("slow"))
     with pytest.raises(InputError, match="no devices"):
         build(table(tmp_path, HEADER, "", ",,,"), profile("slow"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "number", "missing"), [(",", "2.5", "NA"), ("\t", "2.5", "-"), (";", "2,5", "n/a")]
+)
+def test_tables_are_read_as_spreadsheets_save_them(
+    tmp_path: Path, mark: str, number: str, missing: str
+) -> None:
+    columns = f"{HEADER},memory_gb".title().split(",")
+    lines = (columns, ["a", "slow", number, "6", missing], ["b,1", "slow", "8", "20", "1"])
+    rows = [mark.join(f'"{cell}"' for cell in row) for row in lines]
+    first, second = build(table(tmp_path, *rows), profile("slow")).devices
+    assert first.uplink_bytes_per_s == 2.5e6 / 8
+    assert first.memory_bytes == profile("slow").device.memory_bytes
+    assert (second.name, second.memory_bytes) == ("b,1", 10**9)
+
+
+def test_a_workbook_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a workbook; .* save it as CSV"):
+        read_rows(tmp_path / "devices.xlsx")

@@ -1,0 +1,145 @@
+"""Random fleets to try heuristics on, small enough to search exhaustively or as large as asked.
+
+Their costs are of no device and their gains of no model: they are there to be unlike each
+other. `legend fleet paper-80 --seed S` draws fleets of real boards.
+"""
+
+import numpy as np
+
+from profiler.schema import (
+    VERSION,
+    DepthCost,
+    Device,
+    DeviceClass,
+    Fleet,
+    FleetDevice,
+    Gain,
+    Lora,
+    Memory,
+    Model,
+    Origin,
+    Provenance,
+    StepTime,
+    Target,
+    Training,
+)
+
+__all__ = ["random_fleet"]
+
+ORIGINS = {"fleet": Origin(kind="derived", source="drawn at random: costs of no device")}
+
+
+def random_fleet(
+    seed: int,
+    *,
+    layers: int = 3,
+    classes: int = 2,
+    devices: int = 4,
+    max_rank: int = 4,
+    slope_noise: float = 0.0,
+    sizes: tuple[int, ...] = (),
+    concave: bool = True,
+) -> Fleet:
+    """Draw a fleet; the same arguments give the same fleet, byte for byte.
+
+    Parameters
+    ----------
+    seed : int
+    layers, classes, devices : int
+        How many there are; devices are rows, which stand for one to three alike.
+    max_rank : int
+        Ranks that gains are listed for, from 1.
+    slope_noise : float
+        Relative noise on every cost of a rank. At 0 they are in proportion to the layers'
+        sizes, and the dynamic program is exact.
+    sizes : tuple of int
+        LoRA parameters that a rank adds, by layer from the input; alike by default.
+    concave : bool
+        Whether a layer gains less by every further rank.
+    """
+    rng = np.random.default_rng(seed)
+    parameters = list(sizes) or [64] * layers
+
+    def per_rank(scale: float) -> list[float]:
+        noise = 1 + slope_noise * rng.uniform(-1, 1, layers)
+        return [float(v) for v in scale * np.array(parameters) / 64 * noise]
+
+    def phase(grow: float, share: float) -> DepthCost:
+        return DepthCost(
+            by_depth=[grow * share * k for k in range(layers + 1)],
+            per_rank=per_rank(1e5 * share),
+        )
+
+    def device_class(index: int) -> DeviceClass:
+        speed = rng.uniform(1, 6)
+        grow = rng.uniform(1e6, 4e6)
+        return DeviceClass(
+            name=f"class-{index}",
+            device=Device(
+                name=f"board-{index}",
+                power_w=float(rng.uniform(5, 20)),
+                radio_j_per_byte=0.01 * (index + 1),
+            ),
+            time=StepTime(
+                embedding_s=0.01 * speed,
+                forward_s=[0.1 * speed] * layers,
+                head_s=0.02 * speed,
+                backward_s=(speed * rng.uniform(0.1, 0.3, layers)).tolist(),
+                lora_s_per_rank=per_rank(0.02 * speed),
+                error_fraction=0.1,
+            ),
+            memory=Memory(
+                weights_bytes=1e7,
+                framework_bytes=1e6,
+                activation_bytes=[grow] * layers,
+                forward_bytes=phase(grow, 0.8),
+                backward_bytes=phase(grow, 1.0),
+                optimizer_bytes=phase(grow, 0.5),
+            ),
+        )
+
+    def device(index: int) -> FleetDevice:
+        return FleetDevice(
+            name=f"d{index}",
+            device_class=f"class-{index % classes}",
+            count=int(rng.integers(1, 4)),
+            uplink_bytes_per_s=float(rng.uniform(500, 4000)),
+            downlink_bytes_per_s=float(rng.uniform(2000, 9000)),
+            latency_s=float(rng.uniform(0, 0.2)),
+            examples=int(rng.integers(10, 100)),
+            local_steps=int(rng.integers(1, 4)),
+            memory_bytes=int(rng.uniform(1.4e7, 3e7)),
+            storage_bytes=storage(index),
+        )
+
+    def storage(index: int) -> int:
+        """None, some or enough; drawn apart, so that the rest of a seed's fleet stays."""
+        own = np.random.default_rng([seed, index])
+        return int(own.choice([0.0, own.uniform(1e3, 3e4), 1e6]))
+
+    table = rng.uniform(0.1, 1, (layers, max_rank))
+    gains = (
+        np.sort(table, axis=1) if not concave else np.cumsum(np.sort(table)[:, ::-1], axis=1)
+    )
+    return Fleet(
+        provenance=Provenance(
+            version=VERSION, created="2026-01-01", host="none", seed=seed, origins=ORIGINS
+        ),
+        model=Model(
+            name="tiny",
+            config_sha256="0" * 64,
+            family="bert",
+            layers=layers,
+            hidden_size=8,
+            parameters=1000,
+            head_parameters=18,
+            head_modules=["classifier"],
+            layers_path="encoder.layer",
+            targets=[Target(name="attention.self.query", in_features=8, out_features=8)],
+        ),
+        training=Training(batch_size=4, sequence_length=8),
+        lora=Lora(parameters_per_rank=parameters),
+        gain=Gain(method="random", ranks=list(range(1, max_rank + 1)), by_layer=gains.tolist()),
+        classes=[device_class(i) for i in range(classes)],
+        devices=[device(i) for i in range(devices)],
+    )
