@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import Allocation, deepest, utility
-from solver.capacity import Capacity, exact, grid, units_by_depth
+from solver.capacity import exact, units_by_depth
 from solver.devices import Floats, Ints
-from solver.dp.tables import tables
+from solver.dp.alone import alone
 from solver.dp.values import Tables
 from solver.explain import infeasible, least_allocation, without_plan
 from solver.outcome import Outcome
@@ -50,16 +50,9 @@ class OwnRanks:
     @classmethod
     def of(cls, problem: Problem, *, optimistic: bool) -> Self:
         """Fill the table."""
-        choices = problem.ranks
-        unit, steps = grid(problem.costs.sizes, int(choices[-1]), optimistic=optimistic)
-        top = int(steps.sum()) * int(choices[-1])
-        everyone = Capacity(
-            unit=unit,
-            steps=steps,
-            reach=np.ones((len(steps) + 1, top + 1)),
-            least=np.full(len(steps) + 1, top),
+        unit, _, table = alone(
+            problem.costs.sizes, problem.gains, problem.ranks, optimistic=optimistic
         )
-        table = tables(everyone, problem.gains, choices)
         return cls(problem=problem, optimistic=optimistic, unit=unit, table=table)
 
     def most(self, costs: Costs) -> Answers:

@@ -15,7 +15,7 @@ from solver.allocation import LEFT_OUT, Allocation, device_gains, fits
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links.graph import Links
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices
 from solver.problem import Problem
 from solver.uniform import bisect_rows
@@ -127,7 +127,7 @@ class Climb:
     bonus: Floats
 
     @classmethod
-    def of(cls, own: OwnRanks, prices: Prices) -> Self:
+    def of(cls, own: OwnAtPrices, prices: Prices) -> Self:
         """Group devices by what a unit costs them and what they can carry."""
         problem = own.problem
         w = problem.weights

@@ -25,7 +25,7 @@ from solver.links.best import Best
 from solver.links.capped_wait import improved
 from solver.links.copies import GROUPS, Copies
 from solver.links.descent import State, descend_together
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, between
 from solver.links.search import GAP, Search
 from solver.links.window import own_ranks
@@ -211,7 +211,7 @@ def _windows(low_s: float, high_s: float, around_s: float) -> list[tuple[float, 
     return sorted(pairwise(edges), key=lambda w: max(w[0] - around_s, around_s - w[1]))
 
 
-def ends_of(own: OwnRanks, low_s: float) -> tuple[Floats, Floats]:
+def ends_of(own: OwnAtPrices, low_s: float) -> tuple[Floats, Floats]:
     """Room of every device at a shorter round time and at its own, on a line above the truth.
 
     Where the round time binds and leaves room for a unit more or less within the window, the

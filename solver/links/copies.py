@@ -21,7 +21,7 @@ import numpy as np
 from solver.devices import Floats, Ints
 from solver.links.alike import halved
 from solver.links.groups import Groups
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.sums import Sums, Taken, Terms
 
@@ -75,12 +75,12 @@ class Copies(Groups):
     low: Floats | None = None
 
     @classmethod
-    def of(cls, own: OwnRanks, prices: Prices, incumbent: Ints) -> Self:
+    def of(cls, own: OwnAtPrices, prices: Prices, incumbent: Ints) -> Self:
         """Group the devices by what they want near the incumbent ranks.
 
         Parameters
         ----------
-        own : OwnRanks
+        own : OwnAtPrices
             Optimistic capacities.
         prices : Prices
         incumbent : array of int, shape (L,)
@@ -123,7 +123,7 @@ class Copies(Groups):
         ).grouped(GROUPS)
 
     def at(
-        self, own: OwnRanks, prices: Prices, ends: tuple[Floats, Floats] | None = None
+        self, own: OwnAtPrices, prices: Prices, ends: tuple[Floats, Floats] | None = None
     ) -> Self:
         """The same devices and groups with other room, tolls and time.
 
@@ -141,7 +141,7 @@ class Copies(Groups):
         )
 
     def slack(
-        self, own: OwnRanks, answers: Answers, prices: Prices, window: Window
+        self, own: OwnAtPrices, answers: Answers, prices: Prices, window: Window
     ) -> tuple[Floats, float]:
         """Subgradient of the bound: what the limits leave at the answers.
 

@@ -1,7 +1,7 @@
 """Ranks of its own for every device under priced links: each device alone, one table for all.
 
 With everybody's weight set to 1, V_k(S) is the most a device gains from its last k layers at
-prefix sum S (`solver.exact`). At prices Lambda_i of a LoRA parameter and mu of a second,
+prefix sum S (`solver.dp.alone`). At prices Lambda_i of a LoRA parameter and mu of a second,
 device i takes
 
     max over k and S <= h_i(k) of  w_i V_k(S) - Lambda_i S + mu count_i t_i(k, S),
@@ -16,9 +16,9 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation
-from solver.capacity import Capacity, grid, units_by_depth
+from solver.capacity import units_by_depth
 from solver.devices import Floats, Ints
-from solver.dp.tables import tables
+from solver.dp.alone import alone
 from solver.dp.values import Tables
 from solver.links.graph import Links
 from solver.links.pool import Prices, Window
@@ -29,7 +29,7 @@ CELLS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRanks:
+class OwnAtPrices:
     """What every device can carry, and what it gains by that.
 
     Parameters
@@ -56,21 +56,17 @@ class OwnRanks:
     @classmethod
     def of(cls, problem: Problem, links: Links, *, optimistic: bool) -> Self:
         """Tabulate what devices carry; see `solver.capacity` for `optimistic`."""
-        costs, choices = problem.costs, problem.ranks
-        unit, steps = grid(costs.sizes, int(choices[-1]), optimistic=optimistic)
-        top = int(steps.sum()) * int(choices[-1])
-        everyone = Capacity(
-            unit=unit,
-            steps=steps,
-            reach=np.ones((len(steps) + 1, top + 1)),
-            least=np.full(len(steps) + 1, top),
+        costs = problem.costs
+        unit, steps, table = alone(
+            costs.sizes, problem.gains, problem.ranks, optimistic=optimistic
         )
+        top = table.values.shape[1] - 1
         units = np.stack(units_by_depth(costs, unit, top, optimistic=optimistic))
         units[: problem.question.min_depth] = -1
         return cls(
             problem=problem,
             links=links,
-            table=tables(everyone, problem.gains, choices),
+            table=table,
             unit=unit,
             stretch=float((costs.sizes / (steps * unit)).max()),
             units=units,

@@ -16,7 +16,7 @@ from solver.dp.values import Band
 from solver.links.band import BandedRanks
 from solver.links.best import Best
 from solver.links.graph import Links
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import GAP
 from solver.problem import Problem
@@ -36,7 +36,7 @@ class Deadline:
     problem : Problem
         With it as its budget.
     ranks : BandedRanks
-    own : OwnRanks
+    own : OwnAtPrices
     busy_s : array, shape (E,)
         Busy time of every link if every device takes its largest plan.
     bare_s, unit_s : arrays, shape (E + N,)
@@ -46,7 +46,7 @@ class Deadline:
 
     problem: Problem
     ranks: BandedRanks
-    own: OwnRanks
+    own: OwnAtPrices
     busy_s: Floats
     bare_s: Floats
     unit_s: Floats
@@ -55,7 +55,7 @@ class Deadline:
     def of(cls, problem: Problem, links: Links, high_s: float) -> Self:
         """Sort the devices of a problem for a longest round time."""
         within = problem.under(round_time_s=high_s)
-        own = OwnRanks.of(within, links, optimistic=True)
+        own = OwnAtPrices.of(within, links, optimistic=True)
         most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
         ranks = BandedRanks.of(within, links)
         bare_s, unit_s = _least_times(within, links)

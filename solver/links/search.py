@@ -19,7 +19,7 @@ from solver.links.best import Best
 from solver.links.capped import CappedAnswer
 from solver.links.graph import Links
 from solver.links.mix import Basis, Mix, best_mix
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Pool, Prices, Window
 from solver.links.round import best_packed, rounded
 from solver.problem import Problem
@@ -76,7 +76,7 @@ class Search:
         With the window's longest round time as its budget.
     window : Window
     best : Best
-    own : OwnRanks
+    own : OwnAtPrices
         Optimistic.
     prices : Prices
         The best known.
@@ -93,7 +93,7 @@ class Search:
     problem: Problem
     window: Window
     best: Best
-    own: OwnRanks
+    own: OwnAtPrices
     prices: Prices
     handed_down: bool = False
     few: bool = False
@@ -112,7 +112,7 @@ class Search:
             problem=problem,
             window=window,
             best=best,
-            own=OwnRanks.of(problem, links, optimistic=True),
+            own=OwnAtPrices.of(problem, links, optimistic=True),
             prices=prices,
             handed_down=handed_down,
         )

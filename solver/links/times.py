@@ -8,7 +8,7 @@ from solver.devices import Floats
 from solver.explain import least_round_time_s
 from solver.links.best import Best
 from solver.links.graph import Links, that_may_bind
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import Search
 from solver.problem import Problem
@@ -55,7 +55,7 @@ def over(
 
 def _extremes(problem: Problem, links: Links) -> tuple[Floats, Floats]:
     """Parameters of every device at its largest plan, or more, and at its least, or fewer."""
-    own = OwnRanks.of(problem, links, optimistic=True)
+    own = OwnAtPrices.of(problem, links, optimistic=True)
     most = own.units.max(axis=0).clip(0) * own.unit * own.stretch
     least = problem.ranks[0] * problem.costs.sizes[: problem.question.min_depth].sum()
     return most.astype(np.float64), np.full(len(most), float(least))

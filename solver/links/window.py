@@ -21,7 +21,7 @@ from solver.links.best import Best
 from solver.links.capped_wait import refine
 from solver.links.capped_window import bound_by_copies, climb
 from solver.links.mix import Mix, best_mix
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.polish import Neighbours
 from solver.links.pool import Pool, Prices
 from solver.links.search import COLUMNS, GAP, ROUNDING, Effort, Search
@@ -125,11 +125,11 @@ def _same(problem: Problem) -> bool:
     return exact(problem.costs, question.rank_choices[-1], question.min_depth)
 
 
-def _safe(search: Search) -> OwnRanks:
-    return OwnRanks.of(search.problem, search.links, optimistic=False)
+def _safe(search: Search) -> OwnAtPrices:
+    return OwnAtPrices.of(search.problem, search.links, optimistic=False)
 
 
-def _possible(own: OwnRanks, prices: Prices, search: Search) -> Allocation:
+def _possible(own: OwnAtPrices, prices: Prices, search: Search) -> Allocation:
     """Best option of every device at prices, where its limits allow it."""
     return _allowed(search.problem, own.answer(prices, search.window)[0])
 

@@ -11,7 +11,7 @@ from solver.links.alike import halved
 from solver.links.copies import LAST_PRICES, Copies
 from solver.links.descent import Metric, descend
 from solver.links.groups import Groups
-from solver.links.own import OwnRanks
+from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.sums import Sums, Terms
 from solver.problem import Problem
@@ -134,7 +134,7 @@ def test_no_plan_is_better_than_the_copies_at_any_prices() -> None:
             kept=np.arange(len(links.names)),
         )
         waits = budgets.mean_wait_s is not None
-        own = OwnRanks.of(problem, links, optimistic=True)
+        own = OwnAtPrices.of(problem, links, optimistic=True)
         ranks = rng.choice(problem.ranks, problem.layers)
         if budgets.rank_budget is not None:
             ranks = np.where(np.cumsum(ranks) <= budgets.rank_budget, ranks, 0)
@@ -166,7 +166,7 @@ def test_steps_sum_to_zero_and_descend_as_far_as_their_square_says(seed: int) ->
     assert found is not None
     problem, _ = found
     assert problem.costs.links is not None
-    own = OwnRanks.of(problem, problem.costs.links, optimistic=True)
+    own = OwnAtPrices.of(problem, problem.costs.links, optimistic=True)
     ranks = np.full(problem.layers, problem.ranks[0])
     copies = Copies.of(own, Prices(links=np.zeros(len(problem.costs.links.names))), ranks)
     metric = Metric.of(copies)
@@ -181,7 +181,7 @@ def test_steps_sum_to_zero_and_descend_as_far_as_their_square_says(seed: int) ->
 
 
 def total_at(
-    own: OwnRanks, copies: Copies, multipliers: Floats, window: Window, prices: Prices
+    own: OwnAtPrices, copies: Copies, multipliers: Floats, window: Window, prices: Prices
 ) -> float:
     answers = copies.at(own, prices).answers(multipliers, copies.price, LAST_PRICES)
     return answers.total + prices.constant(own.links, window)
@@ -204,7 +204,7 @@ def test_prices_follow_what_the_limits_leave() -> None:
             epsilon_s=budgets.mean_wait_s,
             kept=np.arange(len(links.names)),
         )
-        own = OwnRanks.of(problem, links, optimistic=True)
+        own = OwnAtPrices.of(problem, links, optimistic=True)
         rng = np.random.default_rng(seed)
         ranks = np.full(problem.layers, problem.ranks[0])
         at = Prices(links=rng.uniform(0, 0.2, len(links.names)), wait=0.01)
