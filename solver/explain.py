@@ -13,18 +13,7 @@ from solver.figures import friendly, plain, rounded
 from solver.least import least_allocation, least_round_time_s
 from solver.problem import Problem
 
-# Figures and least configurations have files of their own; some still ask for them here.
-__all__ = [
-    "describe",
-    "friendly",
-    "heads",
-    "infeasible",
-    "least_allocation",
-    "least_round_time_s",
-    "rounded",
-    "too_low",
-    "without_plan",
-]
+__all__ = ["describe", "heads", "infeasible", "too_low", "without_plan"]
 
 _SHOWN = 3
 

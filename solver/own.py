@@ -16,7 +16,8 @@ from solver.capacity import exact, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp.alone import alone
 from solver.dp.values import Tables
-from solver.explain import infeasible, least_allocation, without_plan
+from solver.explain import infeasible, without_plan
+from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.resource import Costs

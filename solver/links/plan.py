@@ -18,7 +18,8 @@ from profiler.schema import InputError
 from solver.allocation import round_time_s
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.explain import least_allocation, without_plan
+from solver.explain import without_plan
+from solver.least import least_allocation
 from solver.links.ascent import Ascent
 from solver.links.best import Best, Caps
 from solver.links.blend import blend, improve

@@ -6,7 +6,8 @@ from solver.allocation import Allocation, busy_s, parameters, summed_ranks
 from solver.capacity import TOLERANCE
 from solver.costs import Costs
 from solver.errors import Infeasible, Shortfall, Stopped
-from solver.explain import friendly, infeasible, rounded
+from solver.explain import infeasible
+from solver.figures import friendly, rounded
 from solver.links.graph import NO_LINK
 from solver.plan import PredictedLink
 from solver.problem import Problem

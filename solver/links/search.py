@@ -14,7 +14,7 @@ import numpy as np
 from solver.allocation import LEFT_OUT, Allocation, fits, shared
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.links.best import Best
 from solver.links.capped import CappedAnswer
 from solver.links.graph import Links

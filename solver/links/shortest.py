@@ -12,7 +12,7 @@ import numpy as np
 from solver.allocation import LEFT_OUT, Allocation, fits, mean_wait_s, round_time_s, shared
 from solver.deadline import expired
 from solver.devices import Ints
-from solver.explain import least_allocation
+from solver.least import least_allocation
 from solver.links.mix import best_mix
 from solver.links.pool import Pool, Window
 from solver.links.round import longest

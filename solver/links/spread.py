@@ -27,7 +27,8 @@ from solver.allocation import (
 )
 from solver.capacity import TOLERANCE
 from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, least_allocation, least_round_time_s, without_plan
+from solver.explain import infeasible, without_plan
+from solver.least import least_allocation, least_round_time_s
 from solver.links.said import none_found, overloaded
 from solver.links.search import GAP
 from solver.links.shortest import shortest

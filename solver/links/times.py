@@ -5,7 +5,7 @@ import numpy as np
 from solver.allocation import longest_round_s
 from solver.capacity import TOLERANCE
 from solver.devices import Floats
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.links.best import Best
 from solver.links.graph import Links, that_may_bind
 from solver.links.own import OwnAtPrices

@@ -19,7 +19,8 @@ from solver.capped import PROMISED_GAP, answer, best_ranks
 from solver.capped_bound import lagrangian_bound
 from solver.devices import Floats, Ints
 from solver.errors import Infeasible
-from solver.explain import infeasible, least_allocation
+from solver.explain import infeasible
+from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.own import OwnRanks
 from solver.problem import Problem

@@ -22,7 +22,7 @@ from solver.allocation import Allocation, longest_round_s, mean_wait_s, utility
 from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.problem import Problem
 from solver.resource import Costs
 from solver.wait.knapsack import Choices

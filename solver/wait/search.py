@@ -26,7 +26,7 @@ from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp.completions import completions
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.problem import Problem
 from solver.wait.labels import Ahead, best_ranks
 from solver.wait.limit import limit_wait

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible
 from solver.exact import maximise_utility, utility_bound
-from solver.explain import least_round_time_s
+from solver.least import least_round_time_s
 from solver.outcome import Outcome, relative_gap
 from solver.plan import Structure
 from solver.problem import Problem
