@@ -24,8 +24,10 @@ from solver.errors import Infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
+from solver.resource import Costs
 from solver.rooms import Rooms
 from solver.uniform import bisect_rows
+from solver.wait.deadlines import Answers
 from solver.wait.limit import within_wait
 
 # Ranks between which ramps are starts, and starts that are climbed from.
@@ -36,6 +38,65 @@ EASED = (1.3, 2.0, 4.0, 1e9)
 PROMISED_GAP = 1e-3
 # Relative gain below which a step is rounding.
 SMALLEST_STEP = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CappedRanks:
+    """Shared ranks at every cap.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : array of int, shape (M, L)
+        From the output, by rising cap.
+    gains : array, shape (M, L + 1)
+        Of a device, by row and depth.
+    """
+
+    problem: Problem
+    rows: Ints
+    gains: Floats
+
+    @classmethod
+    def of(cls, problem: Problem, ranks: Ints) -> Self:
+        """Cap shared ranks, 0 where nobody may adapt the layer."""
+        caps = problem.ranks[problem.ranks <= ranks.max(initial=problem.ranks[0])]
+        rows = np.minimum(ranks, caps[:, None])
+        return cls(problem=problem, rows=rows, gains=device_gains(problem, rows))
+
+    def answers(self, costs: Costs) -> Answers:
+        """By depth the largest cap under some limits."""
+        n, depths = len(costs.devices), self._depths()
+        size = np.pad(np.cumsum(self.rows * costs.sizes, axis=1), ((0, 0), (1, 0)))
+        row = np.zeros((len(depths), n), dtype=np.int64)
+        gain, parameters = np.full(row.shape, -np.inf), np.zeros(row.shape)
+        for at, k in enumerate(depths.tolist()):
+            cap = bisect_rows(n, len(self.rows), partial(fits, costs, self.rows, k=k))
+            row[at] = cap.clip(0)
+            gain[at] = np.where(cap >= 0, self.gains[row[at], k], -np.inf)
+            parameters[at] = size[row[at], k]
+        return Answers(depth=depths, row=row, parameters=parameters, gain=gain)
+
+    # A larger cap gains more and takes longer: no plan has more than the largest.
+    most = answers
+
+    def allocation(self, answers: Answers, chosen: Ints) -> Allocation:
+        """What devices train that choose these answers, shape (N,)."""
+        row = answers.row[chosen, np.arange(len(chosen))]
+        return Allocation(rows=self.rows, row=row, depth=answers.depth[chosen])
+
+    def best(self, answers: Answers) -> Allocation:
+        """Each device's answer of most gain, the shallowest of them; -1 deep without one."""
+        left_out = np.isneginf(answers.gain.max(axis=0, initial=-np.inf))
+        if left_out.all():
+            row = np.zeros(len(left_out), dtype=np.int64)
+            return Allocation(rows=self.rows, row=row, depth=np.full_like(row, LEFT_OUT))
+        found = self.allocation(answers, answers.gain.argmax(axis=0))
+        return replace(found, depth=np.where(left_out, LEFT_OUT, found.depth))
+
+    def _depths(self) -> Ints:
+        least, most = self.problem.question.min_depth, int((self.rows[-1] > 0).sum())
+        return np.arange(least, most + 1)
 
 
 def plan_capped(
@@ -92,18 +153,8 @@ def answer(problem: Problem, ranks: Ints) -> Allocation:
     ranks : array of int, shape (L,)
         From the output; 0 where nobody may adapt the layer.
     """
-    costs = problem.costs
-    caps = problem.ranks[problem.ranks <= ranks.max(initial=problem.ranks[0])]
-    rows = np.minimum(ranks, caps[:, None])
-    gains = device_gains(problem, rows)
-    n = len(costs.devices)
-    row, depth, best = np.zeros(n, dtype=np.int64), np.full(n, LEFT_OUT), np.full(n, -np.inf)
-    for k in range(problem.question.min_depth, int((ranks > 0).sum()) + 1):
-        cap = bisect_rows(n, len(rows), partial(fits, costs, rows, k=k))
-        gain = np.where(cap >= 0, gains[cap, k], -np.inf)
-        better = gain > best
-        row[better], depth[better], best[better] = cap[better], k, gain[better]
-    return Allocation(rows=rows, row=row, depth=depth)
+    capped = CappedRanks.of(problem, ranks)
+    return capped.best(capped.answers(problem.costs))
 
 
 def best_ranks(problem: Problem, shared: Ints) -> Ints:

@@ -8,79 +8,23 @@ round times at which those keep no wait, or are worth no more than the plan, are
 longest that is left the wait is dropped, and the bound of `solver.capped_bound` holds.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Self
-
 import numpy as np
 
-from solver.allocation import Allocation, device_gains, fits, round_time_s, utility
-from solver.capped import PROMISED_GAP, answer, best_ranks
+from solver.allocation import Allocation, round_time_s, utility
+from solver.capped import PROMISED_GAP, CappedRanks, best_ranks
 from solver.capped_bound import lagrangian_bound
-from solver.devices import Floats, Ints
+from solver.devices import Ints
 from solver.errors import Infeasible
 from solver.explain import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.own import OwnRanks
 from solver.problem import Problem
-from solver.resource import Costs
 from solver.rooms import Rooms
-from solver.uniform import bisect_rows
-from solver.wait.deadlines import Answers, latest_s, search_deadlines, shortest_wait
+from solver.wait.deadlines import latest_s, search_deadlines, shortest_wait
 
 # Most turns of shared ranks and round time, and the gap of the answers in one.
 TURNS, TURN_GAP = 6, 5e-5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CappedRanks:
-    """Shared ranks at every cap.
-
-    Parameters
-    ----------
-    problem : Problem
-    rows : array of int, shape (M, L)
-        From the output, by rising cap.
-    gains : array, shape (M, L + 1)
-        Of a device, by row and depth.
-    """
-
-    problem: Problem
-    rows: Ints
-    gains: Floats
-
-    @classmethod
-    def of(cls, problem: Problem, ranks: Ints) -> Self:
-        """Cap shared ranks, 0 where nobody may adapt the layer."""
-        caps = problem.ranks[problem.ranks <= ranks.max(initial=problem.ranks[0])]
-        rows = np.minimum(ranks, caps[:, None])
-        return cls(problem=problem, rows=rows, gains=device_gains(problem, rows))
-
-    def answers(self, costs: Costs) -> Answers:
-        """By depth the largest cap under some limits."""
-        n, depths = len(costs.devices), self._depths()
-        size = np.pad(np.cumsum(self.rows * costs.sizes, axis=1), ((0, 0), (1, 0)))
-        row = np.zeros((len(depths), n), dtype=np.int64)
-        gain, parameters = np.full(row.shape, -np.inf), np.zeros(row.shape)
-        for at, k in enumerate(depths.tolist()):
-            cap = bisect_rows(n, len(self.rows), partial(fits, costs, self.rows, k=k))
-            row[at] = cap.clip(0)
-            gain[at] = np.where(cap >= 0, self.gains[row[at], k], -np.inf)
-            parameters[at] = size[row[at], k]
-        return Answers(depth=depths, row=row, parameters=parameters, gain=gain)
-
-    # A larger cap gains more and takes longer: no plan has more than the largest.
-    most = answers
-
-    def allocation(self, answers: Answers, chosen: Ints) -> Allocation:
-        """What devices train that choose these answers, shape (N,)."""
-        row = answers.row[chosen, np.arange(len(chosen))]
-        return Allocation(rows=self.rows, row=row, depth=answers.depth[chosen])
-
-    def _depths(self) -> Ints:
-        least, most = self.problem.question.min_depth, int((self.rows[-1] > 0).sum())
-        return np.arange(least, most + 1)
 
 
 def plan_capped_waiting(
@@ -146,7 +90,7 @@ def _turns(
     value = -np.inf if best is None else utility(problem, best)
     for _ in range(TURNS):
         capped = CappedRanks.of(problem, ranks)
-        free = answer(problem, ranks)
+        free = capped.best(capped.answers(problem.costs))
         found, _ = search_deadlines(problem, capped, capped, free, most, epsilon_s, TURN_GAP)
         if found is None or utility(problem, found) <= value:
             break
