@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from solver.capacity import TOLERANCE
 from solver.costs import Costs, Resource
 from solver.devices import Floats, Ints
 from solver.problem import Problem
-from solver.resource import grow
+from solver.resource import TOLERANCE, grow
 
 LEFT_OUT = -1
 # Devices whose depths are all looked at, at once.

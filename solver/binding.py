@@ -15,12 +15,11 @@ from solver.allocation import (
     server_ranks,
     summed_ranks,
 )
-from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.errors import Shortfall
 from solver.links.graph import NO_LINK
 from solver.problem import Problem
-from solver.resource import Resource
+from solver.resource import TOLERANCE, Resource
 
 Bools = npt.NDArray[np.bool_]
 

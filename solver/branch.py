@@ -21,13 +21,14 @@ import numpy as np
 
 from solver.allocation import shared, utility
 from solver.branch_levels import Levels, levels, small_enough
-from solver.capacity import TOLERANCE, Capacity, grid
+from solver.capacity import Capacity, grid
 from solver.costs import Costs, Resource
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
 from solver.local_search import improve
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 from solver.shapes import shaped_ranks
 
 # Gap that is good enough after so many boxes; until then it is closed to rounding.

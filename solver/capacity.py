@@ -13,19 +13,16 @@ that gets the same value from both has solved the problem exactly.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 
+from solver.cost_lines import CostLines, ratios
 from solver.devices import Floats, Ints
 from solver.resource import ROUNDING, Costs, Resource, grow
 
-# Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
-# rounding; the checker allows ten times as much.
-TOLERANCE = 1e-10
 # Most prefix sums in a table; beyond, LoRA sizes are rounded to a coarser unit.
 MOST_UNITS = 1 << 21
 # Cells (depth, device) handled at once: they stay in the second-level cache.
@@ -110,7 +107,7 @@ def proportional(costs: Costs, min_depth: int = 0) -> bool:
         return False
     if not costs.resources:
         return True
-    ratio = _ratios(costs.resources, costs.sizes)
+    ratio = ratios(costs.resources, costs.sizes)
     first = ratio[:, :1]
     # Mostly they are the same to the bit, which is sooner asked.
     even = (ratio == first).all() or (np.abs(ratio - first) <= ROUNDING * first).all()
@@ -148,7 +145,7 @@ def units_by_depth(costs: Costs, unit: int, top: int, *, optimistic: bool) -> li
 
 def units_in_time(costs: Costs, unit: int) -> Floats:
     """How many units fit into the round time alone, in fractions, or more; (L + 1, N)."""
-    lines = _Lines.of(costs, (costs.seconds,), unit, optimistic=True)
+    lines = CostLines.of(costs, (costs.seconds,), unit, optimistic=True)
     return lines.room(slice(None), costs.devices.class_index, np.inf)
 
 
@@ -181,10 +178,10 @@ def _pieces(
         (alike if devices and _alike(q) else own).append(q)
     most, lines = np.full((depths, len(costs.power_w)), float(top)), None
     if alike:
-        by_class = _Lines.of(costs, alike, unit, optimistic=optimistic)
+        by_class = CostLines.of(costs, alike, unit, optimistic=optimistic)
         most = by_class.room(slice(1), np.arange(most.shape[1]), top)
     if own:
-        lines = _Lines.of(costs, own, unit, optimistic=optimistic)
+        lines = CostLines.of(costs, own, unit, optimistic=optimistic)
     length = max(CELLS // (depths * max(len(own), 1)), 1)
     for start in range(0, devices, length):
         where = slice(start, start + length)
@@ -200,106 +197,3 @@ def _alike(q: Resource) -> bool:
     """Whether all devices of a class are the same."""
     columns = (q.scale, q.offset, q.wire, q.limit, q.saving, q.flat)
     return all(column is None or column.strides == (0,) for column in columns)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lines:
-    """Costs of Q resources as lines over the prefix sum, by depth, erring on one side.
-
-    Parameters
-    ----------
-    resources : sequence of Resource
-    unit : int
-        LoRA parameters in one unit of the prefix sum.
-    fixed, slope : arrays, shapes (Q, L + 1, C) and (Q, 1 or L + 1, C)
-        By depth and class; the slope for a unit, in one row where it is the same everywhere.
-    saved : array, shape (Q, L + 1, C), or None
-        What a cache that spares everything saves of `fixed`. What spares a part of it lies
-        between, and so does its cost from the true one.
-    per_unit : array, shape (L + 1, 1), or None
-        Ranks in a unit; None where no rank costs anything beside its units.
-    """
-
-    resources: Sequence[Resource]
-    unit: int
-    fixed: Floats
-    slope: Floats
-    saved: Floats | None
-    per_unit: Floats | None
-
-    @classmethod
-    def of(
-        cls, costs: Costs, resources: Sequence[Resource], unit: int, *, optimistic: bool
-    ) -> Self:
-        extreme = np.minimum if optimistic else np.maximum
-        slopes = _ratios(resources, costs.sizes)
-        if (slopes == slopes[:, :1]).all():
-            slopes = slopes[:, :1]
-        else:
-            # Depth 0 has the slope of the first layer.
-            slopes = extreme.accumulate(slopes, axis=1)
-            slopes = np.concatenate([slopes[:, :1], slopes], axis=1)
-        by_depth = np.concatenate([q.by_depth for q in resources])
-        fixed, saved, per_unit = _fixed(by_depth, optimistic=optimistic), None, None
-        if any(q.spare is not None for q in resources):
-            spare = [q.by_depth * 0 if q.spare is None else q.spare for q in resources]
-            saved = fixed - _fixed(by_depth - np.concatenate(spare), optimistic=optimistic)
-        if any(q.flat is not None for q in resources):
-            ranks = unit / np.concatenate([costs.sizes[:1], costs.sizes])
-            per_unit = extreme.accumulate(ranks)[:, None]
-        by_class = (len(resources), len(costs.power_w), -1)
-        return cls(
-            resources=resources,
-            unit=unit,
-            fixed=fixed.reshape(by_class).transpose(0, 2, 1),
-            slope=(slopes * unit).reshape(by_class).transpose(0, 2, 1),
-            saved=None if saved is None else saved.reshape(by_class).transpose(0, 2, 1),
-            per_unit=per_unit,
-        )
-
-    def room(self, where: slice, c: Ints, top: float) -> Floats:
-        """How many units fit all resources, in fractions and at most `top`, shape (L + 1, n).
-
-        Below 0 if not even none fits. Of n devices, of classes `c`.
-        """
-        resources = self.resources
-        scale = _column([q.scale[where] for q in resources])
-        each = scale * self.slope.take(c, axis=2)
-        each += _column([q.wire[where] for q in resources]) * self.unit
-        if self.per_unit is not None:
-            flat = [0 * q.scale if q.flat is None else q.flat for q in resources]
-            each = each + _column([q[where] for q in flat]) * self.per_unit
-        free = _column([q.limit[where] for q in resources]) * (1 + TOLERANCE)
-        free -= _column([q.offset[where] for q in resources])
-        room = self.fixed.take(c, axis=2)
-        room *= scale
-        np.subtract(free, room, out=room)
-        if self.saved is not None:
-            saving = [0 * q.scale if q.saving is None else q.saving for q in resources]
-            room += _column([q[where] for q in saving]) * self.saved.take(c, axis=2)
-        # What costs nothing a rank and fits exactly is 0 / 0, which fmin passes over.
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            room /= each
-        least: Floats = np.fmin.reduce(room, axis=0, initial=top)
-        return least
-
-
-def _column(values: list[Floats]) -> Floats:
-    """A column of each resource, shape (Q, 1, n)."""
-    return np.concatenate(values).reshape(len(values), 1, -1)
-
-
-def _ratios(resources: Sequence[Resource], sizes: Ints) -> Floats:
-    """Cost of a LoRA parameter by layer, of the classes of all resources, shape (Q * C, L)."""
-    return np.concatenate([q.per_rank for q in resources]) / sizes
-
-
-def _fixed(by_depth: Floats, *, optimistic: bool) -> Floats:
-    """Least fixed cost from each depth on, or largest of 1 up to it, shape (Q * C, L + 1).
-
-    Depth 0 earns nothing, so no layer hangs on whether a device could stay there.
-    """
-    if optimistic:
-        return np.asarray(np.minimum.accumulate(by_depth[:, ::-1], axis=1)[:, ::-1])
-    first, others = by_depth[:, :1], by_depth[:, 1:]
-    return np.concatenate([first, np.maximum.accumulate(others, axis=1)], axis=1)

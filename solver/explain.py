@@ -6,12 +6,12 @@ off a failed search.
 
 from solver.allocation import Allocation, mean_wait_s
 from solver.binding import shortfalls
-from solver.capacity import TOLERANCE
 from solver.devices import Ints
 from solver.errors import Infeasible, Shortfall, Stopped
 from solver.figures import friendly, plain, rounded
 from solver.least import least_allocation, least_round_time_s
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 __all__ = ["describe", "heads", "infeasible", "too_low", "without_plan"]
 

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 
 from solver.allocation import mean_wait_s, round_time_s
-from solver.capacity import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain import infeasible
@@ -15,6 +14,7 @@ from solver.least import least_round_time_s
 from solver.leave_out import plan_able
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 from solver.wording import spoken
 
 # Stands for 0 s on the logarithmic axis.

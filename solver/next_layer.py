@@ -23,13 +23,12 @@ from solver.allocation import (
     summed_ranks,
 )
 from solver.binding import limits, longest_s, one_more
-from solver.capacity import TOLERANCE
 from solver.costs import MAX_DEPTH
 from solver.devices import Floats, Ints
 from solver.links.graph import NO_LINK
 from solver.plan import Plan
 from solver.problem import Problem
-from solver.resource import Resource
+from solver.resource import TOLERANCE, Resource
 from solver.stacking import stacked
 
 __all__ = ["NextLayer", "next_layers"]

@@ -13,6 +13,9 @@ from solver.payload import Payload, Spread
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
+# Relative slack on every limit, so that a plan that meets a budget exactly is not lost to
+# rounding; the checker allows ten times as much.
+TOLERANCE = 1e-10
 # Relative difference of two costs that is rounding.
 ROUNDING = 1e-12
 

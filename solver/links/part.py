@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from solver.capacity import TOLERANCE
 from solver.devices import Floats, Ints
 from solver.dp.values import Band
 from solver.links.band import BandedRanks
@@ -20,6 +19,7 @@ from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import GAP
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 # Of all that devices might gain: less than nothing, but for rounding.
 NOTHING = -1e-9

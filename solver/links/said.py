@@ -3,7 +3,6 @@
 import numpy as np
 
 from solver.allocation import Allocation, busy_s, parameters, summed_ranks
-from solver.capacity import TOLERANCE
 from solver.costs import Costs
 from solver.errors import Infeasible, Shortfall, Stopped
 from solver.explain import infeasible
@@ -11,6 +10,7 @@ from solver.figures import friendly, rounded
 from solver.links.graph import NO_LINK
 from solver.plan import PredictedLink
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 _SHOWN = 3
 BUSY = "busy time"

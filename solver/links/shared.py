@@ -16,12 +16,13 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import TOLERANCE, Capacity, capacity, units_by_depth
+from solver.capacity import Capacity, capacity, units_by_depth
 from solver.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
 from solver.links.graph import Links
 from solver.links.pool import Prices, Window
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 from solver.shapes import shaped_ranks
 
 # Of a unit: what rounding may take off.

@@ -25,7 +25,6 @@ from solver.allocation import (
     server_ranks,
     utility,
 )
-from solver.capacity import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.explain import infeasible, without_plan
 from solver.least import least_allocation, least_round_time_s
@@ -35,6 +34,7 @@ from solver.links.shortest import shortest
 from solver.outcome import Outcome
 from solver.payload import Spread
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 from solver.wait.limit import keeps_wait
 
 __all__ = ["plan_spread"]

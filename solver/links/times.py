@@ -3,7 +3,6 @@
 import numpy as np
 
 from solver.allocation import longest_round_s
-from solver.capacity import TOLERANCE
 from solver.devices import Floats
 from solver.least import least_round_time_s
 from solver.links.best import Best
@@ -12,6 +11,7 @@ from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import Search
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 
 def least_s(problem: Problem) -> float:

@@ -14,7 +14,7 @@ from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, cost
 from solver.bundle import lowest
-from solver.capacity import TOLERANCE, exact
+from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.links.best import Best
@@ -27,6 +27,7 @@ from solver.links.pool import Pool, Prices
 from solver.links.search import COLUMNS, GAP, ROUNDING, Effort, Search
 from solver.links.shared import PricedRanks
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 # When the program over own ranks is solved, and the least gain that counts.
 CLOSE = 1e-5

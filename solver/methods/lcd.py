@@ -17,7 +17,6 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import Allocation, cost, fits, shared
-from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.least import least_allocation
@@ -31,6 +30,7 @@ from solver.methods.candidates import (
 from solver.methods.settings import Settings
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 # Added seconds below which a step counts as free.
 SHORTEST_S = 1e-12

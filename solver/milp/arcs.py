@@ -25,10 +25,11 @@ import pulp
 
 from profiler.schema import InputError
 from solver.allocation import shared
-from solver.capacity import TOLERANCE, exact
+from solver.capacity import exact
 from solver.devices import Floats
 from solver.milp.build import Model, Values, stop_if_expired
 from solver.problem import Problem
+from solver.resource import TOLERANCE
 
 # Cells of a device block times prefix sums that are in memory at once.
 _CELLS = 1 << 22

@@ -19,12 +19,11 @@ from typing import Protocol
 import numpy as np
 
 from solver.allocation import Allocation, longest_round_s, mean_wait_s, utility
-from solver.capacity import TOLERANCE
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.least import least_round_time_s
 from solver.problem import Problem
-from solver.resource import Costs
+from solver.resource import TOLERANCE, Costs
 from solver.wait.knapsack import Choices
 from solver.wait.limit import limit_wait
 from solver.wait.relax import under_deadline
