@@ -16,11 +16,9 @@ from profiler.closed_form.roofline import step_time
 from profiler.configs import DEFAULT_MODEL, Config, config_path, load_config, naming
 from profiler.derive import (
     DEFAULT_TRAINING,
-    assumed_config,
     derive_costs,
     derive_profile,
-    preset_config,
-    same_model,
+    profiled_config,
     setting_for,
 )
 from profiler.fleet.devices import (
@@ -136,7 +134,7 @@ def preset_fleet(request: FleetRequest) -> Fleet:
         classes = _derived_classes(request, hardware)
         origins, source = first.provenance.origins, first
     else:
-        config, note = _config_of(request.profile, request.model)
+        config, note = profiled_config(request.profile, request.model)
         with naming(request.model):
             classes = [_rescaled(request.profile, config, h) for h in hardware]
         origins, source = _rescaled_origins(request.profile, note), request.profile
@@ -205,22 +203,6 @@ def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> lis
 
 def _device_class(device: Hardware, time: StepTime, memory: Memory) -> DeviceClass:
     return DeviceClass(name=device.label, device=device.device(), time=time, memory=memory)
-
-
-def _config_of(profile: Profile, model: str) -> tuple[Config, str]:
-    """Config for the closed form of a profile's model, and what to say about it."""
-    if model:
-        _, config = load_config(model)
-        if not same_model(config, profile.model):
-            raise InputError(
-                f"model '{model}' is not the one of the profile ('{profile.model.name}'): "
-                "their configs differ; leave --model out or give the profile's own model"
-            )
-        return config, "the model's config"
-    known = preset_config(profile.model)
-    if known is not None:
-        return known, "the model's config"
-    return assumed_config(profile.model), "common proportions (its config was not given)"
 
 
 def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass:
