@@ -91,9 +91,9 @@ def branch(problem: Problem, start: Ints, upper: float) -> tuple[Ints, float]:
         if _utility(problem, found.ranks) > value:
             best = improve(problem, found.ranks, kicks=kicks)
             value = _utility(problem, best)
-        box, forgotten = _narrowed(box, found, value * enough)
+        box, forgotten = narrowed(box, found, value * enough)
         settled = max(settled, min(forgotten, tighter))
-        parts = _split(problem, box, found)
+        parts = split(problem, box, found)
         if parts is None:
             settled = max(settled, tighter)
             continue
@@ -130,7 +130,7 @@ def _cells(problem: Problem) -> int:
 def _bound(problem: Problem, box: Box) -> SharedRanks | Levels | None:
     """Best of the box by its optimistic capacities; None if the box holds no plan."""
     question, choices = problem.question, problem.ranks
-    table = _capacity(problem, box)
+    table = box_capacity(problem, box)
     least = question.min_depth
     if table.least[least] < 0:
         return None
@@ -152,7 +152,7 @@ def _bound(problem: Problem, box: Box) -> SharedRanks | Levels | None:
     return None if found is None or found.value < 0 else found
 
 
-def _narrowed(box: Box, found: SharedRanks | Levels, threshold: float) -> tuple[Box, float]:
+def narrowed(box: Box, found: SharedRanks | Levels, threshold: float) -> tuple[Box, float]:
     """The box without the outer ranks that no plan above the threshold takes.
 
     Also the best value among the plans that are forgotten so. A layer none of whose ranks is
@@ -171,21 +171,24 @@ def _narrowed(box: Box, found: SharedRanks | Levels, threshold: float) -> tuple[
     return Box(low=low, high=high), max(forgotten, 0.0)
 
 
-def _capacity(problem: Problem, box: Box) -> Capacity:
+def box_capacity(problem: Problem, box: Box) -> Capacity:
     """Optimistic capacities of ranks within a box."""
     costs, top_rank = problem.costs, int(problem.ranks[-1])
     unit, steps = grid(costs.sizes, top_rank, optimistic=True)
     top = int(steps.sum()) * top_rank
     low, high = problem.ranks[box.low], problem.ranks[box.high]
     tables = [_duals(q, costs.sizes, low, high) for q in costs.resources]
-    held = np.zeros((problem.layers + 1, top + 2))
+    held, units = np.zeros((problem.layers + 1, top + 2)), list[Ints]()
     for where, block in costs.blocks():
         for k, room in enumerate(_rooms(block, tables, float(top) * unit)):
-            units = np.floor(room / unit).clip(-1, top).astype(np.int64)
-            held[k] += np.bincount(units + 1, weights=problem.weights[where], minlength=top + 2)
+            each = np.floor(room / unit).clip(-1, top).astype(np.int64)
+            held[k] += np.bincount(each + 1, weights=problem.weights[where], minlength=top + 2)
+            units.append(each)
     reach = held[:, :0:-1].cumsum(axis=1)[:, ::-1]
     least = (held > 0).argmax(axis=1) - 1
-    return Capacity(unit=unit, steps=steps, reach=reach, least=least)
+    # All that there are, where they are in one block.
+    known = np.stack(units) if len(units) == len(held) else None
+    return Capacity(unit=unit, steps=steps, reach=reach, least=least, units=known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +260,7 @@ def _slopes(costs: Costs, q: Resource, dual: _Duals) -> Floats:
     return slopes if q.flat is None else slopes + q.flat / costs.sizes[:, None]
 
 
-def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box, Box] | None:
+def split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box, Box] | None:
     """Halve the side whose rank costs are least certain; None if the box is one point."""
     width = box.high - box.low
     if not width.any():
@@ -265,7 +268,7 @@ def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box
     depth = max(int((found.ranks > 0).sum()), 1)
     layer = np.arange(problem.layers)
     # More devices train the layers near the output; those beyond the depth come last.
-    score = width * np.where(layer < depth, _spread(problem.costs) + 1e-3, 1e-9) / (1 + layer)
+    score = width * np.where(layer < depth, spread(problem.costs) + 1e-3, 1e-9) / (1 + layer)
     side = int(np.argmax(score))
     middle = int(box.low[side] + box.high[side]) // 2
     below, above = box.high.copy(), box.low.copy()
@@ -273,7 +276,7 @@ def _split(problem: Problem, box: Box, found: SharedRanks | Levels) -> tuple[Box
     return replace(box, high=below), replace(box, low=above)
 
 
-def _spread(costs: Costs) -> Floats:
+def spread(costs: Costs) -> Floats:
     """How far a layer's price lies from its class's mean, relatively, at worst, shape (L,)."""
     spread = np.zeros(len(costs.sizes))
     for q in costs.resources:

@@ -6,9 +6,11 @@ rank r is then
 
     max over S of  V_{k-1}(S - s_k r) + W_k(S) gain[k, r] + B_k(S).
 
-A budget on the rank sum and a shape of the ranks are not looked at, which only raises it.
+A budget on the rank sum and a shape of the ranks are not looked at, which only raises it. At
+a price of what a layer costs or takes (`solver.dp.values.Prices`) that is part of its gain.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from solver.capacity import Capacity
 from solver.devices import Floats, Ints
+from solver.dp.values import Prices
 
 # Prefix sums times ranks that one layer's table may have.
 MOST_CELLS = 4_000_000
@@ -46,7 +49,14 @@ def small_enough(table: Capacity, choices: Ints) -> bool:
 
 
 def levels(
-    table: Capacity, gains: Floats, choices: Ints, low: Ints, high: Ints, *, min_depth: int
+    table: Capacity,
+    gains: Floats,
+    choices: Ints,
+    low: Ints,
+    high: Ints,
+    *,
+    min_depth: int,
+    prices: Prices | None = None,
 ) -> Levels:
     """Solve forwards and backwards for ranks within a box.
 
@@ -60,8 +70,10 @@ def levels(
         First and last index of the choices that a layer may have.
     min_depth : int
         Every device must reach it.
+    prices : Prices, optional
+        Added to the value.
     """
-    box = _Box.of(table, gains, choices, low, high, min_depth)
+    box = _Box.of(table, gains, choices, low, high, min_depth, prices)
     values = box.values()
     earned = [box.enter(values, k) for k in range(1, len(low) + 1)]
     peaks = values.max(axis=1)
@@ -92,6 +104,7 @@ class _Box:
         so that a step too far leads nowhere.
     stretches : list of tuple of int, length L + 1
         First place that the ranks allowed lead to and the one after the last, by depth.
+    prices : Prices or None
     """
 
     table: Capacity
@@ -102,6 +115,7 @@ class _Box:
     min_depth: int
     room: int
     stretches: list[tuple[int, int]]
+    prices: Prices | None
 
     @classmethod
     def of(
@@ -112,6 +126,7 @@ class _Box:
         low: Ints,
         high: Ints,
         min_depth: int,
+        prices: Prices | None,
     ) -> Self:
         allowed = [slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
         steps, tops = table.steps.tolist(), table.reach.shape[1]
@@ -127,6 +142,7 @@ class _Box:
             min_depth=min_depth,
             room=room,
             stretches=[(room, room + 1), *zip(first.tolist(), end.tolist(), strict=True)],
+            prices=prices,
         )
 
     @property
@@ -148,11 +164,22 @@ class _Box:
             weight[max(int(self.table.least[k]) + 1 - first, 0) :] = 0.0
         return weight
 
+    def _terms(self, k: int, weight: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """What a layer earns, as products of a factor by rank, (R', 1), and a row by place."""
+        yield self.gains[k - 1, self.allowed[k - 1], None], weight
+        if self.prices is not None:
+            first, end = (place - self.room for place in self.stretches[k])
+            _, per_rank, fixed = self.prices.sums[k - 1, :, first:end]
+            ranks = self.choices[self.allowed[k - 1], None]
+            yield np.asarray(self.prices.price * ranks), per_rank
+            yield np.full((1, 1), self.prices.price), fixed
+
     def enter(self, values: Floats, k: int) -> Floats:
         """Fill the values of depth k; returns them by the rank taken, shape (R', S')."""
         (first, end), weight = self.stretches[k], self.weight(k)
         reached = _windows(values[k - 1], end - first)[first - self.shifts[k - 1]]
-        reached += self.gains[k - 1, self.allowed[k - 1], None] * weight
+        for factor, row in self._terms(k, weight):
+            reached += factor * row
         # A prefix sum that no device carries ends there.
         reached[:, weight <= 0] = -np.inf
         np.maximum.reduce(reached, axis=0, out=values[k, first:end], initial=-np.inf)
@@ -164,13 +191,14 @@ class _Box:
         `after` is what those after it add, at the places of depth k.
         """
         (first, end), (start, stop) = self.stretches[k], self.stretches[k - 1]
-        weight = np.zeros(self.places)
-        weight[first:end] = self.weight(k)
-        after = np.where(weight > 0, after, -np.inf)
+        weight, there = self.weight(k), np.zeros(self.places)
+        there[first:end] = weight
+        after = np.where(there > 0, after, -np.inf)
         ahead = start + self.shifts[k - 1]
         added = _windows(after, stop - start)[ahead]
-        gain = self.gains[k - 1, self.allowed[k - 1], None]
-        added += gain * _windows(weight, stop - start)[ahead]
+        for factor, row in self._terms(k, weight):
+            there[first:end] = row
+            added += factor * _windows(there, stop - start)[ahead]
         before = np.full(self.places, -np.inf)
         stay = 0.0 if k - 1 >= self.min_depth else -np.inf
         np.maximum.reduce(added, axis=0, out=before[start:stop], initial=stay)

@@ -26,6 +26,7 @@ from solver.own import most_of_own, plan_own
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
+from solver.slopes.wait import search_boxes, searchable
 from solver.wait.capped import plan_capped_waiting
 from solver.wait.deadlines import most_kept
 from solver.wait.search import GAP as WAIT_GAP
@@ -108,6 +109,8 @@ def _shared(problem: Problem, *, branching: bool) -> Outcome:
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
         kept, bound = search(problem, allocation, bound, epsilon_s)
+        if not same and bound > -np.inf and searchable(problem):
+            kept, bound = search_boxes(problem, kept, bound, epsilon_s)
         if kept is None:
             raise infeasible(problem, waiting=allocation, proven=bound == -np.inf)
         allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP

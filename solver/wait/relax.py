@@ -80,18 +80,32 @@ class Relaxed:
         table = capacity(costs, problem.weights, question.rank_choices[-1], optimistic=True)
         if table.least[question.min_depth] < 0:
             return None
+        return cls.of(problem, costs, table)
+
+    @classmethod
+    def of(cls, problem: Problem, costs: Costs, table: Capacity) -> Self:
+        """Aggregate the devices by capacities that are known.
+
+        Parameters
+        ----------
+        problem : Problem
+        costs : Costs
+            Its costs, under the deadline.
+        table : Capacity
+            Optimistic.
+        """
+        question, deadline_s = problem.question, float(costs.seconds.limit[0])
         q, c, counts = costs.seconds, costs.devices.class_index, costs.devices.count
         top = table.reach.shape[1] - 1
         few = None if table.units is None else list(table.units)
         units = few or units_by_depth(costs, table.unit, top, optimistic=True)
-        ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         # Everybody is this deep at least: its time is no reward of a layer.
         first = min(question.min_depth, 1)
         held_s = np.empty((problem.layers, 2, top + 2))
         for k in range(1, problem.layers + 1):
             # With a cache the first layer may save time, and whoever adapts none wait less.
             deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, max(k - 1, first)), 0.0) * counts
-            slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
+            slope_s = (q.scale * q.per_rank[c, k - 1] + q.wire * costs.sizes[k - 1]) * counts
             if q.flat is not None:
                 slope_s += q.flat * counts
             for into, added_s in zip(held_s[k - 1], (slope_s, deeper_s), strict=True):

@@ -21,15 +21,15 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import Allocation, longest_round_s, round_time_s, shared, utility
+from solver.allocation import Allocation, longest_round_s, round_time_s, shared
 from solver.capacity import exact
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp.completions import completions
 from solver.least import least_round_time_s
 from solver.problem import Problem
+from solver.wait.incumbent import Incumbent
 from solver.wait.labels import Ahead, best_ranks
-from solver.wait.limit import limit_wait
 from solver.wait.parts import Part, alive_band, cut_band, halves
 from solver.wait.price import Lines, Priced, best_price
 from solver.wait.relax import Relaxed, under_deadline
@@ -52,7 +52,7 @@ KEPT_BYTES, DEADLINES = 1.5e8, 4
 
 
 @dataclass(slots=True, kw_only=True)
-class _Search:
+class _Search(Incumbent):
     """Incumbent and what was seen so far.
 
     Parameters
@@ -63,13 +63,8 @@ class _Search:
         Rank vectors that were good last.
     """
 
-    problem: Problem
-    epsilon_s: float
     gap: float
-    allocation: Allocation | None = None
-    value: float = -1.0
     pool: list[Ints] = field(default_factory=list)
-    seen: set[bytes] = field(default_factory=set)
     deadlines: dict[float, Relaxed | None] = field(default_factory=dict)
     kept_bytes: int = 0
 
@@ -78,25 +73,11 @@ class _Search:
         """Bounds up to here are settled."""
         return self.value + self.gap * abs(self.value)
 
-    def offer(self, ranks: Ints) -> None:
-        """Try ranks, if they are new."""
-        if ranks.tobytes() not in self.seen:
-            self.seen.add(ranks.tobytes())
-            self.consider(shared(self.problem, ranks))
-
     def offer_all(self, lines: Lines) -> None:
         """Try all ranks that could be better; those that wait too long even here, elsewhere."""
         for gain, spare_s, ranks in zip(lines.gain, lines.spare_s, lines.ranks, strict=True):
             if gain > self.floor and spare_s >= 0:
                 self.offer(ranks)
-
-    def consider(self, candidate: Allocation) -> None:
-        """Keep the best depths under an allocation's ranks, if they are better."""
-        if (candidate.depth < self.problem.question.min_depth).any():
-            return
-        kept = limit_wait(self.problem, candidate, self.epsilon_s)
-        if kept is not None and utility(self.problem, kept) > self.value:
-            self.allocation, self.value = kept, utility(self.problem, kept)
 
     def relaxed(self, deadline_s: float) -> Relaxed | None:
         """Return the problem under a deadline, kept from the last time if there is room."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solver.allocation import shared, utility
-from solver.branch import GAP, Box, _bound, _capacity
+from solver.branch import GAP, Box, _bound, box_capacity
 from solver.branch_levels import levels
 from solver.capacity import capacity
 from solver.errors import Infeasible
@@ -54,8 +54,8 @@ def test_a_smaller_box_never_has_a_larger_capacity(seed: int) -> None:
     problem = noisy(seed)
     rng = np.random.default_rng(seed)
     low, high = np.sort(rng.integers(0, 5, (2, 3)), axis=0)
-    whole = _capacity(problem, Box(low=np.zeros(3, np.int64), high=np.full(3, 4)))
-    part = _capacity(problem, Box(low=low, high=high))
+    whole = box_capacity(problem, Box(low=np.zeros(3, np.int64), high=np.full(3, 4)))
+    part = box_capacity(problem, Box(low=low, high=high))
     assert (part.reach <= whole.reach + 1e-12).all()
 
 
