@@ -16,14 +16,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from profiler.adapters import Step, adapt, make_batch
 from profiler.anatomy import Anatomy
 from profiler.checkpoint import Checkpoint, build
-from profiler.schema import Training
+from profiler.schema import InputError, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,11 @@ def probe(
         The model and the training step.
     ranks : sequence of int, shape (L,)
         Rank by layer, input first.
+
+    Raises
+    ------
+    InputError
+        If what the model computes depends on values, which fake tensors do not have.
     """
     with torch.device("meta"):
         model = adapt(build(checkpoint, training, meta=True), anatomy, ranks, training)
@@ -118,7 +127,14 @@ def probe(
         originals = list(_swap(model))
         config = model.get_base_model().config
         batch = make_batch(_vocabulary(config), config.pad_token_id, training)
-        peaks = measure(Step(model, batch, training))
+        try:
+            peaks = measure(Step(model, batch, training))
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            raise InputError(
+                f"{checkpoint.folder}: what '{config.model_type}' computes depends on values and "
+                f"not on shapes alone ({error}), so its memory cannot be counted; choose a model "
+                "with dense attention"
+            ) from None
     del originals
     return peaks
 

@@ -136,6 +136,7 @@ def test_all_linear_means_every_linear_module(tmp_path: Path) -> None:
         ("t5", {}, "encoder-decoder"),
         ("qwen3_moe", {}, "mixture of experts"),
         ("albert", {}, "weights of their own"),
+        ("longformer", {}, "depends on values"),
         ("bert", {"sequence_length": 71}, "past the 70 positions"),
         ("roberta", {"sequence_length": 70}, "past the 69 positions"),
         ("opt", {"sequence_length": 71}, "past the 70 positions"),

@@ -79,6 +79,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "phi3": lambda: transformers.Phi3Config(**_GROUPED),
     "opt": lambda: transformers.OPTConfig(**_COMMON, ffn_dim=48),
     "albert": lambda: transformers.AlbertConfig(**_COMMON, embedding_size=16),
+    "longformer": lambda: transformers.LongformerConfig(**_COMMON, attention_window=8),
     "t5": transformers.T5Config,
     "qwen3_moe": lambda: transformers.Qwen3MoeConfig(**_GROUPED, num_experts=4),
 }
