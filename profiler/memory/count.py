@@ -131,9 +131,9 @@ def probe(
             peaks = measure(Step(model, batch, training))
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise InputError(
-                f"{checkpoint.folder}: what '{config.model_type}' computes depends on values and "
-                f"not on shapes alone ({error}), so its memory cannot be counted; choose a model "
-                "with dense attention"
+                f"{checkpoint.folder}: what '{config.model_type}' computes depends on values, "
+                f"not on shapes alone ({error}), so its memory cannot be counted; choose a "
+                "model with dense attention"
             ) from None
     del originals
     return peaks
