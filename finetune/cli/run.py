@@ -231,10 +231,10 @@ def run(
     """
     options = msgspec.convert(choices, RunOptions)
     refuse_idle(options, engine, test_data)
-    from finetune.progress import ConsoleProgress
+    from finetune.cli.summary import show
+    from finetune.monitor.progress import ConsoleProgress
     from finetune.run import Sources
     from finetune.run import run as execute
-    from finetune.summary_table import show
 
     sources, progress = Sources(model, data, test_data, fleet, trace), ConsoleProgress()
     if engine == "flower":

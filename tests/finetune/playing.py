@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from finetune.metrics import METRICS_FILE
+from finetune.model.state import State
+from finetune.monitor.metrics import METRICS_FILE
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
-from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.setup import Sources
-from finetune.state import State
+from finetune.session.result import Summary
+from finetune.session.setup import Sources
 from solver.plan import Plan
 from tests.finetune.runs import Inputs, make_plan
 

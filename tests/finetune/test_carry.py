@@ -2,11 +2,11 @@
 
 import torch
 
-from finetune.carry import carry, keep_layers, shrink
+from finetune.model.carry import carry, keep_layers, shrink
+from finetune.model.replica import Replica
+from finetune.model.state import A, B, State, lora_modules
 from finetune.options import RunOptions
-from finetune.replica import Replica
-from finetune.setup import Sources, set_up
-from finetune.state import A, B, State, lora_modules
+from finetune.session.setup import Sources, set_up
 from solver.plan import Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import make_plan

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune.charge import Tariff
-from finetune.clock import Bill, RealClock, VirtualClock
-from finetune.conditions import Moment
+from finetune.clock.bill import Bill
+from finetune.clock.charge import Tariff
+from finetune.clock.conditions import Moment
+from finetune.clock.real import RealClock
+from finetune.clock.virtual import VirtualClock
 from finetune.devices import Participant, participants
 from profiler.schema import DeviceTrace, Fleet, Link
 from solver import Problem, solve

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from finetune.codec import (
+from finetune.exchange.codec import (
     PayloadError,
     decode_state,
     download,
@@ -20,7 +20,7 @@ from finetune.codec import (
     size_limit,
     unpack,
 )
-from finetune.state import A, B, State, shapes_of
+from finetune.model.state import A, B, State, shapes_of
 from solver.plan import Codec
 
 RANK, WIDE, OUT, HEAD = 3, 12, 10, 7

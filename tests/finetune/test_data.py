@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune.data import Examples, load_dataset, read_table
+from finetune.data.dataset import Examples, load_dataset, read_table
+from finetune.data.partition import partition
 from finetune.options import RunOptions
-from finetune.partition import partition
 from profiler.schema import Training
 from solver.plan import InputError
 from tests.finetune.arrow import save_to_disk

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.local import LocalSettings, train
-from finetune.replica import Replica
-from finetune.tokens import Tokenised
+from finetune.data.tokens import Tokenised
+from finetune.local.train import LocalSettings, train
+from finetune.model.replica import Replica
 from tests.finetune.families import FAMILIES, save_family
 
 

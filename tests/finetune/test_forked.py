@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from finetune.in_process import InProcessEngine
-from finetune.messages import Answer, Task
-from finetune.metrics import METRICS_FILE
+from finetune.exchange.messages import Answer, Task
+from finetune.local.in_process import InProcessEngine
+from finetune.monitor.metrics import METRICS_FILE
 from finetune.run import Stopped
 from solver.plan import InputError, Plan
 from tests.finetune.conftest import MakeInputs

@@ -8,14 +8,14 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from finetune.codec import PayloadError, encode_state
-from finetune.in_process import InProcessEngine
-from finetune.messages import Answer, Failure, Task
-from finetune.metrics import read_metrics
+from finetune.exchange.codec import PayloadError, encode_state
+from finetune.exchange.messages import Answer, Failure, Task
+from finetune.exchange.updates import Update, change_norm, check_norms, check_report, clip
+from finetune.local.in_process import InProcessEngine
+from finetune.monitor.metrics import read_metrics
 from finetune.options import RunOptions
 from finetune.run import run
-from finetune.setup import Federation, Sources, set_up
-from finetune.updates import Update, change_norm, check_norms, check_report, clip
+from finetune.session.setup import Federation, Sources, set_up
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.aggregate.states import state_of, update
 from tests.finetune.conftest import MakeInputs

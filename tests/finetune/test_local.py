@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from finetune.base import Base, load_base
-from finetune.data import Examples
-from finetune.local import LocalSettings, train
-from finetune.replica import Replica
-from finetune.tokens import Batch, load_tokeniser, local_batches
+from finetune.data.dataset import Examples
+from finetune.data.tokens import Batch, load_tokeniser, local_batches
+from finetune.local.train import LocalSettings, train
+from finetune.model.base import Base, load_base
+from finetune.model.replica import Replica
 from profiler.schema import Training
 from solver.plan import InputError, Plan
 from tests.finetune.runs import TARGETS, Family, make_plan

@@ -9,9 +9,9 @@ import torch
 from click.testing import CliRunner
 
 from finetune.cli.run import run as run_command
-from finetune.local import LocalSettings, train
-from finetune.logit_adjustment import adjusted_loss, label_offsets
-from finetune.replica import Replica
+from finetune.local.logit_adjustment import adjusted_loss, label_offsets
+from finetune.local.train import LocalSettings, train
+from finetune.model.replica import Replica
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import arguments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune.metrics import RoundMetrics, milestones
+from finetune.monitor.metrics import RoundMetrics, milestones
 
 
 def row(number: int, accuracy: float | None) -> RoundMetrics:

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from finetune.base import Base, load_base
-from finetune.local import LocalSettings, train
-from finetune.prefix import Prefix
-from finetune.replica import Replica
-from finetune.state import State
-from finetune.tokens import Batch, Tokenised
+from finetune.data.tokens import Batch, Tokenised
+from finetune.local.train import LocalSettings, train
+from finetune.model.base import Base, load_base
+from finetune.model.prefix import Prefix
+from finetune.model.replica import Replica
+from finetune.model.state import State
 from profiler.schema import Training
 from solver.plan import InputError, Plan
 from tests.finetune.families import FAMILIES, save_family

@@ -7,14 +7,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.metrics import read_metrics
+from finetune.data.tokens import Batch
+from finetune.model.prefix_store import PrefixStore, scratch_folder
+from finetune.model.replica import Replica
+from finetune.monitor.metrics import read_metrics
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.prefix_store import PrefixStore, scratch_folder
-from finetune.progress import Progress
-from finetune.replica import Replica
 from finetune.run import Stopped, run
-from finetune.setup import Sources
-from finetune.tokens import Batch
+from finetune.session.setup import Sources
 from solver.plan import Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import Inputs, make_plan

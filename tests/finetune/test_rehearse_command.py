@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from finetune.charge import Tariff
 from finetune.cli.rehearse import rehearse as command
-from finetune.conditions import Conditions, Moment
+from finetune.clock.charge import Tariff
+from finetune.clock.conditions import Conditions, Moment
 from finetune.devices import participants
 from finetune.options import RunOptions
 from finetune.replan.rehearse import rehearse

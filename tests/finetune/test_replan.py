@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from finetune.charge import Tariff
+from finetune.clock.charge import Tariff
 from finetune.devices import participants
-from finetune.metrics import read_metrics
+from finetune.monitor.metrics import read_metrics
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from finetune.replan.ask import ask
 from finetune.replan.observe import SMOOTHING, Observer, drift
 from finetune.replan.rehearse import rehearse
 from finetune.run import Stopped, run
-from finetune.setup import Sources
+from finetune.session.setup import Sources
 from profiler.schema import Fleet, Trace, read_fleet
 from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.metrics import RoundMetrics
-from finetune.tensorboard import TensorBoard
+from finetune.monitor.metrics import RoundMetrics
+from finetune.monitor.tensorboard import TensorBoard
 
 
 def row(number: int, accuracy: float | None) -> RoundMetrics:

@@ -8,11 +8,11 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from finetune.carry import carry
-from finetune.metrics import read_metrics
+from finetune.model.carry import carry
+from finetune.model.state import DELTA, KEPT_BY, A, B, lora_modules
+from finetune.monitor.metrics import read_metrics
 from finetune.options import RunOptions
-from finetune.setup import Sources, set_up
-from finetune.state import DELTA, KEPT_BY, A, B, lora_modules
+from finetune.session.setup import Sources, set_up
 from solver.plan import Plan, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import ADAPTER

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.tokens import load_tokeniser
+from finetune.data.tokens import load_tokeniser
 from profiler.schema import Training
 from solver.plan import InputError
 

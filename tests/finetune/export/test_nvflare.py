@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from finetune.aggregate.layerwise import LayerwiseMean
+from finetune.exchange.updates import Update
 from finetune.export.files import write_export
 from finetune.export.nvflare import render
 from finetune.export.nvflare_app.legend_mean import mean_by_holder, usable
-from finetune.updates import Update
 from solver.plan import InputError, Plan
 from tests.finetune import runs
 from tests.finetune.plans import make_plan

@@ -16,14 +16,14 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flow
 import httpx
 from flwr.app import Message, MessageType
 
-from finetune.codec import encode_state
+from finetune.exchange.codec import encode_state
 from finetune.flower import engine as flower_engine
 from finetune.flower.engine import Deadline
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.gate import MAX_BODY_BYTES, make_gate
 from finetune.flower.orders import Order, Report, decode, encode
 from finetune.flower.roster import Roster
-from finetune.metrics import RoundMetrics
+from finetune.monitor.metrics import RoundMetrics
 from finetune.options import RunOptions
 from finetune.run import Sources, run
 from solver.plan import InputError

@@ -15,9 +15,9 @@ from finetune.flower.launch import ENVIRONMENT, SuperLink, launch
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
 from finetune.flower.superlink import free_port, wait_for_port
-from finetune.metrics import RoundMetrics
+from finetune.monitor.metrics import RoundMetrics
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from finetune.run import Sources, Stopped, run
 from solver.plan import read_plan
 from tests.finetune.conftest import MakeInputs
