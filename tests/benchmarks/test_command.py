@@ -33,7 +33,7 @@ def test_json_alone_goes_to_stdout() -> None:
     done = run("run", "frontier", "--quick", "--seeds", "1", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["schema"] == "legend/benchmark/1"
+    assert result["schema"] == "legend/result/1"
     assert result["figures"][0]["unit"] == "s"
     assert "seed 0" in done.stderr
 

@@ -84,6 +84,14 @@ def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
     assert save(run(TINY), tmp_path).parent == tmp_path
 
 
+def test_results_of_the_older_name_are_read(tmp_path: Path) -> None:
+    path = save(run(TINY), tmp_path)
+    meant = read_result(path)
+    older = {**msgspec.json.decode(path.read_bytes()), "schema": "legend/benchmark/1"}
+    path.write_bytes(msgspec.json.encode(older))
+    assert read_result(path) == meant
+
+
 def test_results_that_cannot_be_kept_are_refused_before_measuring(tmp_path: Path) -> None:
     check_writable(quick=True, folder=tmp_path)
     assert list(tmp_path.rglob("*")) == [tmp_path / "quick"]
