@@ -21,7 +21,7 @@ from finetune.export.nvflare import render
 from finetune.export.nvflare_app.legend_mean import mean_by_holder, usable
 from solver.plan import InputError, Plan
 from tests.finetune import runs
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 
 
 def job(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def job(plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def test_every_device_is_a_site_with_its_shape(tmp_path: Path) -> None:
-    plan = make_plan(depths=(0, 3, 6))
+    plan = plan_to_show(depths=(0, 3, 6))
     twins = replace(plan.devices[1], count=2)
     plan = replace(plan, devices=[plan.devices[0], twins, *plan.devices[2:]])
     meta = job(plan, tmp_path)
@@ -52,7 +52,7 @@ def test_every_device_is_a_site_with_its_shape(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_site_can_have_is_refused() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     evil = replace(plan.devices[0], name="../evil")
     with pytest.raises(InputError, match="cannot be the name of an NVFlare site"):
         render(replace(plan, devices=[evil, *plan.devices[1:]]))
@@ -61,7 +61,7 @@ def test_a_name_that_no_site_can_have_is_refused() -> None:
 @pytest.mark.parametrize("shape", [0, 1])
 def test_no_two_devices_are_the_same_site(shape: int) -> None:
     """One that stands for several is numbered, and may come to the name of another."""
-    plan = make_plan()
+    plan = plan_to_show()
     twins = replace(plan.devices[0], name="van", count=2, configuration=0)
     third = replace(plan.devices[1], name="van-2", configuration=shape)
     with pytest.raises(InputError, match="2 devices would be NVFlare site 'van-2'"):
@@ -117,7 +117,7 @@ def test_a_site_that_would_spoil_the_mean_is_left_out(weight: float, number: flo
     shutil.which("nvflare") is None, reason="NVFlare is not installed (pip install nvflare)"
 )
 def test_the_simulator_runs_the_job(tmp_path: Path) -> None:
-    plan = runs.make_plan(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
+    plan = runs.plan_to_show(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
     named = [replace(d, name=f"site-{i}", local_steps=2) for i, d in enumerate(plan.devices)]
     job(replace(plan, devices=named), tmp_path / "job")
     model = runs.save_model(tmp_path / "model", "bert")

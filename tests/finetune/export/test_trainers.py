@@ -15,7 +15,7 @@ from finetune.export.files import yaml_bytes
 from finetune.export.registry import TARGETS
 from solver.plan import Configuration, InputError, Plan, write
 from tests.finetune.export.peft_models import causal_plan, llama, lora_modules
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 
 
 def uniform(plan: Plan, rank: int) -> Plan:
@@ -95,7 +95,7 @@ def test_one_shape_for_all_is_the_common_part(target: str) -> None:
 @pytest.mark.parametrize("target", ["axolotl", "llama-factory", "fs-llm"])
 def test_a_classifier_is_refused_by_causal_trainers(target: str) -> None:
     with pytest.raises(InputError, match="trains causal language models only"):
-        TARGETS[target](make_plan())
+        TARGETS[target](plan_to_show())
 
 
 def test_a_loss_is_refused_until_asked_for(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Real federations on loopback: SuperLink, SuperNodes and apps in processes of their own."""
 
+import os
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -28,9 +30,14 @@ OPTIONS = RunOptions(rounds=2, sample=2, learning_rate=1e-2)
 ADAPTER = "adapter/adapter_model.safetensors"
 
 
+# In the environment of all that a test starts, whoever is its parent by then.
+OWNER = "LEGEND_TEST"
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv(OWNER, uuid4().hex)
 
 
 class StopAfterFirst(Progress):
@@ -41,11 +48,13 @@ class StopAfterFirst(Progress):
 
 
 def marked() -> list[str]:
-    """Processes of any federation that are still there."""
+    """Processes of this test's federations that are still there."""
     found = []
     for process in psutil.process_iter():
         try:
-            if MARK in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
+            seen = process.environ()
+            ours = MARK in seen and seen.get(OWNER) == os.environ[OWNER]
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue
