@@ -26,6 +26,9 @@ from solver.plan import InputError
 
 __all__ = ["ForkedEngine", "check_forks"]
 
+# What stops a run: Ctrl-C, and `finetune.run` lets the other do the same.
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 class _Report(NamedTuple):
     """Figures of an answer, or why there is none; `coded`: its adapters are a codec's bytes."""
@@ -106,17 +109,30 @@ def _forked(
     process = context.Process(
         target=_serve, args=(engine, tasks, there, [*elder, here]), daemon=True
     )
-    with warnings.catch_warnings():
-        # Python 3.12 warns of threads: those of torch and the progress bar, unused there.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
-    there.close()
-    try:
+    with contextlib.ExitStack() as ends:
+        with _held_back(), warnings.catch_warnings():
+            # Python 3.12 warns of threads: those of torch and the progress bar, unused there.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+            ends.callback(process.join)
+            ends.callback(process.terminate)
+            ends.callback(here.close)
+        there.close()
         yield here
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold signals back while a process is forked, until it answers them in its own way.
+
+    Else one that comes before would unwind, in the new process, all that called us here: it
+    would go on as a second run in the folder of the first.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
     finally:
-        here.close()
-        process.terminate()
-        process.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(
@@ -126,6 +142,7 @@ def _serve(
     # Ctrl-C is for the process that asks; this one ends with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     for other in others:
         other.close()
     torch.set_num_threads(1)

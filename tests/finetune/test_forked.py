@@ -5,11 +5,14 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
 
+from finetune.devices import participants
 from finetune.exchange.messages import Answer, Task
+from finetune.local.forked import ForkedEngine
 from finetune.local.in_process import InProcessEngine
 from finetune.monitor.metrics import METRICS_FILE
 from finetune.run import Stopped
@@ -91,6 +94,48 @@ def test_what_fails_in_a_worker_fails_here(
     monkeypatch.setattr(InProcessEngine, "train", failing)
     with pytest.raises(seen, match=words):
         execute(inputs(), tmp_path / "run", SIDE_BY_SIDE)
+
+
+class Interrupted(BaseException):
+    """Raised by a signal, as Ctrl-C raises KeyboardInterrupt."""
+
+
+def test_a_signal_before_a_worker_is_ready_ends_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, here = os.fork, os.getpid()
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise Interrupted
+
+    def fork_and_signal() -> int:
+        if pid := fork():
+            return pid
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    monkeypatch.setattr(os, "fork", fork_and_signal)
+    device = participants(make_plan())[0]
+    task = Task(device=device, round_index=0, learning_rate=1e-3, state={})
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(InputError, match="ended"):
+            list(ForkedEngine(Idle(), 1).train([task]))
+    except Interrupted:
+        # In the worker, which must not go on as this process.
+        assert os.getpid() != here
+        (tmp_path / "went on").touch()
+        os._exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not (tmp_path / "went on").exists()
+
+
+class Idle:
+    """An engine that nobody asks."""
+
+    def train(self, tasks: Sequence[Task]) -> Iterator[Answer]:
+        raise NotImplementedError
 
 
 def test_a_system_that_cannot_fork_is_refused(
