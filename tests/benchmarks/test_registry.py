@@ -11,7 +11,7 @@ from benchmarks.machine import ROOT
 from benchmarks.registry import NAMES, Case, Job, check_writable, find, result_path, run, save
 from benchmarks.result import Figure, Result, figure, read_result
 from profiler.schema import InputError
-from tests.test_units import leaves
+from tests.hints import leaves
 
 
 def sorting(job: Job) -> list[Figure]:

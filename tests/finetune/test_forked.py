@@ -18,9 +18,8 @@ from finetune.monitor.metrics import METRICS_FILE
 from finetune.run import Stopped
 from solver.plan import InputError, Plan
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.playing import ADAPTER, OPTIONS, StopAfter, execute, plan_joined_by
+from tests.finetune.playing import ADAPTER, OPTIONS, StopAfter, caching, execute, plan_joined_by
 from tests.finetune.runs import make_plan
-from tests.finetune.test_prefix_run import caching
 
 SIDE_BY_SIDE = replace(OPTIONS, workers=2)
 # One that keeps what a codec lost, one that changes the base, one that caches states.

@@ -4,21 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from finetune.data.dataset import Examples
-from finetune.data.tokens import Batch, load_tokeniser, local_batches
 from finetune.local.train import LocalSettings, train
-from finetune.model.base import Base, load_base
+from finetune.model.base import load_base
 from finetune.model.replica import Replica
 from profiler.schema import Training
-from solver.plan import InputError, Plan
-from tests.finetune.runs import TARGETS, Family, make_plan
+from solver.plan import InputError
+from tests.finetune.runs import TARGETS, Family, base_of, batches_of, make_plan
 
 Models = Callable[[Family], Path]
 CASES: list[tuple[Family, str, list[int]]] = [
@@ -27,17 +24,6 @@ CASES: list[tuple[Family, str, list[int]]] = [
     ("llama", "classification", [1, 3, 4]),
     ("gpt2", "causal-lm", [0, 3, 4]),
 ]
-
-
-def batches_of(plan: Plan, folder: Path, steps: int = 4) -> list[Batch]:
-    texts = ["the film was good", "a dull scene", "the plot seemed very grim", "fine", "cold"]
-    examples = Examples(texts, np.array([1, 0, 0, 1, 0]), [""] * 5)
-    data = load_tokeniser(folder, plan.training)(examples)
-    return list(local_batches(data, np.arange(5), steps, 2, np.random.default_rng(0)))
-
-
-def base_of(plan: Plan, folder: Path) -> Base:
-    return load_base(plan, folder, seed=0, pad_id=0)
 
 
 def test_a_base_in_4_bits_is_run_only_as_another(models: Models) -> None:

@@ -15,8 +15,7 @@ from finetune.model.replica import Replica
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import arguments
-from tests.finetune.runs import Family, make_plan
-from tests.finetune.test_local import base_of, batches_of
+from tests.finetune.runs import Family, base_of, batches_of, make_plan
 
 Models = Callable[[Family], Path]
 

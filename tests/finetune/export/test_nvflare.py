@@ -20,8 +20,8 @@ from finetune.export.files import write_export
 from finetune.export.nvflare import render
 from finetune.export.nvflare_app.legend_mean import mean_by_holder, usable
 from solver.plan import InputError, Plan
-from tests.finetune import runs
 from tests.finetune.plans import plan_to_show
+from tests.finetune.runs import make_plan, save_model, write_reviews
 
 
 def job(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -117,11 +117,11 @@ def test_a_site_that_would_spoil_the_mean_is_left_out(weight: float, number: flo
     shutil.which("nvflare") is None, reason="NVFlare is not installed (pip install nvflare)"
 )
 def test_the_simulator_runs_the_job(tmp_path: Path) -> None:
-    plan = runs.plan_to_show(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
+    plan = make_plan(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
     named = [replace(d, name=f"site-{i}", local_steps=2) for i, d in enumerate(plan.devices)]
     job(replace(plan, devices=named), tmp_path / "job")
-    model = runs.save_model(tmp_path / "model", "bert")
-    data = runs.write_reviews(tmp_path / "reviews.csv")
+    model = save_model(tmp_path / "model", "bert")
+    data = write_reviews(tmp_path / "reviews.csv")
     path = tmp_path / "job" / "app_server" / "config" / "config_fed_server.json"
     path.write_text(path.read_text().replace('"num_rounds": 10', '"num_rounds": 1'))
     done = subprocess.run(
