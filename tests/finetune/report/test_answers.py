@@ -106,6 +106,18 @@ def test_the_curve_is_of_the_structure_that_was_asked_for(folder: Path) -> None:
     assert best.utility == pytest.approx(utility["own"])
 
 
+def test_the_curve_weighs_caches_against_the_rounds_that_were_asked_for(folder: Path) -> None:
+    fleet = random_fleet(0, devices=6)
+    roomy = [replace(device, storage_bytes=10**9) for device in fleet.devices]
+    write(folder / "fleet.json", replace(fleet, devices=roomy))
+    command = ["solve", "fleet.json", "--ranks", "2,4", "--cache", "auto"]
+    command += ["--cache-rounds", "1", "-o", "plan.json"]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    plan = read_plan(folder / "plan.json")
+    best = ask_frontier(plan, folder / "fleet.json")[-1]
+    assert best.round_time_s == pytest.approx(plan.predicted.round_time_s)
+
+
 def test_a_plan_that_leaves_devices_out_has_a_curve_without_them(folder: Path) -> None:
     fleet = random_fleet(3, devices=6)
     first = replace(fleet.devices[0], memory_bytes=1)
