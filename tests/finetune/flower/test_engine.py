@@ -202,6 +202,19 @@ def test_a_node_that_comes_back_takes_part_again(inputs: MakeInputs, tmp_path: P
     assert elsewhere.refresh() == {"device-0": 70, "device-1": 8, "device-2": 9}
 
 
+def test_a_node_that_comes_back_before_it_was_missed_takes_part_once_it_is() -> None:
+    grid, said = LocalGrid({}, {7: "device-0", 8: "device-1"}, {}), list[str]()
+    roster = Roster(grid, ["device-0", "device-1"], ["device-0", "device-1"], said.append)
+    roster.gather(1.0, lambda _: None)
+    grid.names[70], grid.online = "device-0", {7, 8, 70}
+    for _ in range(3):
+        assert roster.refresh() == {"device-0": 7, "device-1": 8}
+    assert len(said) == 1
+    grid.online = {8, 70}
+    roster.refresh()
+    assert roster.refresh() == {"device-0": 70, "device-1": 8}
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
