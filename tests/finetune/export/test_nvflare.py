@@ -1,11 +1,13 @@
 """The NVFlare job: who gets which shape, its mean, and a real simulator where there is one."""
 
+import importlib.util
 import json
 import math
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,6 +113,45 @@ def test_a_site_that_would_spoil_the_mean_is_left_out(weight: float, number: flo
     arrays = {"a": np.ones((2, 2), np.float32), "b": np.full((1, 2), number, np.float32)}
     assert not usable(weight, arrays)
     assert usable(2, {"a": arrays["a"]})
+
+
+class Listener(torch.nn.Module):
+    """A model that notes what it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def forward(self, **batch: torch.Tensor) -> SimpleNamespace:
+        self.seen.append(batch)
+        return SimpleNamespace(loss=self.weight.square())
+
+
+def test_a_site_whose_tokenizer_knows_no_padding_learns_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(make_plan("gpt2", task="causal-lm"), tmp_path / "job")
+    folder = save_model(tmp_path / "model", "gpt2")
+    path = folder / "tokenizer_config.json"
+    known = json.loads(path.read_text())
+    del known["pad_token"]
+    path.write_text(json.dumps(known | {"eos_token": "[CLS]"}))
+    monkeypatch.setenv("LEGEND_MODEL", str(folder))
+    monkeypatch.setenv("LEGEND_DATA", str(write_reviews(tmp_path / "reviews.csv")))
+    code = next((tmp_path / "job").rglob("local_training.py"))
+    spec = importlib.util.spec_from_file_location("local_training", code)
+    assert spec is not None
+    assert spec.loader is not None
+    site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(site)
+    model = Listener()
+    site.train(model, 2, 8)
+    for batch in model.seen:
+        padding = batch["attention_mask"] == 0
+        assert padding.any()
+        assert torch.equal(batch["labels"] == -100, padding)
+    assert site.load_model().config.pad_token_id == 2
 
 
 @pytest.mark.skipif(
