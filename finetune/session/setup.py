@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from finetune.aggregate import Aggregation, Settings, aggregation_for
 from finetune.clock import clock_for
@@ -16,7 +15,7 @@ from finetune.data.dataset import Dataset, load_dataset, load_test
 from finetune.data.partition import shares
 from finetune.data.tokens import Tokenised, load_tokeniser
 from finetune.devices import Participant, devices_of, participants
-from finetune.exchange.codec import Wire, payload_bytes
+from finetune.exchange.codec import Wire
 from finetune.exchange.messages import Engine
 from finetune.local.epochs import by_epochs
 from finetune.local.forked import ForkedEngine, check_forks
@@ -28,12 +27,13 @@ from finetune.model.base_delta import BaseDelta
 from finetune.model.evaluate import Evaluator, Score
 from finetune.model.prefix_store import PrefixStore
 from finetune.model.replica import Replica
-from finetune.model.state import Shapes, State, deltas_of, lora_modules
+from finetune.model.state import State, deltas_of, lora_modules
 from finetune.options import RunOptions
 from finetune.server.optimizer import optimizer_for
 from finetune.server.round import Server
+from finetune.session.checks import check_bytes, check_codec, check_ranks
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
-from solver.plan import InputError, Plan
+from solver.plan import Plan
 
 __all__ = ["Federation", "Loaded", "Remote", "Sources", "set_up"]
 
@@ -133,30 +133,20 @@ def set_up(
     if options.workers > 1:
         check_forks()
     wire = Wire.of(plan)
-    _check_codec(name, aggregation, wire)
+    check_codec(name, aggregation, wire)
     devices = participants(plan)
-    _check_ranks(plan)
+    check_ranks(plan)
     loaded = loaded or _load(plan, sources, options, scratch, remote)
     if options.local_epochs:
         batch_size = options.batch_size or plan.training.batch_size
         devices = by_epochs(devices, loaded.held, batch_size, options.local_epochs)
     clock = clock_for(plan, loaded.fleet, loaded.trace, options, caches)
-    replicas = {
-        index: Replica(loaded.base, plan, plan.configurations[index].ranks, options.seed)
-        for index in sorted({device.configuration for device in devices})
-    }
+    replicas = _replicas(plan, loaded, options, devices)
     shapes = {index: replica.shapes for index, replica in replicas.items()}
-    _check_bytes(plan, devices, shapes, wire.dtype)
+    check_bytes(plan, devices, shapes, wire.dtype)
     for replica in replicas.values():
         replica.freeze_except(aggregation.trains)
     whole = Replica(loaded.base, plan, plan.ranks, options.seed)
-    score = Evaluator(loaded.test)
-
-    def evaluate(state: State) -> Score:
-        loaded.delta.apply(deltas_of(state, lora_modules(whole.shapes)))
-        whole.load(state)
-        return score(whole)
-
     engine = (
         remote.connect(loaded.dataset.label_names)
         if remote
@@ -181,7 +171,7 @@ def set_up(
         dataset=loaded.dataset,
         devices=devices,
         aggregation=name,
-        evaluate=evaluate,
+        evaluate=_evaluation(whole, loaded),
         loaded=loaded,
     )
 
@@ -219,6 +209,28 @@ def _load(
     )
 
 
+def _replicas(
+    plan: Plan, loaded: Loaded, options: RunOptions, devices: list[Participant]
+) -> dict[int, Replica]:
+    """Model of each configuration in use."""
+    return {
+        index: Replica(loaded.base, plan, plan.configurations[index].ranks, options.seed)
+        for index in sorted({device.configuration for device in devices})
+    }
+
+
+def _evaluation(whole: Replica, loaded: Loaded) -> Callable[[State], Score]:
+    """Score the server's states on the test examples, by a model of the server's ranks."""
+    score = Evaluator(loaded.test)
+
+    def evaluate(state: State) -> Score:
+        loaded.delta.apply(deltas_of(state, lora_modules(whole.shapes)))
+        whole.load(state)
+        return score(whole)
+
+    return evaluate
+
+
 def _store(options: RunOptions, scratch: Path | None) -> PrefixStore:
     megabyte = 10**6
     if options.workers > 1:
@@ -250,48 +262,3 @@ def _in_process(
         carry_over=aggregation.keeps_coordinates,
     )
     return ForkedEngine(engine, options.workers) if options.workers > 1 else engine
-
-
-def _check_codec(name: str, aggregation: Aggregation, wire: Wire) -> None:
-    """Refuse a codec for downloads where these hold more than adapters."""
-    if aggregation.changes_base and wire.download != "none":
-        raise InputError(
-            f"aggregation '{name}' changes the base's weights, and what it adds to them has no "
-            "codec; use --aggregation hlora, or solve again with --download-codec none"
-        )
-
-
-def _check_ranks(plan: Plan) -> None:
-    """Refuse a plan whose server cannot hold what its devices train."""
-    if not any(plan.ranks):
-        raise InputError(
-            "the plan adapts no layer, so there is no adapter to train; solve again with a "
-            "least depth of 1"
-        )
-    for index, configuration in enumerate(plan.configurations):
-        for layer, (rank, most) in enumerate(zip(configuration.ranks, plan.ranks, strict=True)):
-            if rank > most:
-                raise InputError(
-                    f"configuration {index} has rank {rank} on layer {layer}, more than the "
-                    f"server's {most}; the plan is damaged, solve again"
-                )
-
-
-def _check_bytes(
-    plan: Plan, devices: list[Participant], shapes: dict[int, Shapes], dtype: torch.dtype
-) -> None:
-    """Refuse a plan that predicts other bytes than its adapters really take on the wire."""
-    asked = plan.question
-    ways = {"upload": asked.upload_codec}
-    if asked.download == "own":
-        ways["download"] = asked.download_codec
-    for way, codec in ways.items():
-        real = {i: payload_bytes(by_name, codec, dtype) for i, by_name in shapes.items()}
-        for device in devices:
-            told: float = getattr(device.predicted, f"{way}_bytes")
-            if abs(told - real[device.configuration]) >= 0.5:
-                raise InputError(
-                    f"device '{device.name}': the plan predicts {told:.0f} bytes to {way}; "
-                    f"its adapters and head take {real[device.configuration]}. Profile this "
-                    "model again and solve again"
-                )
