@@ -26,7 +26,7 @@ class Traffic:
     ----------
     aggregation : Aggregation
     wire : Wire
-        What is added to the base has no codec: `finetune.session.checks` refuses to compress it.
+        What is added to the base has no codec; `finetune.session.checks` refuses one.
     """
 
     def __init__(self, aggregation: Aggregation, wire: Wire) -> None:
