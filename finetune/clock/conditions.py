@@ -9,6 +9,9 @@ from solver.plan import InputError, Plan
 
 __all__ = ["Conditions", "Moment", "check_plan"]
 
+# Share of the seconds passed by which a clock may miss an edge that it waited for.
+ROUNDING = 1e-12
+
 
 class Moment(NamedTuple):
     """When a round begins: rounds played before it, and seconds on the clock."""
@@ -59,8 +62,13 @@ class Conditions:
 
 def _position(trace: Trace, when: Moment) -> float:
     """Round or second of a trace that begins again when it ends."""
-    at = when.round_index if trace.unit == "rounds" else when.now_s
-    return at % trace.edges[-1]
+    edges = trace.edges
+    if trace.unit == "rounds":
+        return when.round_index % edges[-1]
+    at = when.now_s % edges[-1]
+    # Else what is left to the edge could be too little to move the clock, for ever.
+    ahead = edges[bisect_right(edges, at)]
+    return ahead % edges[-1] if ahead - at <= ROUNDING * when.now_s else at
 
 
 def check_plan(fleet: Fleet, plan: Plan) -> None:
