@@ -150,7 +150,11 @@ DEFAULT = RunOptions()
     help="Share of the last rounds' direction that the server keeps.",
 )
 @click.option(
-    "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
+    "--eval-every",
+    type=int,
+    default=DEFAULT.eval_every,
+    show_default=True,
+    help="Rounds between evaluations.",
 )
 @click.option("--target-accuracy", type=float, help="Stop at this test accuracy, 0 to 1.")
 @click.option("--time-limit-s", type=float, help="Stop at this time of the virtual clock.")
