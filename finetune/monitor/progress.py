@@ -56,6 +56,7 @@ class ConsoleProgress(Progress):
         )
         self._task = TaskID(0)
         self._rounds = 0
+        self._asked = 0
         self._done = 0
         self._began_s = 0.0
 
@@ -74,10 +75,11 @@ class ConsoleProgress(Progress):
 
     def start(self, options: RunOptions, done: int, devices: int) -> None:
         """Set the bar's length in device trainings."""
-        asked = min(options.sample, devices)
+        self._asked = min(options.sample, devices)
         self._rounds, self._done = options.rounds, done
         self._began_s = time.monotonic()
-        self._bar.reset(self._task, total=options.rounds * asked, completed=done * asked)
+        total, completed = options.rounds * self._asked, done * self._asked
+        self._bar.reset(self._task, total=total, completed=completed)
         self._bar.update(self._task, description=f"round {done + 1}/{options.rounds}")
 
     def answered(self) -> None:
@@ -88,7 +90,9 @@ class ConsoleProgress(Progress):
         """Show clock and accuracy; name the updates left out."""
         accuracy = "" if row.test_accuracy is None else f"  {100 * row.test_accuracy:.1f} %"
         text = f"round {row.round}/{self._rounds}  {row.virtual_time_s:,.1f} s{accuracy}"
-        self._bar.update(self._task, description=text)
+        # Who was late without training, or away, never answered.
+        completed = row.round * self._asked
+        self._bar.update(self._task, description=text, completed=completed)
         for refusal in row.refused:
             self.say(f"round {row.round}: left out '{refusal.device}': {refusal.reason}")
         if self._bar.disable:
