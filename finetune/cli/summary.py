@@ -36,7 +36,8 @@ def show(summary: Summary, out: Path) -> None:
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    Console(stderr=True).print(table)
+    # Paths and names are what they are, brackets and all.
+    Console(stderr=True, markup=False, emoji=False).print(table)
 
 
 def _refused(summary: Summary) -> str:
