@@ -84,6 +84,7 @@ def test_what_is_read_is_not_written_over(call: Any, line: str, lost: str) -> No
         (f"{RUN} --partition iid --alpha 3", "--alpha"),
         (f"{RUN} --server-momentum 0.5", "--server-momentum"),
         (f"{RUN} --workers 2 --cache-disk-mb 9", "--cache-disk-mb"),
+        (f"{RUN} --engine flower --cache-disk-mb 9", "--cache-disk-mb"),
         (f"{RUN} --workers 2 --engine flower", "--workers"),
         (f"{RUN} --test-data data.csv --test-fraction 0.3", "--test-fraction"),
         ("compare fleet.json --policy legend --leave-out unable", "--leave-out"),
