@@ -29,7 +29,6 @@ from profiler.hardware import Hardware, find_hardware
 from profiler.schema import (
     InputError,
     Memory,
-    Model,
     Origin,
     Profile,
     StepTime,
@@ -39,11 +38,9 @@ from profiler.schema import (
 
 __all__ = [
     "DEFAULT_TRAINING",
-    "assumed_config",
     "derive_costs",
     "derive_profile",
-    "preset_config",
-    "same_model",
+    "profiled_config",
     "setting_for",
 ]
 
@@ -178,28 +175,53 @@ def derive_costs(setting: Setting, device: Hardware) -> tuple[StepTime, Memory]:
     )
 
 
-def same_model(config: Config, model: Model) -> bool:
-    """Whether a config is the one that a profile was made from."""
-    return config_digest(config) == model.config_sha256
+def profiled_config(profile: Profile, given: str = "") -> tuple[Config, str]:
+    """Config by which closed forms compare devices for a measured profile.
 
+    The model's own where there is one and closed forms know its family; else one of its width
+    and depth in common proportions, which is enough to compare devices.
 
-def preset_config(model: Model) -> Config | None:
-    """The preset with just this model's config, if there is one."""
+    Parameters
+    ----------
+    profile : Profile
+    given : str
+        Folder or preset that the config is in; empty if nobody says.
+
+    Returns
+    -------
+    tuple of (Config, str)
+        The config, and what to say of where it comes from.
+
+    Raises
+    ------
+    InputError
+        If what is given is not the profile's model.
+    """
+    model = profile.model
+    if given:
+        _, config = load_config(given)
+        if config_digest(config) != model.config_sha256:
+            raise InputError(
+                f"model '{given}': its config is not the one that the profile of "
+                f"'{model.name}' was made from; give that model's folder, or none"
+            )
+        if config.get("model_type") in READERS:
+            return config, "the model's config"
+        return _assumed(profile), f"common proportions (no closed form of '{model.family}')"
     for name in preset_names():
         _, config = load_config(name)
-        if same_model(config, model):
-            return config
-    return None
+        if config_digest(config) == model.config_sha256:
+            return config, "the preset's config"
+    return _assumed(profile), f"common proportions (the config of '{model.name}' was not given)"
 
 
-def assumed_config(model: Model) -> Config:
-    """A config of this family and width in common proportions: 64 a head, MLP of 4 H.
-
-    Enough to compare devices, where a profile came without its model's config.
-    """
+def _assumed(profile: Profile) -> Config:
+    """A config of this family and width in common proportions: 64 a head, MLP of 4 H."""
+    model = profile.model
     hidden, layers = model.hidden_size, model.layers
     heads = hidden // HEAD_SIZE if hidden % HEAD_SIZE == 0 else 1
-    family = model.family if model.family in READERS else "bert"
+    like = "gpt2" if profile.training.task == "causal-lm" else "bert"
+    family = model.family if model.family in READERS else like
     sizes = {
         ("hidden_size", "dim", "n_embd"): hidden,
         ("intermediate_size", "hidden_dim", "n_inner"): 4 * hidden,

@@ -22,7 +22,7 @@ from solver.errors import Infeasible
 from solver.explain import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import OPTIMAL_GAP, Outcome
-from solver.own import OwnRanks, plan_own
+from solver.own import most_of_own, plan_own
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
@@ -140,12 +140,11 @@ def utility_bound(problem: Problem) -> float:
     question = problem.question
     if question.structure != "shared":
         free = replace(problem, question=replace_fields(question, min_depth=0))
-        own = OwnRanks.of(free, optimistic=True)
-        most, epsilon_s = own.plan()[0], question.budgets.mean_wait_s
+        own, epsilon_s = most_of_own(free), question.budgets.mean_wait_s
         # Where waits are filled, the budget is on what is left of them.
         if epsilon_s is None or question.fill_wait > 1:
-            return most
-        return most_kept(free, own, most, epsilon_s)
+            return own.value
+        return most_kept(free, own.devices, own.value, epsilon_s)
     top = question.rank_choices[-1]
     if question.rank_shape == "progression":
         return most_utility(problem)

@@ -6,7 +6,8 @@ with prefix sum S, so device i gains max over k and S <= h_i(k) of V_k(S).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from functools import partial
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.resource import Costs
 from solver.wait.deadlines import GAP as WAIT_GAP
-from solver.wait.deadlines import Answers, search_deadlines, shortest_wait
+from solver.wait.deadlines import Answering, Answers, search_deadlines, shortest_wait
 
 # Values by prefix sum to the value at each or below, and the place that has it.
 _Running = Callable[[Floats], tuple[Floats, Ints]]
@@ -123,11 +124,19 @@ def plan_own(problem: Problem) -> Outcome:
         If a device cannot reach the least depth, or nothing keeps the mean wait.
     """
     upper = OwnRanks.of(problem, optimistic=True)
-    same = exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth)
-    lower = upper if same else OwnRanks.of(problem, optimistic=False)
-    bound, allocation = upper.plan()
-    if lower is not upper:
-        allocation = lower.plan()[1]
+    if exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth):
+        method, target, gap = "dynamic program, one table for all devices", 0.0, WAIT_GAP
+        bound, allocation = upper.plan()
+        keep = partial(search_deadlines, problem, upper, upper)
+    else:
+        # Here, not above: it asks for what is defined here, and most fleets start without it.
+        from solver.slopes.own import GAP, plan_at_slopes
+        from solver.slopes.waiting import kept_at_slopes
+
+        method, target, gap = "a knapsack for every device", GAP, GAP
+        lower = OwnRanks.of(problem, optimistic=False)
+        bound, allocation = plan_at_slopes(upper, lower)
+        keep = partial(kept_at_slopes, upper, lower)
     short = allocation.depth < problem.question.min_depth
     if short.any():
         # What errs on the safe side finds no room; the least configuration, exact, may fit.
@@ -135,14 +144,13 @@ def plan_own(problem: Problem) -> Outcome:
         if reason is not None:
             raise reason
         allocation = _mixed(allocation, least_allocation(problem), short)
-    method, target = "dynamic program, one table for all devices", 0.0
     epsilon_s = problem.question.budgets.mean_wait_s
     if epsilon_s is not None:
-        kept, bound = search_deadlines(problem, upper, lower, allocation, bound, epsilon_s)
+        kept, bound = keep(allocation, bound, epsilon_s)
         if kept is None:
             waiting = waits_little(problem)
             raise infeasible(problem, waiting=waiting, proven=bound == -np.inf)
-        allocation, method, target = kept, f"{method}, priced wait", WAIT_GAP
+        allocation, method, target = kept, f"{method}, priced wait", gap
     value = utility(problem, allocation)
     return Outcome(
         allocation=allocation,
@@ -151,6 +159,24 @@ def plan_own(problem: Problem) -> Outcome:
         method=method,
         target_gap=target,
     )
+
+
+class Most(NamedTuple):
+    """A bound on the utility of ranks of their own, and devices that answer deadlines."""
+
+    value: float
+    devices: Answering
+
+
+def most_of_own(problem: Problem) -> Most:
+    """Bound all plans with ranks of their own, whoever they leave out, the wait aside."""
+    upper = OwnRanks.of(problem, optimistic=True)
+    if exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth):
+        return Most(upper.plan()[0], upper)
+    from solver.slopes.own import plan_at_slopes
+
+    lower = OwnRanks.of(problem, optimistic=False)
+    return Most(plan_at_slopes(upper, lower)[0], upper)
 
 
 def waits_little(problem: Problem) -> Allocation:

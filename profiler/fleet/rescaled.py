@@ -10,8 +10,8 @@ import msgspec
 
 from profiler.closed_form.families import READERS
 from profiler.closed_form.roofline import step_time
-from profiler.configs import Config, load_config, naming
-from profiler.derive import assumed_config, preset_config, same_model, setting_for
+from profiler.configs import Config, naming
+from profiler.derive import profiled_config, setting_for
 from profiler.hardware import Hardware
 from profiler.predict import full_depth_step_s
 from profiler.schema import DeviceClass, InputError, Origin, Profile, StepTime
@@ -43,26 +43,10 @@ def rescaled_classes(
     InputError
         If `model` is another model than the profile's.
     """
-    config, note = _config_of(profile, model)
+    config, note = profiled_config(profile, model)
     with naming(model):
         classes = [_rescaled(profile, config, device) for device in hardware]
     return classes, _origins(profile, note)
-
-
-def _config_of(profile: Profile, model: str) -> tuple[Config, str]:
-    """Config for the closed form of a profile's model, and what to say about it."""
-    if model:
-        _, config = load_config(model)
-        if not same_model(config, profile.model):
-            raise InputError(
-                f"model '{model}' is not the one of the profile ('{profile.model.name}'): "
-                "their configs differ; leave --model out or give the profile's own model"
-            )
-        return config, "the model's config"
-    known = preset_config(profile.model)
-    if known is not None:
-        return known, "the model's config"
-    return assumed_config(profile.model), "common proportions (its config was not given)"
 
 
 def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass:

@@ -21,13 +21,12 @@ from msgspec.structs import replace
 
 from profiler.closed_form.architectures import read_architecture
 from profiler.closed_form.simulate import Setting
-from profiler.configs import load_config, naming
-from profiler.derive import assumed_config, preset_config, same_model
+from profiler.configs import naming
+from profiler.derive import profiled_config
 from profiler.microbench.file import Backend, Benchmark, read_benchmark
 from profiler.microbench.rates import PARTS, Rates, part_times
 from profiler.schema import (
     InputError,
-    Model,
     Origin,
     Profile,
     StepTime,
@@ -166,7 +165,7 @@ def _both_have_torch(here: Benchmark, there: Benchmark) -> bool:
 
 def _setting(profile: Profile, model: str) -> tuple[Setting, str]:
     """What to record, and where its config came from."""
-    config, origin = _config(profile.model, model)
+    config, origin = profiled_config(profile, model)
     with naming(model):
         architecture = read_architecture(config)
     known = {module.name for module in architecture.linears}
@@ -182,25 +181,6 @@ def _setting(profile: Profile, model: str) -> tuple[Setting, str]:
             fused=profile.device.processor == "cuda",
         ),
         origin,
-    )
-
-
-def _config(model: Model, given: str) -> tuple[Mapping[str, object], str]:
-    if given:
-        _, config = load_config(given)
-        if not same_model(config, model):
-            raise InputError(
-                f"model '{given}': its config is not the one that the profile of "
-                f"'{model.name}' was made from; give that model's folder"
-            )
-        return config, "config of the model"
-    preset = preset_config(model)
-    if preset is not None:
-        return preset, "config of the preset"
-    return (
-        assumed_config(model),
-        f"a model of this width in common proportions, as the config of '{model.name}' was "
-        "not given",
     )
 
 
@@ -261,7 +241,7 @@ def _origins(profile: Profile, backend: Backend, origin: str) -> dict[str, Origi
             kind="derived",
             source=f"time of a profile of '{device}', each part scaled by the ratio of "
             f"micro-benchmarks ({backend}) on both devices; mix of kernels by closed form "
-            f"from the {origin}",
+            f"from {origin}",
         ),
         "memory": Origin(
             kind="derived", source=f"as on '{device}': memory does not depend on the speed"

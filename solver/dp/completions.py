@@ -7,7 +7,7 @@ better plan passes can be left out.
 import numpy as np
 
 from solver.devices import Floats, Ints
-from solver.dp.tables import earnings, ranks_between, spread
+from solver.dp.tables import earnings, ranks_between
 from solver.dp.values import Tables
 
 
@@ -32,9 +32,6 @@ def completions(table: Tables, min_depth: int) -> Floats:
         rows = ranks_between(
             ranks, leads[k - 1] // axes.width, low - below_high, high - below_low
         )
-        if table.prices is not None:
-            fixed = table.prices.price * table.prices.fixed[k - 1, low : high + 1]
-            here = here + spread(table, fixed)
         strides = table.strides[k - 1, rows]
         if not len(strides):
             break

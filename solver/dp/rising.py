@@ -55,8 +55,8 @@ def rising_ranks(
         else:
             reward = weight * gains[k - 1][:, None]
             if prices is not None:
-                reward += prices.price * prices.fixed[k - 1, : top + 1]
-                reward += choices[:, None] * (prices.price * prices.per_rank[k - 1, : top + 1])
+                _, per_rank, fixed = prices.price * prices.sums[k - 1, :, : top + 1]
+                reward += fixed + choices[:, None] * per_rank
         most, chosen = _from_rank_on(values)
         values = _extend(most, weight > 0, step, reward, choices)
         before.append(chosen)

@@ -48,12 +48,9 @@ def tables(
         if steps.min() != steps.max():
             sums, margin = rank_budget, most
     axes = Axes(room=int(steps.max()) * most, margin=margin, width=margin + sums + 1)
-    factors = both = np.empty((0, 0, 0))
-    if prices is not None:
-        factors = np.empty((*gains.shape, 2))
-        factors[:, :, 0], factors[:, :, 1] = gains, prices.price * choices
-        both = prices.beside(capacity.reach)
     stretches = _stretches(capacity, choices, top, min_depth, band)
+    # Beyond the last prefix sum that is looked at nothing is kept either.
+    top = max(high for _, high in stretches)
     table = Tables(
         flat=np.full((len(stretches), (axes.room + top + 1) * axes.width), -np.inf),
         axes=axes,
@@ -64,8 +61,7 @@ def tables(
         gains=gains,
         earned=earned,
         prices=prices,
-        factors=factors,
-        both=both,
+        factors=np.empty((0, 0, 3)) if prices is None else prices.factors(gains, choices),
         stretches=stretches,
     )
     table.flat[0, axes.place(0)] = 0.0
@@ -120,10 +116,7 @@ def _fill(table: Tables, steps: list[int]) -> None:
             first, last = (axes.room + start) * axes.width, (axes.room + end) * axes.width
             earned = earnings(table, k, rows, start, end, cells[rows, : last - first])
             earned += window.before(table.flat, k - 1, rows, first, last)
-            here = table.flat[k, first:last]
-            np.maximum.reduce(earned, axis=0, out=here, initial=-np.inf)
-            if table.prices is not None:
-                here += spread(table, table.prices.price * table.prices.fixed[k - 1, start:end])
+            np.maximum.reduce(earned, axis=0, out=table.flat[k, first:last], initial=-np.inf)
         if axes.margin:
             # What came from the end of the row before.
             table.flat[k].reshape(-1, axes.width)[:, : axes.margin] = -np.inf
@@ -137,27 +130,21 @@ def ranks_between(ranks: list[int], step: int, least: int, most: int) -> slice:
 
 
 def earnings(table: Tables, k: int, rows: slice, start: int, end: int, out: Floats) -> Floats:
-    """What layer k earns by rank and node, for prefix sums from `start` to before `end`.
-
-    All but what does not hang on the rank.
-    """
+    """What layer k earns by rank and node, for prefix sums from `start` to before `end`."""
     if table.earned is not None:
         reward = table.earned[k - 1][rows, start:end]
         wide = table.axes.width > 1
         out[:] = reward.repeat(table.axes.width, axis=1) if wide else reward
         return out
     if table.prices is None:
-        weight = spread(table, table.weight[k, start:end])
+        weight = table.weight[k, start:end]
+        if table.axes.width > 1:
+            weight = weight.repeat(table.axes.width)
         return np.multiply(table.gains[k - 1, rows, None], weight, out=out)
-    both = table.both[k - 1, :, start:end]
+    sums = table.prices.sums[k - 1, :, start:end]
     if table.axes.width > 1:
-        both = both.repeat(table.axes.width, axis=1)
-    return np.matmul(table.factors[k - 1, rows], both, out=out)
-
-
-def spread(table: Tables, values: Floats) -> Floats:
-    """Values by prefix sum, for every node."""
-    return values if table.axes.width == 1 else values.repeat(table.axes.width)
+        sums = sums.repeat(table.axes.width, axis=1)
+    return np.matmul(table.factors[k - 1, rows], sums, out=out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,25 +21,27 @@ Steps = TypeVar("Steps", int, Ints)
 class Prices:
     """What adapting layer k at prefix sum S and rank r earns beside the gain.
 
-    ``price * (fixed[k - 1, S] + r * per_rank[k - 1, S])``: a Lagrangian price on a quantity
-    that adds up over devices and layers.
+    ``price * (fixed[k, S] + r * per_rank[k, S])``: a Lagrangian price on a quantity that adds
+    up over devices and layers.
 
     Parameters
     ----------
-    fixed, per_rank : arrays, shape (L, S + 1)
+    sums : array, shape (L, 3, S + 1)
+        W, `per_rank` and `fixed` side by side: what a layer earns is one product of matrices,
+        with gain, rank times the price and the price as factors.
     price : float
-    both : array, shape (L, 2, S + 1), or None
-        W and `per_rank` side by side, where somebody has them at hand for many prices.
     """
 
-    fixed: Floats
-    per_rank: Floats
+    sums: Floats
     price: float = 1.0
-    both: Floats | None = None
 
-    def beside(self, weight: Floats) -> Floats:
-        """W from the first layer on and `per_rank`, side by side, shape (L, 2, S + 1)."""
-        return np.stack([weight[1:], self.per_rank], axis=1) if self.both is None else self.both
+    def factors(self, gains: Floats, choices: Ints) -> Floats:
+        """What `sums` are multiplied with, by layer and rank, shape (L, R, 3)."""
+        factors = np.empty((*gains.shape, 3))
+        factors[:, :, 0] = gains
+        factors[:, :, 1] = self.price * choices
+        factors[:, :, 2] = self.price
+        return factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,8 @@ class Tables:
         What each layer earns in place of W times its gain and of prices.
     prices : Prices or None
         None where there is `earned`.
-    factors, both : arrays, shapes (L, R, 2) and (L, 2, S + 1)
-        Gain and rank times the price, and what they are multiplied with: W and what a rank
-        has of the quantity priced. Empty where there are no prices.
+    factors : array, shape (L, R, 3)
+        Of the sums that are priced; empty where there are no prices.
     stretches : list of tuple of int, length K + 1
         First and last prefix sum that is looked at, by depth.
     """
@@ -115,7 +116,6 @@ class Tables:
     earned: Sequence[Floats] | None
     prices: Prices | None
     factors: Floats
-    both: Floats
     stretches: list[tuple[int, int]]
 
     @property
@@ -142,7 +142,7 @@ class Tables:
             if self.earned is not None:
                 earned = self.earned[k][:, carried]
             elif self.prices is not None:
-                earned = self.factors[k] @ self.both[k, :, carried]
+                earned = self.factors[k] @ self.prices.sums[k, :, carried]
             else:
                 earned = self.gains[k] * self.weight[k + 1, carried]
             before = at - self.strides[k]

@@ -50,12 +50,15 @@ class Answers:
         LoRA parameters, at most; infinite where nothing is known.
     gain : array, shape (M, N)
         Of the device alone; minus infinity where it may not.
+    own_s : array, shape (M, N), or None
+        Own time, at most; None where all that is known is `parameters`.
     """
 
     depth: Ints
     row: Ints
     parameters: Floats
     gain: Floats
+    own_s: Floats | None = None
 
 
 class Answering(Protocol):
@@ -157,6 +160,7 @@ def search_deadlines(
     most: float,
     epsilon_s: float,
     gap: float = GAP,
+    looks: int = MOST,
 ) -> tuple[Allocation | None, float]:
     """Find ranks and depths that keep the mean wait.
 
@@ -173,6 +177,8 @@ def search_deadlines(
         Largest mean wait, seconds.
     gap : float
         Relative gap at which to stop.
+    looks : int
+        Intervals that are looked at, once there is a plan.
 
     Returns
     -------
@@ -190,7 +196,7 @@ def search_deadlines(
     for number in range(MOST_WITHOUT):
         if not queue or -queue[0][0] <= state.floor or expired():
             break
-        if number >= MOST and state.allocation is not None:
+        if number >= looks and state.allocation is not None:
             break
         above, _, start_s, end_s = heapq.heappop(queue)
         bound = min(state.bound(start_s, end_s), -above)
@@ -214,6 +220,8 @@ def _most_s(problem: Problem, answers: Answers, deadline_s: float) -> Floats:
     """Own time of every answer, at most, within a deadline, shape (M, N)."""
     costs, q, c = problem.costs, problem.costs.seconds, problem.costs.devices.class_index
     most_s = np.full(answers.row.shape, deadline_s * (1 + TOLERANCE))
+    if answers.own_s is not None:
+        np.minimum(most_s, answers.own_s, out=most_s)
     ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
     fewest = np.minimum.accumulate(costs.sizes)
     for row, k, size in zip(most_s, answers.depth.tolist(), answers.parameters, strict=True):
@@ -222,8 +230,10 @@ def _most_s(problem: Problem, answers: Answers, deadline_s: float) -> Floats:
             slope_s = q.scale * ratio[c, k - 1] + q.wire
             if q.flat is not None:
                 slope_s += q.flat / fewest[k - 1]
-            own_s += slope_s * size
-        np.minimum(row, own_s, out=row)
+            # What costs no time takes none, however much of it there may be.
+            with np.errstate(invalid="ignore"):
+                own_s += slope_s * size
+        np.fmin(row, own_s, out=row)
     return most_s
 
 

@@ -45,10 +45,9 @@ class Relaxed:
         Optimistic, under the deadline.
     bare_s : float
         Sum of the own times at depth 0, or 1 where nobody may stay at 0.
-    fixed_s, per_rank_s : arrays, shape (L, S + 1)
-        What layer k adds at prefix sum S, beside and per rank.
-    both : array, shape (L, 2, S + 1)
-        Weight of the devices and `per_rank_s`, side by side.
+    sums : array, shape (L, 3, S + 1)
+        Weight of the devices, and what layer k adds at prefix sum S per rank and beside, see
+        `solver.dp.values.Prices`.
     rounding_s : float
         How far a sum of own times may be off.
     """
@@ -56,15 +55,23 @@ class Relaxed:
     problem: Problem
     capacity: Capacity
     bare_s: float
-    fixed_s: Floats
-    per_rank_s: Floats
-    both: Floats
+    sums: Floats
     rounding_s: float
+
+    @property
+    def per_rank_s(self) -> Floats:
+        """What layer k adds at prefix sum S and rank 1, shape (L, S + 1)."""
+        return self.sums[:, 1]
+
+    @property
+    def fixed_s(self) -> Floats:
+        """What layer k adds at prefix sum S beside, shape (L, S + 1)."""
+        return self.sums[:, 2]
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tables."""
-        return self.fixed_s.nbytes + self.both.nbytes + self.capacity.reach.nbytes
+        return self.sums.nbytes + self.capacity.reach.nbytes
 
     @classmethod
     def at(cls, problem: Problem, deadline_s: float) -> Self | None:
@@ -80,27 +87,23 @@ class Relaxed:
         ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)
         # Everybody is this deep at least: its time is no reward of a layer.
         first = min(question.min_depth, 1)
-        fixed_s, both = (
-            np.empty((problem.layers, top + 1)),
-            np.empty((problem.layers, 2, top + 1)),
-        )
-        both[:, 0], per_rank_s = table.reach[1:], both[:, 1]
+        held_s = np.empty((problem.layers, 2, top + 2))
         for k in range(1, problem.layers + 1):
             # With a cache the first layer may save time, and whoever adapts none wait less.
             deeper_s = np.maximum(q.fixed(c, k) - q.fixed(c, max(k - 1, first)), 0.0) * counts
             slope_s = (q.scale * ratio[c, k - 1] + q.wire) * int(costs.sizes[k - 1]) * counts
             if q.flat is not None:
                 slope_s += q.flat * counts
-            for into, added_s in ((fixed_s, deeper_s), (per_rank_s, slope_s)):
-                held = np.bincount(units[k] + 1, weights=added_s, minlength=top + 2)
-                into[k - 1] = held[:0:-1].cumsum()[::-1]
+            for into, added_s in zip(held_s[k - 1], (slope_s, deeper_s), strict=True):
+                into[:] = np.bincount(units[k] + 1, weights=added_s, minlength=top + 2)
+        sums = np.empty((problem.layers, 3, top + 1))
+        sums[:, 0] = table.reach[1:]
+        held_s[:, :, :0:-1].cumsum(axis=2, out=sums[:, 1:, ::-1])
         return cls(
             problem=problem,
             capacity=table,
             bare_s=float(np.dot(q.fixed(c, first) + q.offset, counts)),
-            fixed_s=fixed_s,
-            per_rank_s=per_rank_s,
-            both=both,
+            sums=sums,
             rounding_s=ROUNDING * float(counts.sum()) * deadline_s,
         )
 
@@ -119,7 +122,7 @@ class Relaxed:
         """Reward of own time at a price per second; None at 0."""
         if price == 0:
             return None
-        return Prices(fixed=self.fixed_s, per_rank=self.per_rank_s, price=price, both=self.both)
+        return Prices(sums=self.sums, price=price)
 
     def priced(self, price: float, band: Band | None) -> Tables:
         """Fill the dynamic program with a price per second of own time."""

@@ -242,9 +242,10 @@ def _ahead(
     ahead, band = [Ahead(price=priced.price, back=back)], alive_band(priced.table, alive)
     for factor in FACTORS if priced.price > 0 else ():
         table = relaxed.priced(factor * priced.price, band)
-        # Nothing is alive at a depth that the narrow table does not get to.
-        beyond = np.full_like(back, -np.inf)
-        beyond[: len(table.flat)] = completions(table, relaxed.problem.question.min_depth)
+        # Nothing is alive at depths and prefix sums that the narrow table does not get to.
+        beyond, narrow = np.full_like(back, -np.inf), table.flat.shape
+        found = completions(table, relaxed.problem.question.min_depth)
+        beyond[: narrow[0], : narrow[1]] = found
         ahead.append(Ahead(price=factor * priced.price, back=beyond))
     return ahead
 

@@ -86,6 +86,11 @@ def test_ranks_are_optimal_and_unique(
         assert (*mine, tuple(found.ranks[:depth].tolist())) in ends
 
 
+def _sums(capacity: Capacity, own: Floats) -> Floats:
+    """Weights and what is priced, per rank and beside, as `Prices` has them side by side."""
+    return np.concatenate([capacity.reach[1:, None], own], axis=1)
+
+
 def test_completions_and_bands_lead_to_the_optimum() -> None:
     """Through every node of the best path goes the best value, and the path stays in a band."""
     for seed in range(60):
@@ -95,10 +100,8 @@ def test_completions_and_bands_lead_to_the_optimum() -> None:
         choices = np.array([1, 2, 3, 4] if seed % 3 else [1, 2, 4, 7])
         gains = np.sort(rng.uniform(0, 1, (layers, len(choices))), axis=1)
         capacity = random_capacity(rng, steps, int(choices[-1]))
-        prices = Prices(
-            fixed=rng.uniform(0, 1, (layers, capacity.reach.shape[1])),
-            per_rank=rng.uniform(0, 0.3, (layers, capacity.reach.shape[1])),
-        )
+        own = rng.uniform(0, 1, (layers, 2, capacity.reach.shape[1]))
+        prices = Prices(sums=_sums(capacity, own))
         budget = layers * 3 if seed % 2 else None
         found = shared_ranks(
             capacity, gains, choices, min_depth=0, rank_budget=budget, prices=prices
@@ -119,9 +122,8 @@ def test_completions_and_bands_lead_to_the_optimum() -> None:
 
 
 @pytest.mark.parametrize("solve", [shared_ranks, rising_ranks])
-@pytest.mark.parametrize("at_hand", [False, True])
 def test_a_price_is_a_factor_of_what_is_priced(
-    solve: Callable[..., SharedRanks | None], at_hand: bool
+    solve: Callable[..., SharedRanks | None],
 ) -> None:
     for seed in range(30):
         rng = np.random.default_rng(2000 + seed)
@@ -129,14 +131,13 @@ def test_a_price_is_a_factor_of_what_is_priced(
         steps = rng.integers(1, 4, layers)
         gains = np.sort(rng.uniform(0, 1, (layers, len(choices))), axis=1)
         capacity = random_capacity(rng, steps, int(choices[-1]))
-        fixed, per_rank = rng.uniform(0, 1, (2, *capacity.reach[1:].shape))
-        both = np.stack([capacity.reach[1:], per_rank], axis=1) if at_hand else None
+        own = rng.uniform(0, 1, (layers, 2, capacity.reach.shape[1]))
         price, budget = float(rng.uniform(0, 3)), layers * 3 if seed % 2 else None
         found, folded = (
             solve(capacity, gains, choices, min_depth=0, rank_budget=budget, prices=prices)
             for prices in (
-                Prices(fixed=fixed, per_rank=per_rank, price=price, both=both),
-                Prices(fixed=price * fixed, per_rank=price * per_rank),
+                Prices(sums=_sums(capacity, own), price=price),
+                Prices(sums=_sums(capacity, price * own)),
             )
         )
         assert found is not None
@@ -155,7 +156,7 @@ def test_what_is_earned_stands_in_place_of_prices(
     width = capacity.reach.shape[1]
     earned = [rng.random((3, width)) for _ in range(3)]
     before = [each.copy() for each in earned]
-    prices = Prices(fixed=rng.random((3, width)), per_rank=rng.random((3, width)))
+    prices = Prices(sums=_sums(capacity, rng.random((3, 2, width))))
     limits = {"min_depth": 0, "rank_budget": None, "earned": earned}
     alone = solve(capacity, gains, choices, **limits)
     both = solve(capacity, gains, choices, **limits, prices=prices)

@@ -4,13 +4,15 @@ import json
 import re
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
 from profiler.cli.fleet import fleet as command
+from profiler.closed_form.architectures import config_digest
+from profiler.closed_form.families import READERS
 from profiler.configs import preset_names
 from profiler.derive import derive_profile
 from profiler.fleet import FleetRequest, preset_fleet
@@ -140,14 +142,36 @@ def test_a_profile_of_an_unknown_config_is_scaled_by_common_proportions() -> Non
         )
 
 
-def test_a_profile_of_an_unknown_family_is_scaled_as_bert() -> None:
-    profile = measured()
-    stranger = msgspec.structs.replace(profile.model, config_sha256="0" * 64, family="electra")
-    assert len(build(profile=msgspec.structs.replace(profile, model=stranger)).devices) == 80
+@pytest.mark.parametrize(
+    ("family", "model", "task"),
+    [("big_bird", "roberta-base", "classification"), ("bloom", "gpt2", "causal-lm")],
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_a_family_without_a_closed_form_is_scaled_in_common_proportions(
+    tmp_path: Path,
+    family: str,
+    model: str,
+    task: Literal["classification", "causal-lm"],
+    given: bool,
+) -> None:
+    """A decoder as a decoder: closed forms know no encoder that foretells text."""
+    config = {"model_type": family, "vocab_size": 50}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    profile = derive_profile(
+        model, "laptop-cpu", training=Training(batch_size=16, sequence_length=128, task=task)
+    )
+    assert family not in READERS
+    stranger = msgspec.structs.replace(
+        profile.model, config_sha256=config_digest(config), family=family
+    )
+    profile = msgspec.structs.replace(profile, model=stranger)
+    fleet = build(profile=profile, model=str(tmp_path) if given else "")
+    assert len(fleet.devices) == 80
+    assert "common proportions" in fleet.provenance.origins["time"].source
 
 
 def test_the_model_of_another_profile_is_refused() -> None:
-    with pytest.raises(InputError, match="not the one of the profile"):
+    with pytest.raises(InputError, match=r"its config is not the one .* give that model's"):
         build(profile=measured(), model="gpt2")
 
 

@@ -1,0 +1,1 @@
+"""Ranks where costs per rank are out of proportion to the layers' sizes."""
