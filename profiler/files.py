@@ -125,7 +125,11 @@ def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> 
 
 def _seen(data: bytes, message: str) -> str:
     """The value an error message points at with a path such as ``$.model.layers``, if plain."""
-    value: object = msgspec.json.decode(data)
+    try:
+        value: object = msgspec.json.decode(data)
+    except msgspec.MsgspecError:
+        # Such as a number larger than any: the message has said so.
+        return ""
     path = re.search(r"at `\$([^`]*)`", message)
     if path is None:
         return ""
