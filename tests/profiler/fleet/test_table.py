@@ -113,8 +113,20 @@ def test_every_bad_cell_gets_a_line(tmp_path: Path) -> None:
     assert "another name than row 2" in lines[2]
 
 
+def test_what_many_rows_say_is_said_once_with_what_was_meant(tmp_path: Path) -> None:
+    rows = [f"d{i},Jetson-TX2/MaxQ,8,8" for i in range(40)]
+    file = table(tmp_path, HEADER, "a,Laptop CPU,8,8", *rows)
+    with pytest.raises(InputError) as caught:
+        build(file)
+    first, second = str(caught.value).splitlines()
+    assert "row 2, column 'class': 'Laptop CPU'" in first
+    assert first.endswith("(/mode) (laptop-cpu?)")
+    assert "rows 3, 4, 5 and 37 more, column 'class'" in second
+    assert second.endswith("(jetson-tx2/maxq?)")
+
+
 def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
-    file = table(tmp_path, HEADER, *(f"d{i},slow,0,1" for i in range(50)))
+    file = table(tmp_path, HEADER, *(f"d{i},slow,-{i},1" for i in range(50)))
     with pytest.raises(InputError, match="and 30 more"):
         build(file, profile("slow"))
 
