@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "solver.cli.verify",
     "compare": "solver.cli.compare",
     "frontier": "solver.cli.frontier",
+    "diff": "solver.cli.diff",
     "export": "finetune.cli.export",
     "run": "finetune.cli.run",
     "rehearse": "finetune.cli.rehearse",
