@@ -34,6 +34,9 @@ COMMANDS = {
 # What a full disk, or a printer out of paper, says.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
+# What asking for a path says, long before it is read or written, of one that nobody can use.
+UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
+
 # Packages that a bare install lacks, and the extra that brings them.
 EXTRAS = {
     **dict.fromkeys(["jinja2", "matplotlib", "peft", "psutil", "safetensors"], "run"),
@@ -103,6 +106,8 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(0)
     except OSError as error:
+        if error.errno in UNUSABLE and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}; choose another path", 2)
         # Files are named where they are read and written; this is what is printed on.
         if error.errno not in FULL or error.filename is not None:
             _fail(_keep_traceback(error), 1)
