@@ -1,6 +1,7 @@
 """What somebody sees who works in Python: a line, a table, an error in words."""
 
 import pickle
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -46,3 +47,9 @@ def test_a_problem_is_a_key_and_travels_to_another_process() -> None:
 def test_one_thing_in_place_of_another_is_named(call: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call(Problem.of(random_fleet(3), ranks=[1]))
+
+
+@pytest.mark.parametrize("package", ["solver", "profiler", "finetune"])
+def test_a_type_checker_reads_the_hints(package: str) -> None:
+    # Without the mark all that is imported from it is Any.
+    assert files(package).joinpath("py.typed").is_file()
