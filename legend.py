@@ -105,6 +105,11 @@ def main() -> None:
         _fail("stopped by the user", 130)
     except BrokenPipeError:
         os._exit(0)
+    except SystemExit as ended:
+        # So click and rich end where nobody reads on; no command ends itself.
+        if ended.code == 1:
+            os._exit(0)
+        raise
     except OSError as error:
         if error.errno in UNUSABLE and error.filename is not None:
             _fail(f"{error.filename}: {error.strerror}; choose another path", 2)

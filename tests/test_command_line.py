@@ -195,6 +195,22 @@ def test_where_it_cannot_print_is_no_bug(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("line", ["schema plan", "solve fleet.json --ranks 1,2"])
+def test_who_reads_no_further_is_no_bug(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "legend", *line.split()],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])},
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_fleet_from_a_pipe_is_read_and_no_digest_of_nothing_recorded() -> None:
     done = legend_run("solve <(cat fleet.json) --ranks 1,2 --json")
     assert json.loads(done.stdout)["provenance"]["inputs"] == []
