@@ -204,9 +204,10 @@ def check_header(
 
 def _meant(name: str, known: Sequence[str]) -> str:
     """The column whose name is nearly the same, if there is one."""
-    # Their first word says more than letters alike: uplink is not link.
-    first = re.match("[a-z]+", name)
-    close = [c for c in known if first and c.startswith(first[0])]
+    # A word of theirs says more than letters alike: uplink is not link.
+    words = re.findall("[a-z]+", name)
+    close = [c for word in words for c in known if c.split("_")[0] == word]
+    close = close or [c for c in known if words and c.startswith(words[0])]
     close = close or difflib.get_close_matches(name, known, n=1)
     return f" ({close[0]}?)" if close else ""
 

@@ -138,6 +138,7 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
         (("name,class",), "columns are name, class; expected name, class, uplink"),
         ((HEADER + ",colour",), "columns are .*: colour is none of them$"),
         ((HEADER.replace("uplink_mbit_per_s", "Uplink"),), r"uplink is none of them \(uplink_"),
+        ((HEADER.replace("name", "Device Name"),), r"device name is none of them \(name\?\)"),
         ((HEADER + ",memory_gib",), r"each once: memory_gib is none of them \(memory_gb\?\)"),
         ((HEADER.replace("class", "kind"),), "each once: class is missing, kind is none"),
         ((HEADER + ",name",), "each once"),
