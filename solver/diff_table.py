@@ -20,13 +20,19 @@ _FIGURES = (
     ("energy_j", "energy", "J"),
 )
 _ARROW = "→"
+_MEANS = ("layers", "upload of one")
+# Characters that a class's name has, and what the table with all its columns takes.
+_NAME, WIDE = 12, 112
 
 
-def diff_view(diff: PlanDiff) -> Group:
-    """Figures of the round, what was asked otherwise, ranks, and what became of classes."""
+def diff_view(diff: PlanDiff, width: int) -> Group:
+    """Figures of the round, what was asked otherwise, ranks, and what became of classes.
+
+    Columns that do not fit into `width` characters are left out, not cut.
+    """
     parts: list[RenderableType] = [_figures(diff)]
     parts += [Text(line) for line in (*_asked(diff), *_ranks(diff))]
-    return Group(*parts, _classes(diff), Text(_legend(diff), style="dim"))
+    return Group(*parts, _classes(diff, width), Text(_legend(diff, width), style="dim"))
 
 
 def _figures(diff: PlanDiff) -> Table:
@@ -63,19 +69,20 @@ def _ranks(diff: PlanDiff) -> Iterator[str]:
     yield f"server's ranks: {', '.join(said) or 'the same'}"
 
 
-def _classes(diff: PlanDiff) -> Table:
+def _classes(diff: PlanDiff, width: int) -> Table:
     kinds = [k for k in KINDS if any(k in each.kinds for each in diff.classes)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class", overflow="fold")
-    for name in (*kinds, "layers", "upload of one"):
+    means = _MEANS if width >= WIDE else ()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if means else (0, 0))
+    table.add_column("class", overflow="fold", min_width=_NAME)
+    for name in (*kinds, *means):
         table.add_column(name, justify="right", no_wrap=True)
     for each in diff.classes:
         counts = [str(each.kinds.get(kind, "")) for kind in kinds]
-        table.add_row(each.device_class, *counts, *_means(each))
+        table.add_row(each.device_class, *counts, *(_means(each) if means else ()))
     if len(diff.classes) > 1:
         sums = [str(sum(c.kinds.get(kind, 0) for c in diff.classes)) for kind in kinds]
         table.add_section()
-        table.add_row("all", *sums, "", "")
+        table.add_row("all", *sums, *("" for _ in means))
     return table
 
 
@@ -96,7 +103,12 @@ def _pair(values: list[str]) -> str:
     return values[0] if values[0] == values[1] else f" {_ARROW} ".join(values)
 
 
-def _legend(diff: PlanDiff) -> str:
+def _legend(diff: PlanDiff, width: int) -> str:
     seen = [k for k in KINDS if any(k in each.kinds for each in diff.classes)]
     words = "; ".join(f"{kind}: {KINDS[kind]}" for kind in seen if kind != "same")
-    return f"{words}{'; ' if words else ''}layers, upload: means over who takes part"
+    means = (
+        "layers, upload: means over who takes part"
+        if width >= WIDE
+        else "a wider terminal or --json shows all columns"
+    )
+    return "; ".join(filter(None, (words, means)))

@@ -34,4 +34,5 @@ def diff(then_path: Path, now_path: Path, as_json: bool) -> None:
         return
     from solver.diff_table import diff_view
 
-    console().print(diff_view(found))
+    shown = console()
+    shown.print(diff_view(found, shown.width))

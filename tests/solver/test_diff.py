@@ -1,15 +1,18 @@
 """What changed between two plans, held against plans changed by hand."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
+from rich.console import Console
 
 from profiler.schema import InputError, write
 from solver.cli.diff import diff as command
 from solver.diff import Kind, plan_diff
+from solver.diff_table import diff_view
 from solver.plan import Configuration, Plan, PlannedDevice
 from solver.planner import solve
 from solver.problem import Problem
@@ -86,6 +89,20 @@ def test_plans_of_different_models_do_not_compare(plan: Plan) -> None:
     other = solve(Problem.of(random_fleet(3, devices=8, layers=3)))
     with pytest.raises(InputError, match="layers differ"):
         plan_diff(plan, other)
+
+
+def test_a_narrow_terminal_cuts_no_name(plan: Plan) -> None:
+    devices = [
+        replace(d, device_class=f"board-of-some-make/{i % 2}")
+        for i, d in enumerate(plan.devices)
+    ]
+    then = replace(plan, devices=devices)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(diff_view(plan_diff(then, then), console.width))
+    shown = console.export_text()
+    assert "board-of-some-make/1" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert "a wider terminal" in shown
 
 
 def test_the_command_shows_it(plan: Plan, tmp_path: Path) -> None:
