@@ -160,7 +160,9 @@ def _table(path: Path) -> list[list[str]]:
         # Programs write semicolons where the comma is taken, for decimals.
         return [[_decimal_point(c) for c in row] for row in kept] if mark == ";" else kept
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+        raise InputError(
+            f"{path}: is not UTF-8 text ({error.reason}); save it as CSV (UTF-8)"
+        ) from None
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
 

@@ -154,7 +154,7 @@ def test_a_bad_table_is_named(tmp_path: Path, lines: tuple[str, ...], words: str
 def test_a_table_of_other_bytes_is_named(tmp_path: Path) -> None:
     file = tmp_path / "devices.csv"
     file.write_bytes(b"name\xff\xfe")
-    with pytest.raises(InputError, match="is not UTF-8"):
+    with pytest.raises(InputError, match=r"is not UTF-8 .*; save it as CSV \(UTF-8\)"):
         read_rows(file)
     with pytest.raises(InputError, match="no such file"):
         read_rows(tmp_path / "none.csv")
