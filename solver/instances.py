@@ -16,6 +16,7 @@ from profiler.schema import (
     Fleet,
     FleetDevice,
     Gain,
+    InputError,
     Lora,
     Memory,
     Model,
@@ -58,7 +59,18 @@ def random_fleet(
         LoRA parameters that a rank adds, by layer from the input; alike by default.
     concave : bool
         Whether a layer gains less by every further rank.
+
+    Raises
+    ------
+    InputError
+        If the seed is negative, or there is nothing of what there must be.
     """
+    least = {"layers": layers, "classes": classes, "devices": devices, "max_rank": max_rank}
+    for name, value in least.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; expected 1 or more")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")
     draw = _Draw(
         rng=np.random.default_rng(seed),
         seed=seed,

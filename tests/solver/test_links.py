@@ -213,3 +213,19 @@ def test_what_if_a_link_were_another() -> None:
     ]:
         with pytest.raises(InputError, match=said):
             changed(fleet, [text])
+
+
+def test_a_wait_that_no_round_is_long_enough_for_changes_nothing() -> None:
+    solved = 0
+    for seed in range(12):
+        fleet, options = linked_case(seed)
+        options["mean_wait_s"] = None
+        free = plan_of(fleet, Problem.of(fleet, **options))
+        # So large a number alone made a linear program that no solver takes.
+        held = plan_of(fleet, Problem.of(fleet, **options | {"mean_wait_s": 1e300}))
+        assert (free is None) == (held is None)
+        if free is not None and held is not None:
+            solved += 1
+            assert held.predicted.utility == pytest.approx(free.predicted.utility, rel=1e-9)
+            assert held.certificate.bound == pytest.approx(free.certificate.bound, rel=1e-9)
+    assert solved > 5
