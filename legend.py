@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "solver.cli.verify",
     "compare": "solver.cli.compare",
     "frontier": "solver.cli.frontier",
+    "diff": "solver.cli.diff",
     "export": "finetune.cli.export",
     "run": "finetune.cli.run",
     "rehearse": "finetune.cli.rehearse",
@@ -32,6 +33,9 @@ COMMANDS = {
 
 # What a full disk, or a printer out of paper, says.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+# What asking for a path says, long before it is read or written, of one that nobody can use.
+UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
 
 # Packages that a bare install lacks, and the extra that brings them.
 EXTRAS = {
@@ -101,7 +105,14 @@ def main() -> None:
         _fail("stopped by the user", 130)
     except BrokenPipeError:
         os._exit(0)
+    except SystemExit as ended:
+        # So click and rich end where nobody reads on; no command ends itself.
+        if ended.code == 1:
+            os._exit(0)
+        raise
     except OSError as error:
+        if error.errno in UNUSABLE and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}; choose another path", 2)
         # Files are named where they are read and written; this is what is printed on.
         if error.errno not in FULL or error.filename is not None:
             _fail(_keep_traceback(error), 1)

@@ -8,16 +8,16 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from finetune.devices import devices_of
+from finetune.exchange.messages import Engine
 from finetune.flower.engine import Deadline, FlowerEngine
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.node import Node
 from finetune.flower.orders import Card, Order, decode, encode
 from finetune.flower.roster import Roster
-from finetune.messages import Engine
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from finetune.run import run
-from finetune.setup import Remote, Sources
+from finetune.session.setup import Remote, Sources
 from solver.plan import read_plan
 
 __all__ = ["client_app", "play"]

@@ -1,17 +1,18 @@
 """What a benchmark case hands back: figures with units, spread and target, and their origin.
 
-``legend/benchmark/1`` is the file in ``benchmarks/results/``. Raw values are kept, so that no
+``legend/result/1`` is the file in ``benchmarks/results/``. Raw values are kept, so that no
 repetition can be dropped unseen.
 """
 
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from profiler.files import read
+from profiler.migrations import MIGRATIONS
 from profiler.schema import Provenance
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "read_result",
 ]
 
-RESULT_SCHEMA = "legend/benchmark/1"
+RESULT_SCHEMA = "legend/result/1"
+# What results were called before, and a device's micro-benchmark still is.
+OLDER_SCHEMA = "legend/benchmark/1"
 Better = Literal["low", "high"]
 
 
@@ -79,9 +82,9 @@ class Machine(_Base, frozen=True, kw_only=True):
 
 
 class Result(_Base, frozen=True, kw_only=True):
-    """One run of a case: ``legend/benchmark/1``."""
+    """One run of a case: ``legend/result/1``."""
 
-    schema: Literal["legend/benchmark/1"] = "legend/benchmark/1"
+    schema: Literal["legend/result/1"] = "legend/result/1"
     case: Annotated[str, Meta(description="name in the registry")]
     command: Annotated[str, Meta(description="what repeats this run")]
     quick: Annotated[bool, Meta(description="whether it was the short form")]
@@ -142,6 +145,13 @@ def figure(
         judged=judged,
         met=met,
     )
+
+
+def _renamed(content: dict[str, Any]) -> dict[str, Any]:
+    return content | {"schema": RESULT_SCHEMA}
+
+
+MIGRATIONS[OLDER_SCHEMA] = _renamed
 
 
 def read_result(path: Path) -> Result:

@@ -30,14 +30,14 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     learning_rate : float
         Of the first round.
     schedule : {"constant", "inverse-sqrt", "linear", "cosine"}
-        The last two fall to 0 where the run ends; `finetune.schedule`.
+        The last two fall to 0 where the run ends; `finetune.server.schedule`.
     warmup_rounds : int
         Rounds over which the learning rate rises to its full height.
     clip_norm : float
         Largest norm of a step's gradient; 0 does not clip.
     logit_adjustment : float
         How far devices make up for classes that they hold more of than of others, 1 in full;
-        `finetune.logit_adjustment`.
+        `finetune.local.logit_adjustment`.
     batch_size : int, optional
         Examples a step; the plan's by default.
     compute_dtype : {"float32", "bfloat16"}, optional
@@ -45,7 +45,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         train in float32 either way, and clock and bytes stay those of the plan.
     local_epochs : int, optional
         Passes over a device's examples in a round, in place of the plan's local steps;
-        `finetune.epochs` says what the clock charges.
+        `finetune.local.epochs` says what the clock charges.
     frozen_dropout : bool
         Whether dropout is also on in the layers that a device does not adapt. With a prefix
         cache it never is.
@@ -54,7 +54,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         is computed anew, to the same bits.
     workers : int
         Devices that are simulated at once, each by a process with one thread
-        (`finetune.forked`). States cached for the run are then kept for a round only.
+        (`finetune.local.forked`). States cached for the run are then kept for a round only.
     aggregation : str, optional
         Name in `finetune.aggregate`; by default the one that fits the plan's structure.
     clip_update_norm : float
@@ -62,7 +62,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aggregation_trim : float
         Share of the largest and of the smallest values that a mean drops, below 0.5.
     server_optimizer : {"fedavg", "fedavgm", "fedadam", "fedyogi"}
-        How the server goes along what a round's updates come to; `finetune.server_optimizer`.
+        How the server goes along what a round's updates come to; `finetune.server.optimizer`.
     server_learning_rate : float, optional
         Of the server; by default 1, and 0.01 for the adaptive ones.
     server_momentum : float

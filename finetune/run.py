@@ -17,16 +17,16 @@ from typing import NoReturn
 
 import msgspec
 
-from finetune.checkpoint import load_checkpoint, locked, sweep
 from finetune.deterministic import deterministic
-from finetune.folder import check_folder
+from finetune.model.prefix_store import scratch_folder
+from finetune.monitor.progress import Progress
+from finetune.monitor.tensorboard import TensorBoard
 from finetune.options import RunOptions
-from finetune.prefix_store import scratch_folder
-from finetune.progress import Progress
-from finetune.result import Summary, save_adapter
-from finetune.session import Job, Session, plan_in_force
-from finetune.setup import Remote, Sources, set_up
-from finetune.tensorboard import TensorBoard
+from finetune.session.checkpoint import load_checkpoint, locked, sweep
+from finetune.session.folder import check_folder
+from finetune.session.result import Summary, save_adapter
+from finetune.session.rounds import Job, Session, plan_in_force
+from finetune.session.setup import Remote, Sources, set_up
 from solver.plan import InputError, read_bytes, read_plan
 
 __all__ = ["Sources", "Stopped", "run"]

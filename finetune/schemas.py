@@ -80,7 +80,7 @@ def json_schema(kind: str) -> dict[str, Any]:
 def _type_of(kind: str) -> type:
     if kind != "run":
         return {"profile": Profile, "fleet": Fleet, "plan": Plan, "trace": Trace}[kind]
-    from finetune.result import Summary
+    from finetune.session.result import Summary
 
     return Summary
 

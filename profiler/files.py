@@ -125,7 +125,11 @@ def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> 
 
 def _seen(data: bytes, message: str) -> str:
     """The value an error message points at with a path such as ``$.model.layers``, if plain."""
-    value: object = msgspec.json.decode(data)
+    try:
+        value: object = msgspec.json.decode(data)
+    except msgspec.MsgspecError:
+        # Such as a number larger than any: the message has said so.
+        return ""
     path = re.search(r"at `\$([^`]*)`", message)
     if path is None:
         return ""
@@ -175,7 +179,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(data)
         else:
-            _replace(path.resolve(), data)
+            _replace(_target(path), data)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose another place"
@@ -197,6 +201,7 @@ def check_writable(path: Path, *read: Path | None) -> None:
     InputError
         If the path is a folder, is in none, may not be written, or is a file that is read.
     """
+    reason: str | None = os.strerror(errno.EACCES)
     try:
         if path.is_file() and any(r is not None and _same(path, r) for r in read):
             raise InputError(f"{path}: is read here and would be lost; write to another file")
@@ -206,15 +211,23 @@ def check_writable(path: Path, *read: Path | None) -> None:
             raise InputError(f"{path}: cannot be written, as there is no folder {path.parent}")
         _refuse_protected(path)
         replaced = path.is_file() or not path.exists()
-        allowed = os.access(path.resolve().parent if replaced else path, os.W_OK)
-    except OSError:
-        allowed = False
+        allowed = os.access(_target(path).parent if replaced else path, os.W_OK)
+    except OSError as error:
+        allowed, reason = False, error.strerror
     if not allowed:
-        raise InputError(f"{path}: cannot be written (Permission denied); choose another place")
+        raise InputError(f"{path}: cannot be written ({reason}); choose another place")
 
 
 def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
+
+
+def _target(path: Path) -> Path:
+    """Where a path leads; raises `OSError` for links that lead to each other."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
 
 
 def _refuse_protected(path: Path) -> None:

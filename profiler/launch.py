@@ -159,10 +159,11 @@ def _environment(settings: Mapping[str, str], threads: int) -> dict[str, str]:
         **settings,
         **(count if threads else {}),
         "HF_HUB_OFFLINE": "1",
-        # The child must find this package and its libraries where we found them.
-        "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), *sys.path])),
+        "PYTHONPATH": search_path(),
     }
 
 
-def _package_root() -> str:
-    return str(Path(__file__).resolve().parent.parent)
+def search_path() -> str:
+    """Where a process of its own finds this package and its libraries, as this one has."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [root, *sys.path]))

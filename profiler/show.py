@@ -14,19 +14,18 @@ MB = 1e6
 
 def show_profile(profile: Profile) -> None:
     """Print a profile: one row per layer, totals below."""
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     model, training = profile.model, profile.training
     console.print(
         f"{model.name} ({model.family}, {model.layers} layers, "
         f"{model.parameters / 1e6:.1f} M parameters) on {profile.device.name}, "
         f"batch {training.batch_size} x {training.sequence_length} tokens, {training.dtype}"
         + (f", base in {training.base_dtype}" if training.base_dtype != "same" else ""),
-        highlight=False,
         soft_wrap=True,
     )
     console.print(_table(profile))
     for line in _totals(profile):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _table(profile: Profile) -> Table:

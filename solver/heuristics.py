@@ -128,6 +128,11 @@ def _given(problem: Problem, ranks: Ranks) -> Import:
         if unknown := ranks.keys() - set(names):
             raise InputError(f"ranks are of '{min(unknown)}', which is no device of the fleet")
         ranks = [ranks.get(name) for name in names]
+    if not hasattr(ranks, "__len__"):
+        raise InputError(
+            f"ranks are {ranks!r:.60}; expected those of every device, as a heuristic gives "
+            "when it is called with the problem"
+        )
     if len(ranks) != len(names):
         raise InputError(f"ranks are of {len(ranks)} devices; the fleet has {len(names)}")
     choices = {0, *problem.ranks.tolist()}

@@ -4,6 +4,8 @@ Their costs are of no device and their gains of no model: they are there to be u
 other. `legend fleet paper-80 --seed S` draws fleets of real boards.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from profiler.schema import (
@@ -14,6 +16,7 @@ from profiler.schema import (
     Fleet,
     FleetDevice,
     Gain,
+    InputError,
     Lora,
     Memory,
     Model,
@@ -56,21 +59,80 @@ def random_fleet(
         LoRA parameters that a rank adds, by layer from the input; alike by default.
     concave : bool
         Whether a layer gains less by every further rank.
+
+    Raises
+    ------
+    InputError
+        If the seed is negative, or there is nothing of what there must be.
     """
-    rng = np.random.default_rng(seed)
-    parameters = list(sizes) or [64] * layers
+    least = {"layers": layers, "classes": classes, "devices": devices, "max_rank": max_rank}
+    for name, value in least.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; expected 1 or more")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more")
+    draw = _Draw(
+        rng=np.random.default_rng(seed),
+        seed=seed,
+        parameters=list(sizes) or [64] * layers,
+        slope_noise=slope_noise,
+    )
+    gain = draw.gain(max_rank, concave=concave)
+    return Fleet(
+        provenance=Provenance(
+            version=VERSION, created="2026-01-01", host="none", seed=seed, origins=ORIGINS
+        ),
+        model=_model(layers),
+        training=Training(batch_size=4, sequence_length=8),
+        lora=Lora(parameters_per_rank=draw.parameters),
+        gain=gain,
+        classes=[draw.device_class(i) for i in range(classes)],
+        devices=[draw.device(i, classes) for i in range(devices)],
+    )
 
-    def per_rank(scale: float) -> list[float]:
-        noise = 1 + slope_noise * rng.uniform(-1, 1, layers)
-        return [float(v) for v in scale * np.array(parameters) / 64 * noise]
 
-    def phase(grow: float, share: float) -> DepthCost:
-        return DepthCost(
-            by_depth=[grow * share * k for k in range(layers + 1)],
-            per_rank=per_rank(1e5 * share),
-        )
+def _model(layers: int) -> Model:
+    return Model(
+        name="tiny",
+        config_sha256="0" * 64,
+        family="bert",
+        layers=layers,
+        hidden_size=8,
+        parameters=1000,
+        head_parameters=18,
+        head_modules=["classifier"],
+        layers_path="encoder.layer",
+        targets=[Target(name="attention.self.query", in_features=8, out_features=8)],
+    )
 
-    def device_class(index: int) -> DeviceClass:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draw:
+    """What all parts of a fleet are drawn with, one after another.
+
+    Parameters
+    ----------
+    rng : Generator
+    seed : int
+    parameters : list of int, shape (L,)
+        LoRA parameters that a rank adds, by layer from the input.
+    slope_noise : float
+        Relative noise on every cost of a rank.
+    """
+
+    rng: np.random.Generator
+    seed: int
+    parameters: list[int]
+    slope_noise: float
+
+    def gain(self, max_rank: int, *, concave: bool) -> Gain:
+        table = np.sort(self.rng.uniform(0.1, 1, (len(self.parameters), max_rank)))
+        rising = np.cumsum(table[:, ::-1], axis=1) if concave else table
+        ranks = list(range(1, max_rank + 1))
+        return Gain(method="random", ranks=ranks, by_layer=rising.tolist())
+
+    def device_class(self, index: int) -> DeviceClass:
+        rng, layers = self.rng, len(self.parameters)
         speed = rng.uniform(1, 6)
         grow = rng.uniform(1e6, 4e6)
         return DeviceClass(
@@ -85,20 +147,21 @@ def random_fleet(
                 forward_s=[0.1 * speed] * layers,
                 head_s=0.02 * speed,
                 backward_s=(speed * rng.uniform(0.1, 0.3, layers)).tolist(),
-                lora_s_per_rank=per_rank(0.02 * speed),
+                lora_s_per_rank=self._per_rank(0.02 * speed),
                 error_fraction=0.1,
             ),
             memory=Memory(
                 weights_bytes=1e7,
                 framework_bytes=1e6,
                 activation_bytes=[grow] * layers,
-                forward_bytes=phase(grow, 0.8),
-                backward_bytes=phase(grow, 1.0),
-                optimizer_bytes=phase(grow, 0.5),
+                forward_bytes=self._phase(grow, 0.8),
+                backward_bytes=self._phase(grow, 1.0),
+                optimizer_bytes=self._phase(grow, 0.5),
             ),
         )
 
-    def device(index: int) -> FleetDevice:
+    def device(self, index: int, classes: int) -> FleetDevice:
+        rng = self.rng
         return FleetDevice(
             name=f"d{index}",
             device_class=f"class-{index % classes}",
@@ -109,37 +172,20 @@ def random_fleet(
             examples=int(rng.integers(10, 100)),
             local_steps=int(rng.integers(1, 4)),
             memory_bytes=int(rng.uniform(1.4e7, 3e7)),
-            storage_bytes=storage(index),
+            storage_bytes=self._storage(index),
         )
 
-    def storage(index: int) -> int:
+    def _storage(self, index: int) -> int:
         """None, some or enough; drawn apart, so that the rest of a seed's fleet stays."""
-        own = np.random.default_rng([seed, index])
+        own = np.random.default_rng([self.seed, index])
         return int(own.choice([0.0, own.uniform(1e3, 3e4), 1e6]))
 
-    table = rng.uniform(0.1, 1, (layers, max_rank))
-    gains = (
-        np.sort(table, axis=1) if not concave else np.cumsum(np.sort(table)[:, ::-1], axis=1)
-    )
-    return Fleet(
-        provenance=Provenance(
-            version=VERSION, created="2026-01-01", host="none", seed=seed, origins=ORIGINS
-        ),
-        model=Model(
-            name="tiny",
-            config_sha256="0" * 64,
-            family="bert",
-            layers=layers,
-            hidden_size=8,
-            parameters=1000,
-            head_parameters=18,
-            head_modules=["classifier"],
-            layers_path="encoder.layer",
-            targets=[Target(name="attention.self.query", in_features=8, out_features=8)],
-        ),
-        training=Training(batch_size=4, sequence_length=8),
-        lora=Lora(parameters_per_rank=parameters),
-        gain=Gain(method="random", ranks=list(range(1, max_rank + 1)), by_layer=gains.tolist()),
-        classes=[device_class(i) for i in range(classes)],
-        devices=[device(i) for i in range(devices)],
-    )
+    def _phase(self, grow: float, share: float) -> DepthCost:
+        return DepthCost(
+            by_depth=[grow * share * k for k in range(len(self.parameters) + 1)],
+            per_rank=self._per_rank(1e5 * share),
+        )
+
+    def _per_rank(self, scale: float) -> list[float]:
+        noise = 1 + self.slope_noise * self.rng.uniform(-1, 1, len(self.parameters))
+        return [float(v) for v in scale * np.array(self.parameters) / 64 * noise]

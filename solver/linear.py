@@ -5,7 +5,9 @@ smaller box. From the basis that a program ended in, the next takes a few steps 
 hundreds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,8 +70,7 @@ def least(
     model.a_matrix_.start_ = matrix.indptr
     model.a_matrix_.index_ = matrix.indices
     model.a_matrix_.value_ = matrix.data
-    solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)
+    solver = _silent_solver()()
     solver.setOptionValue("threads", 1)
     solver.passModel(model)
     if start is not None:
@@ -94,3 +95,20 @@ def least(
         columns=np.array([int(s) for s in basis.col_status]),
         rows=np.array([int(s) for s in basis.row_status]),
     )
+
+
+@cache
+def _silent_solver() -> Callable[[], Any]:
+    """HiGHS that prints nothing, from its first moment on.
+
+    highspy 1.16 prints a banner on standard output when a solver is made, as it
+    enables its callbacks and before it can be told to be silent.
+    """
+    import highspy
+
+    class Silent(highspy.Highs):  # type: ignore[misc]
+        def enableCallbacks(self) -> None:
+            self.setOptionValue("output_flag", False)
+            super().enableCallbacks()
+
+    return Silent

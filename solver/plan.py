@@ -5,6 +5,7 @@ neither the fleet nor the solver. Ranks by layer run from the input to the outpu
 `profiler.schema`; a rank of 0 means the layer is frozen and bare on that device.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -231,6 +232,22 @@ class Plan(Base, frozen=True, kw_only=True):
                     f"device '{device.name}': configuration is {_null(index)}, predicted is "
                     f"{_null(device.predicted)}; expected null of both or of neither"
                 )
+
+    def __repr__(self) -> str:
+        """The plan in one line; as a document it has thousands."""
+        heads = sum(device.count for device in self.devices)
+        p, c = self.predicted, self.certificate
+        gap = "" if c.gap_fraction is None else f", gap {c.gap_fraction:.2%}"
+        return (
+            f"<Plan: {heads} devices, {self.model.name}, policy {self.question.policy}, "
+            f"{self.question.structure} ranks, utility {p.utility:.5f}, round "
+            f"{p.round_time_s:.4g} s, {c.status}{gap}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        # By its name, as whoever reads or checks a plan shares nothing with what shows it.
+        return str(import_module("solver.notebook").plan_html(self))
 
     def configuration_of(self, device: PlannedDevice) -> Configuration | None:
         """Adapter shape of a device, or None where it does not take part."""

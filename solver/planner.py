@@ -67,6 +67,8 @@ def solve(
     >>> fleet = read_fleet(Path("fleet.json"))  # doctest: +SKIP
     >>> plan = solve(Problem.of(fleet, round_time_s=30))  # doctest: +SKIP
     """
+    if not isinstance(problem, Problem):
+        raise InputError(f"problem is {problem!r:.60}; expected a Problem, as Problem.of gives")
     _check(problem)
     plan = using or policy(problem.question.policy, seed).plan
     try:

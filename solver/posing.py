@@ -89,6 +89,8 @@ def budgets_of(budgets: Mapping[str, object]) -> Budgets:
     }
     try:
         return Budgets(**limits)
+    except OverflowError:
+        raise InputError("budget rank_budget is too large; leave it out for no limit") from None
     except ValueError as error:
         raise InputError(str(error)) from None
 

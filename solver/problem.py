@@ -1,14 +1,14 @@
 """A planning problem: a fleet, budgets, and what is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from msgspec.structs import asdict
 from msgspec.structs import replace as replace_fields
 
-from profiler.schema import Fleet, Gain
+from profiler.schema import Fleet, Gain, InputError
 from solver.costs import Costs, build_costs
 from solver.devices import Devices, Floats, Ints
 from solver.payload import Spread
@@ -23,12 +23,14 @@ from solver.question import (
     Structure,
     Weights,
 )
+from solver.question_words import question_text
 from solver.wording import spoken
 
 DEFAULT_RANKS = tuple(range(1, 65))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Compared and hashed by identity: arrays have neither one answer nor one hash.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Problem:
     """What a planner asks; build one with `Problem.of`.
 
@@ -46,11 +48,16 @@ class Problem:
         Weight of a device (times its count) in the utility; sums to 1.
     """
 
-    fleet: Fleet = field(repr=False)
+    fleet: Fleet
     question: Question
-    costs: Costs = field(repr=False)
-    gains: Floats = field(repr=False)
-    weights: Floats = field(repr=False)
+    costs: Costs
+    gains: Floats
+    weights: Floats
+
+    def __repr__(self) -> str:
+        """What is asked of whom, in one line."""
+        heads, asked = int(self.costs.devices.count.sum()), question_text(self.question)
+        return f"<Problem: {heads} devices, {self.fleet.model.name}, {asked}>"
 
     @classmethod
     @spoken
@@ -129,6 +136,8 @@ class Problem:
             If an option is none of its choices, no number, out of range, or does not go
             together with another.
         """
+        if not isinstance(fleet, Fleet):
+            raise InputError(f"fleet is {fleet!r:.60}; expected a Fleet, as read_fleet gives")
         budgets = {
             "round_time_s": round_time_s,
             "mean_wait_s": mean_wait_s,

@@ -13,6 +13,7 @@ without a point, all others as Python writes them.
 
 import hashlib
 import json
+from functools import cache
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
@@ -39,11 +40,17 @@ def sealed(question: Question, certificate: Certificate) -> Certificate:
 
 def _plain(value: object) -> object:
     if isinstance(value, Struct):
-        held = ((field, getattr(value, field.name)) for field in fields(value))
-        return {field.encode_name: _plain(v) for field, v in held if v != field.default}
+        held = ((*each[1:], getattr(value, each[0])) for each in _fields(type(value)))
+        return {name: _plain(v) for name, default, v in held if v != default}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     # A reader of JSON may take 30.0 for 30, and a caller of Python may have given it so.
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value
+
+
+@cache
+def _fields(kind: type[Struct]) -> tuple[tuple[str, str, object], ...]:
+    """Name, name in JSON and default of each field, which take long to be asked for."""
+    return tuple((field.name, field.encode_name, field.default) for field in fields(kind))

@@ -84,6 +84,7 @@ def test_what_is_read_is_not_written_over(call: Any, line: str, lost: str) -> No
         (f"{RUN} --partition iid --alpha 3", "--alpha"),
         (f"{RUN} --server-momentum 0.5", "--server-momentum"),
         (f"{RUN} --workers 2 --cache-disk-mb 9", "--cache-disk-mb"),
+        (f"{RUN} --engine flower --cache-disk-mb 9", "--cache-disk-mb"),
         (f"{RUN} --workers 2 --engine flower", "--workers"),
         (f"{RUN} --test-data data.csv --test-fraction 0.3", "--test-fraction"),
         ("compare fleet.json --policy legend --leave-out unable", "--leave-out"),
@@ -110,6 +111,23 @@ def test_a_training_step_that_no_machine_takes_is_refused(call: Any, flag: str) 
     asked = "profile roberta-base --derive --hardware jetson-tx2 -o p.json"
     code, err = call(f"{asked} --{flag} 99999999999999999999")
     assert (code, "is not in the range" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "schema fleet -o loop.json",
+        "solve fleet.json --ranks 1 -o loop.json",
+        "solve loop.json",
+        f"export {'x' * 300} --to vllm -o served",
+        f"rehearse plan.json --fleet fleet.json -o {'x' * 300}",
+    ],
+)
+def test_a_path_that_nobody_can_use_is_no_bug(call: Any, line: str) -> None:
+    Path("loop.json").symlink_to("loop.json")
+    code, err = call(line)
+    assert (code, err.count("\n"), "bug" in err) == (2, 1, False), err
+    assert Path("loop.json").is_symlink()
 
 
 def test_an_empty_argument_is_no_path(call: Any) -> None:
@@ -176,6 +194,22 @@ def test_where_it_cannot_print_is_no_bug(
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "bug" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["schema plan", "solve fleet.json --ranks 1,2"])
+def test_who_reads_no_further_is_no_bug(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "legend", *line.split()],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])},
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_fleet_from_a_pipe_is_read_and_no_digest_of_nothing_recorded() -> None:

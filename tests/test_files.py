@@ -42,6 +42,7 @@ def test_a_file_reads_back_as_it_was_written(fleet_path: Path) -> None:
         (("devices", 0, "name"), "d1", "device 'd1' appears twice"),
         (("gain", "by_layer", 0, 0), 99.0, "falls with the rank"),
         (("surprise",), 1, "unknown field `surprise`"),
+        (("devices", 0, "latency_s"), "1e400", "out of range"),
     ],
 )
 def test_says_what_was_seen_and_expected(
@@ -52,7 +53,8 @@ def test_says_what_was_seen_and_expected(
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = value
-    fleet_path.write_text(json.dumps(content))
+    # The number, which is larger than any that Python writes.
+    fleet_path.write_text(json.dumps(content).replace('"1e400"', "1e400"))
     with pytest.raises(InputError, match=said) as caught:
         read_fleet(fleet_path)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from profiler.files import InputError
 from profiler.migrations import MIGRATIONS, bring_up
 from profiler.schema import read_fleet, write
 from solver.plan import read_plan
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 from tests.solver.instances import random_fleet
 
 
@@ -68,7 +68,7 @@ def test_a_step_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    write(path, make_plan())
+    write(path, plan_to_show())
     path.write_text(path.read_text().replace("legend/plan/1", "legend/plan/12"))
     with pytest.raises(InputError, match=r"newer than 'legend/plan/1'.*pip install --upgrade"):
         read_plan(path)

@@ -9,6 +9,7 @@ import pytest
 
 import profiler.schema
 import solver.plan
+from tests.hints import leaves
 
 SUFFIXES = (
     "_s", "_bytes", "_bytes_per_s", "_s_per_rank", "_w", "_j", "_j_per_byte",
@@ -35,16 +36,6 @@ def numeric_fields() -> Iterator[tuple[str, str]]:
             for field, hint in typing.get_type_hints(kind).items():
                 if {int, float} & set(leaves(hint)):
                     yield f"{name}.{field}", field
-
-
-def leaves(hint: object) -> Iterator[object]:
-    """The types a field may hold, looking into lists and unions but not into mappings."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) in (dict, typing.Literal) or not arguments:
-        yield hint
-        return
-    for argument in arguments:
-        yield from leaves(argument)
 
 
 @pytest.mark.parametrize(("owner", "field"), sorted(set(numeric_fields())))

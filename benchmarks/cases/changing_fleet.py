@@ -8,8 +8,8 @@ from typing import NamedTuple
 from benchmarks.models import BASE
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
-from finetune.charge import Tariff
-from finetune.conditions import Conditions, Moment
+from finetune.clock.charge import Tariff
+from finetune.clock.conditions import Conditions, Moment
 from finetune.devices import participants
 from finetune.options import RunOptions
 from finetune.replan.rehearse import rehearse

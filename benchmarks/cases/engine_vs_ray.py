@@ -163,8 +163,8 @@ ROUND_ENDS: list[float] = []
 
 
 def _clock() -> Any:
-    from finetune.metrics import RoundMetrics
-    from finetune.progress import Progress
+    from finetune.monitor.metrics import RoundMetrics
+    from finetune.monitor.progress import Progress
 
     class Clock(Progress):
         """Notes when rounds begin and end."""

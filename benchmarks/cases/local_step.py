@@ -12,8 +12,8 @@ from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
 if TYPE_CHECKING:
-    from finetune.state import State
-    from finetune.tokens import Batch
+    from finetune.data.tokens import Batch
+    from finetune.model.state import State
 
 LAYERS, DEPTHS = 6, (2, 6)
 BATCH, STEPS, TOKENS, RANK, RATE = 16, 8, 64, 8, 2e-3
@@ -59,13 +59,13 @@ def time_steps(model: str, data: str, depth: int, seeds: int) -> dict[str, list[
     """CPU seconds a step of engine and bare loop, one value a repetition."""
     import numpy as np
 
-    from finetune.base import load_base
-    from finetune.data import load_dataset
+    from finetune.data.dataset import load_dataset
+    from finetune.data.tokens import load_tokeniser, local_batches
     from finetune.deterministic import deterministic
-    from finetune.local import LocalSettings, train
+    from finetune.local.train import LocalSettings, train
+    from finetune.model.base import load_base
+    from finetune.model.replica import Replica
     from finetune.options import RunOptions
-    from finetune.replica import Replica
-    from finetune.tokens import load_tokeniser, local_batches
     from profiler.schema import Training
 
     folder, training = Path(model), Training(batch_size=BATCH, sequence_length=TOKENS)
@@ -146,7 +146,7 @@ def weigh(model: str, data: str, devices: int, asked: int, batch: int) -> int:
     """Peak bytes of this process after some rounds."""
     from finetune.deterministic import deterministic
     from finetune.options import RunOptions
-    from finetune.setup import Sources, set_up
+    from finetune.session.setup import Sources, set_up
     from profiler.schema import Training
 
     training = Training(batch_size=BATCH, sequence_length=TOKENS)

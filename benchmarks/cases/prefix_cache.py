@@ -11,8 +11,8 @@ from benchmarks.registry import Case, Job
 from benchmarks.result import Figure, figure
 
 if TYPE_CHECKING:
-    from finetune.in_process import InProcessEngine
-    from finetune.messages import Answer, Task
+    from finetune.exchange.messages import Answer, Task
+    from finetune.local.in_process import InProcessEngine
     from solver.plan import Cache
 
 LAYERS, DEPTHS, QUICK_DEPTHS = 6, (1, 2, 3), (2,)
@@ -58,19 +58,19 @@ def time_rounds(model: str, data: str, depth: int, seeds: int) -> dict[str, list
     """CPU seconds a step by way, one value a repetition."""
     import numpy as np
 
-    from finetune.base import load_base
-    from finetune.base_delta import BaseDelta
-    from finetune.codec import Wire
-    from finetune.data import load_dataset
+    from finetune.data.dataset import load_dataset
+    from finetune.data.tokens import load_tokeniser
     from finetune.deterministic import deterministic
     from finetune.devices import participants
-    from finetune.in_process import InProcessEngine
-    from finetune.local import LocalSettings
-    from finetune.messages import Task
+    from finetune.exchange.codec import Wire
+    from finetune.exchange.messages import Task
+    from finetune.local.in_process import InProcessEngine
+    from finetune.local.train import LocalSettings
+    from finetune.model.base import load_base
+    from finetune.model.base_delta import BaseDelta
+    from finetune.model.prefix_store import PrefixStore
+    from finetune.model.replica import Replica
     from finetune.options import RunOptions
-    from finetune.prefix_store import PrefixStore
-    from finetune.replica import Replica
-    from finetune.tokens import load_tokeniser
     from profiler.schema import Training
 
     folder, training = Path(model), Training(batch_size=BATCH, sequence_length=TOKENS)

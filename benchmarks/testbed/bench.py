@@ -11,6 +11,7 @@ from benchmarks.machine import ROOT
 from benchmarks.testbed.cage import Cage
 from benchmarks.testbed.devices import Spec
 from benchmarks.testbed.network import Network
+from finetune.child import module_command
 from finetune.flower.processes import Processes, last_line
 from profiler.schema import InputError
 
@@ -83,7 +84,7 @@ class Bench:
 
 def legend_command(*words: object) -> list[str]:
     """Words of a `legend` command in this interpreter."""
-    return [sys.executable, "-m", "legend", *map(str, words)]
+    return module_command("legend", *map(str, words))
 
 
 def wait_for(

@@ -10,7 +10,6 @@ adds to process and weights, plus `MARGIN_BYTES`.
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 from benchmarks.testbed.bench import ENVIRONMENT, Bench
 from benchmarks.testbed.cage import PREFIX, Cage
 from benchmarks.testbed.made import own_name
+from finetune.child import module_command
 from profiler.launch import MEMORY_ENVIRONMENT
 from profiler.predict import peak_bytes
 from profiler.schema import InputError, Memory, read_profile
@@ -143,7 +143,7 @@ def _killed(
     """
     words = [str(plan), str(position), str(bench.model), str(examples), str(STEPS)]
     with Cage(own_name(PREFIX, "memory")) as cage:
-        command = [sys.executable, "-m", "benchmarks.testbed.trial", *words]
+        command = module_command("benchmarks.testbed.trial", *words)
         with subprocess.Popen(
             cage.command(command),
             env={**os.environ, **ENVIRONMENT, **MEMORY_ENVIRONMENT},

@@ -16,6 +16,7 @@ import psutil
 from benchmarks.testbed.bench import Bench, legend_command, wait_for
 from benchmarks.testbed.counters import Sample, read_samples
 from benchmarks.testbed.network import CABLE, server_address
+from finetune.child import module_command
 from finetune.flower.processes import Processes, last_line
 from profiler.schema import InputError
 
@@ -126,10 +127,10 @@ def play(
     with bench.processes(name) as processes:
         addresses = [server_address(index) for index in range(len(bench.devices))]
         hosts = [word for address in addresses for word in ("--host", address)]
-        words = [sys.executable, "-m", "finetune.flower.keys", str(keys), "--plan", str(plan)]
-        wait_for(processes, {"keys": processes.start("keys", [*words, *hosts])}, START_S)
+        words = module_command("finetune.flower.keys", str(keys), "--plan", str(plan), *hosts)
+        wait_for(processes, {"keys": processes.start("keys", words)}, START_S)
         cables = [CABLE.format(index=index) for index in range(len(bench.devices))]
-        counter = [sys.executable, "-m", "benchmarks.testbed.counters", str(counted), *cables]
+        counter = module_command("benchmarks.testbed.counters", str(counted), *cables)
         processes.start("counters", bench.on_server(counter))
         command = legend_command(
             "run", plan, "--model", bench.model, "--data", data["test"], "-o", out,

@@ -16,8 +16,8 @@ def main(plan_path: Path, position: int, model: Path, data: Path, steps: int) ->
     """Load, wait for a line, train; the kernel may end this process first."""
     import torch
 
-    from finetune.codec import encode_state
     from finetune.devices import participants
+    from finetune.exchange.codec import encode_state
     from finetune.flower.node import Node
     from finetune.flower.orders import Order, plan_of_one
     from finetune.options import RunOptions

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from finetune.aggregate.products import Stack, stack_of
-from finetune.state import DELTA, A, B, State, lora_modules
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import DELTA, A, B, State, lora_modules
 
 __all__ = ["aggregation_error"]
 

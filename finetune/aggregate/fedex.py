@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from finetune.aggregate.layerwise import LayerwiseMean
 from finetune.aggregate.products import stack_of
-from finetune.state import DELTA, A, B, State, lora_modules
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import DELTA, A, B, State, lora_modules
 
 __all__ = ["FedExLora"]
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from finetune.aggregate.mean import holders_of, weighted_mean
 from finetune.aggregate.protocol import Aggregation
-from finetune.state import A, B, State
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import A, B, State
 
 __all__ = ["FfaLora"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from finetune.aggregate.mean import weighted_mean
 from finetune.aggregate.products import Stack, stack_of
 from finetune.aggregate.protocol import Aggregation
-from finetune.state import A, B, State, lora_modules
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import A, B, State, lora_modules
 
 __all__ = ["FlexLora"]
 

@@ -8,9 +8,9 @@ import torch
 from finetune.aggregate.mean import weighted_mean
 from finetune.aggregate.products import stack_of
 from finetune.aggregate.protocol import Aggregation
+from finetune.exchange.updates import Update
+from finetune.model.state import DELTA, A, B, State, lora_modules
 from finetune.seeds import Stream, generator
-from finetune.state import DELTA, A, B, State, lora_modules
-from finetune.updates import Update
 
 __all__ = ["Flora"]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from finetune.aggregate.mean import weighted_mean
 from finetune.aggregate.protocol import Aggregation
-from finetune.state import State
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import State
 
 __all__ = ["LayerwiseMean"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from finetune.updates import Update
+from finetune.exchange.updates import Update
 
 __all__ = ["holders_of", "mean_of", "weighted_mean"]
 

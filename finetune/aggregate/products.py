@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from finetune.aggregate.mean import holders_of
-from finetune.state import A, B
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import A, B
 
 __all__ = ["Stack", "small_svd", "stack_of"]
 

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from finetune.state import Shapes, State, truncate
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import Shapes, State, truncate
 
 __all__ = ["Aggregation"]
 

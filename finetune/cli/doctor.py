@@ -43,14 +43,16 @@ def _show(findings: "list[Finding]") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "state", "found", "needed for"):
         table.add_column(column, overflow="fold")
     for f in findings:
-        table.add_row(f.name, f"[{STYLES[f.state]}]{f.state}[/]", f.seen, f.needed_for)
-    console = Console()
+        state = Text(f.state, style=STYLES[f.state])
+        table.add_row(f.name, state, f.seen, f.needed_for)
+    console = Console(markup=False, emoji=False, highlight=False)
     console.print(table)
     for remedy in dict.fromkeys(f.remedy for f in findings if f.remedy):
         names = ", ".join(f.name for f in findings if f.remedy == remedy)
-        console.print(f"{names}: {remedy}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{names}: {remedy}", soft_wrap=True)

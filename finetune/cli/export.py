@@ -46,6 +46,7 @@ def export(source: Path, target: str, folder: Path, lossy: bool, as_json: bool) 
                      shapes that differ
       axolotl        one YAML file a configuration, ranks by layer
       llama-factory  one YAML file a configuration; one rank for all layers
+      mlx            one YAML file a configuration for mlx_lm.lora; one rank for all layers
       fate, fs-llm   FATE-LLM, FederatedScope-LLM: one configuration for all sites
       csv            devices.csv, one row a device
       parquet        devices.parquet, the same table (needs pyarrow)

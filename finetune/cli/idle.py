@@ -30,6 +30,7 @@ def refuse_idle(options: RunOptions, engine: str, test_data: Path | None) -> Non
         idle += [(name, "it is for --engine flower") for name in FLOWER]
     else:
         idle.append(("workers", "devices on Flower train in processes of their own"))
+        idle.append(("cache_disk_mb", "devices on Flower keep states in memory alone"))
     if options.workers > 1:
         idle.append(("cache_disk_mb", "with --workers states are kept in memory, for a round"))
     if options.partition != "dirichlet":

@@ -150,7 +150,11 @@ DEFAULT = RunOptions()
     help="Share of the last rounds' direction that the server keeps.",
 )
 @click.option(
-    "--eval-every", type=int, default=1, show_default=True, help="Rounds between evaluations."
+    "--eval-every",
+    type=int,
+    default=DEFAULT.eval_every,
+    show_default=True,
+    help="Rounds between evaluations.",
 )
 @click.option("--target-accuracy", type=float, help="Stop at this test accuracy, 0 to 1.")
 @click.option("--time-limit-s", type=float, help="Stop at this time of the virtual clock.")
@@ -231,10 +235,10 @@ def run(
     """
     options = msgspec.convert(choices, RunOptions)
     refuse_idle(options, engine, test_data)
-    from finetune.progress import ConsoleProgress
+    from finetune.cli.summary import show
+    from finetune.monitor.progress import ConsoleProgress
     from finetune.run import Sources
     from finetune.run import run as execute
-    from finetune.summary_table import show
 
     sources, progress = Sources(model, data, test_data, fleet, trace), ConsoleProgress()
     if engine == "flower":

@@ -1,4 +1,4 @@
-"""What the trainers of causal language models share: axolotl and LLaMA-Factory.
+"""What the trainers of causal language models share: axolotl, LLaMA-Factory and MLX.
 
 Each runs on one site and is configured by one YAML file, so a plan becomes one file a shape;
 what a person must add (the data, the learning rate) is said at its head.
@@ -10,7 +10,15 @@ from finetune.export.files import Export, yaml_bytes
 from finetune.export.peft import device_index, folder_names, left_out_notes
 from solver.plan import Configuration, InputError, Plan
 
-__all__ = ["precision", "require_causal", "shape_files", "steps_of", "whole_alpha"]
+__all__ = [
+    "one_rank",
+    "precision",
+    "ranks_lost",
+    "require_causal",
+    "shape_files",
+    "steps_of",
+    "whole_alpha",
+]
 
 
 def require_causal(plan: Plan, tool: str) -> None:
@@ -26,6 +34,26 @@ def whole_alpha(plan: Plan, rank: int) -> tuple[int, bool]:
     """Alpha of a rank as a whole number, and whether that is what was planned."""
     alpha = plan.lora.scaling * rank
     return max(1, round(alpha)), alpha == max(1, round(alpha))
+
+
+def one_rank(plan: Plan, shape: Configuration) -> int:
+    """Largest rank for all adapted layers at which the adapter is no larger, 1 or more."""
+    adapted = range(len(shape.ranks) - shape.depth, len(shape.ranks))
+    sizes = plan.lora.parameters_per_rank
+    planned = sum(sizes[layer] * shape.ranks[layer] for layer in adapted)
+    return max(1, planned // sum(sizes[layer] for layer in adapted))
+
+
+def ranks_lost(plan: Plan, shape: Configuration, tool: str) -> list[str]:
+    """What a tool of one rank loses of a shape; nothing where its ranks are alike."""
+    ranks = shape.ranks[-shape.depth :]
+    if min(ranks) == max(ranks):
+        return []
+    return [
+        f"{tool} knows one rank for all layers: the ranks by layer are lost, such as "
+        f"{min(ranks)} to {max(ranks)} in the last {shape.depth} layers, which become "
+        f"{one_rank(plan, shape)}"
+    ]
 
 
 def precision(plan: Plan) -> dict[str, object]:

@@ -8,7 +8,9 @@ larger than planned, so uploads stay within the plan.
 from dataclasses import replace
 
 from finetune.export.causal import (
+    one_rank,
     precision,
+    ranks_lost,
     require_causal,
     shape_files,
     steps_of,
@@ -17,7 +19,7 @@ from finetune.export.causal import (
 from finetune.export.files import Export
 from solver.plan import Configuration, Plan
 
-__all__ = ["one_rank", "render"]
+__all__ = ["render"]
 
 FOUR_BITS: dict[str, object] = {
     "quantization_method": "bitsandbytes",
@@ -46,22 +48,10 @@ def render(plan: Plan) -> Export:
     return replace(export, losses=losses[:1])
 
 
-def one_rank(plan: Plan, shape: Configuration) -> int:
-    """Largest rank for all adapted layers at which the adapter is no larger, 1 or more."""
-    adapted = range(len(shape.ranks) - shape.depth, len(shape.ranks))
-    sizes = plan.lora.parameters_per_rank
-    planned = sum(sizes[layer] * shape.ranks[layer] for layer in adapted)
-    return max(1, planned // sum(sizes[layer] for layer in adapted))
-
-
 def _loss(plan: Plan, shape: Configuration) -> list[str]:
-    ranks, rank = shape.ranks[-shape.depth :], one_rank(plan, shape)
-    if min(ranks) != max(ranks):
-        return [
-            "LLaMA-Factory knows one rank for all layers: the ranks by layer are lost, such as "
-            f"{min(ranks)} to {max(ranks)} in the last {shape.depth} layers, which become "
-            f"{rank}"
-        ]
+    if lost := ranks_lost(plan, shape, "LLaMA-Factory"):
+        return lost
+    rank = one_rank(plan, shape)
     alpha, is_whole = whole_alpha(plan, rank)
     if not is_whole:
         return [

@@ -8,7 +8,7 @@ from solver.plan import Plan
 __all__ = ["told_of_base"]
 
 # Targets whose own code, or ours in their files, loads the base as it is.
-LOAD_IT_WHOLE = ("flower", "nvflare", "fate", "fs-llm")
+LOAD_IT_WHOLE = ("flower", "nvflare", "mlx", "fate", "fs-llm")
 HOW = (
     "BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', "
     "bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.{dtype})"

@@ -36,6 +36,12 @@ def _llama_factory(plan: Plan) -> Export:
     return render(plan)
 
 
+def _mlx(plan: Plan) -> Export:
+    from finetune.export.mlx import render
+
+    return render(plan)
+
+
 def _fate(plan: Plan) -> Export:
     from finetune.export.one_shape import render_fate
 
@@ -78,6 +84,7 @@ TARGETS: dict[str, Render] = {
     "nvflare": _nvflare,
     "axolotl": _axolotl,
     "llama-factory": _llama_factory,
+    "mlx": _mlx,
     "fate": _fate,
     "fs-llm": _fs_llm,
     "csv": _csv,

@@ -8,7 +8,7 @@
                                         engine ◀─ orders, reports ─▶ worker (resident)
                                                                        node: InProcessEngine
 
-- `orders`: what travels beside the adapters, as closed schemas; `finetune.codec`: they.
+- `orders`: what travels beside the adapters, as closed schemas.
 - `engine`, `roster`, `serverapp`: the server's side. `clientapp`, `resident`, `worker`, `node`:
   a device's side. A process serves one Flower message, so model and data live in a worker.
 - `launch`, `processes`, `shares`, `app`: a federation on this machine with one command.

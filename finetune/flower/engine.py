@@ -7,12 +7,12 @@ from typing import NamedTuple
 from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 
-from finetune.codec import encode_state
+from finetune.exchange.codec import encode_state
+from finetune.exchange.messages import Answer, Failure, Task
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.faults import reason_of
 from finetune.flower.orders import Order, Report, decode, encode, plan_of_one
 from finetune.flower.roster import Roster
-from finetune.messages import Answer, Failure, Task
 from finetune.options import RunOptions
 from solver.plan import InputError, Plan
 

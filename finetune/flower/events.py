@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from finetune.flower.orders import Report
-from finetune.metrics import RoundMetrics
+from finetune.monitor.metrics import RoundMetrics
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from solver.plan import write
 
 __all__ = [

@@ -18,10 +18,10 @@ from finetune.flower.events import (
     Outcome,
 )
 from finetune.flower.processes import Processes, last_line
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
-from finetune.result import Summary
 from finetune.run import Stopped
+from finetune.session.result import Summary
 from solver.plan import InputError, read_bytes
 
 __all__ = ["follow"]

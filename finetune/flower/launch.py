@@ -22,11 +22,11 @@ from finetune.flower.superlink import (
     start_link,
 )
 from finetune.flower.supported import check_supported
-from finetune.folder import check_folder
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
-from finetune.result import Summary
 from finetune.run import Sources
+from finetune.session.folder import check_folder
+from finetune.session.result import Summary
 from solver.plan import InputError, Plan, read_plan, write_bytes
 
 __all__ = ["ENVIRONMENT", "SuperLink", "launch"]

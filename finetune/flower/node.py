@@ -9,20 +9,20 @@ import msgspec
 import numpy as np
 
 from finetune.aggregate import Settings, aggregation_for
-from finetune.base import load_base
-from finetune.base_delta import BaseDelta
-from finetune.codec import PayloadError, Wire, decode_state, encode_state, size_limit
-from finetune.data import load_examples
+from finetune.data.dataset import load_examples
+from finetune.data.tokens import load_tokeniser
 from finetune.deterministic import deterministic
 from finetune.devices import participants
+from finetune.exchange.codec import PayloadError, Wire, decode_state, encode_state, size_limit
+from finetune.exchange.messages import Task
 from finetune.flower.orders import Order, Report
-from finetune.in_process import InProcessEngine
-from finetune.local import LocalSettings
-from finetune.messages import Task
-from finetune.prefix_store import PrefixStore
-from finetune.replica import Replica
-from finetune.state import Shapes, State, cast
-from finetune.tokens import load_tokeniser
+from finetune.local.in_process import InProcessEngine
+from finetune.local.train import LocalSettings
+from finetune.model.base import load_base
+from finetune.model.base_delta import BaseDelta
+from finetune.model.prefix_store import PrefixStore
+from finetune.model.replica import Replica
+from finetune.model.state import Shapes, State, cast
 from solver.plan import InputError, Plan
 
 __all__ = ["Node"]

@@ -44,7 +44,8 @@ class Roster:
         self._needed = list(needed)
         self._say = say
         self._devices: dict[int, str] = {}
-        self._refused: set[int] = set()
+        # By node, what it said it is; empty where it is no device at all.
+        self._refused: dict[int, str] = {}
         self._asked: dict[str, tuple[int, float]] = {}
 
     def gather(self, wait_s: float, pause: Callable[[float], None] = time.sleep) -> None:
@@ -81,10 +82,13 @@ class Roster:
     def _refresh(self) -> list[str]:
         """Forget nodes that are gone, hear answers, ask new nodes; say why any is refused."""
         online = set(self._grid.get_node_ids())
+        gone = {name for n, name in self._devices.items() if n not in online}
         self._devices = {n: name for n, name in self._devices.items() if n in online}
+        # A SuperNode started anew is there before Flower misses the one that it replaces.
+        self._refused = {n: name for n, name in self._refused.items() if name not in gone}
         refused = [line for reply in self._replies() if (line := self._enter(*reply))]
         waiting = {node for node, _ in self._asked.values()}
-        self._ask(online - self._devices.keys() - self._refused - waiting)
+        self._ask(online - self._devices.keys() - self._refused.keys() - waiting)
         return refused
 
     def _ask(self, nodes: Iterable[int]) -> None:
@@ -107,6 +111,7 @@ class Roster:
 
     def _enter(self, node: int, reply: Message) -> str | None:
         """Note a node's device, or say why it is refused."""
+        device = ""
         try:
             if reply.has_error():
                 raise InputError(reason_of(reply))
@@ -118,7 +123,7 @@ class Roster:
             if not problem:
                 self._devices[node] = device
                 return None
-        self._refused.add(node)
+        self._refused[node] = device
         return problem
 
     def _objection(self, node: int, device: str) -> str:

@@ -7,15 +7,15 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from finetune.devices import devices_of, participants
+from finetune.exchange.messages import Engine
 from finetune.flower.engine import Deadline, FlowerEngine
 from finetune.flower.events import STOP_FILE, EventLog, Outcome, write_outcome
 from finetune.flower.roster import Roster
 from finetune.flower.settings import Settings, from_config
 from finetune.flower.supported import check_supported
-from finetune.messages import Engine
 from finetune.options import RunOptions
 from finetune.run import Sources, Stopped, run
-from finetune.setup import Remote
+from finetune.session.setup import Remote
 from solver.plan import InputError, read_plan
 
 __all__ = ["make_app"]

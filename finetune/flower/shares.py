@@ -4,10 +4,10 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune.data import Dataset, Examples, load_dataset, load_examples
+from finetune.data.dataset import Dataset, Examples, load_dataset, load_examples
+from finetune.data.partition import shares
 from finetune.devices import participants
 from finetune.options import RunOptions
-from finetune.partition import shares
 from solver.plan import InputError, Plan
 
 __all__ = ["write_shares"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from finetune.charge import Charge, Tariff
+from finetune.clock.charge import Charge, Tariff
 from finetune.devices import Participant
 from profiler.schema import Fleet, FleetDevice
 from solver.plan import Plan

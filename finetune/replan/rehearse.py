@@ -2,16 +2,18 @@
 
 Times, waits, bytes and plans are those that `finetune.run` records with the same plan, fleet,
 trace and options, as none of them depends on what is learnt; but for ``--local-epochs`` and
-for aggregations that send other bytes than the plan says (`finetune.traffic`), which are not
-rehearsed. It needs no torch.
+for aggregations that send other bytes than the plan says (`finetune.server.traffic`), which are
+not rehearsed. It needs no torch.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from finetune.clock import RoundCost, VirtualClock, ask
-from finetune.conditions import Moment
+from finetune.clock.bill import RoundCost
+from finetune.clock.conditions import Moment
+from finetune.clock.protocol import ask
+from finetune.clock.virtual import VirtualClock
 from finetune.devices import participants
 from finetune.options import RunOptions
 from finetune.replan.replanner import Replanner

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from finetune.charge import Charge
+from finetune.clock.charge import Charge
 from finetune.devices import Participant
 from finetune.options import RunOptions
 from finetune.replan.ask import Answered, ask

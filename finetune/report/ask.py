@@ -101,6 +101,7 @@ def _options(question: Question, *, round_time: bool) -> list[str]:
         "--min-depth": question.min_depth,
         "--weights": question.weights,
         "--max-depth": question.max_depth,
+        "--cache-rounds": question.cache_rounds,
         # Said only where they differ from what every version of the command does.
         "--rank-shape": _unless(question.rank_shape, "free"),
         "--cache": _unless(question.cache, "off"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune.metrics import METRICS_FILE, RoundMetrics, decode_metrics
+from finetune.monitor.metrics import METRICS_FILE, RoundMetrics, decode_metrics
 from solver.plan import InputError, read_bytes
 
 __all__ = ["SMOOTHING", "Point", "Reached", "Run", "reached", "read_runs", "targets"]

@@ -1,5 +1,6 @@
 """A check as people read it."""
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,17 +12,17 @@ from profiler.predict import depth_of
 MB = 1e6
 # More ranks than this are abridged.
 MOST_RANKS = 6
+# Columns of a table that goes into a file.
+WIDE = 140
 
 
 def show_check(report: CheckReport) -> None:
     """Print a row per configuration, and the errors of every quantity below."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
+    width = None if sys.stdout.isatty() else WIDE
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     console.print(
         f"{report.model} on {report.device}: {len(report.cases)} configurations that no fit "
         "has seen, run here",
-        highlight=False,
         soft_wrap=True,
     )
     console.print(_cases(report.cases))
@@ -30,11 +31,10 @@ def show_check(report: CheckReport) -> None:
     console.print(
         f"noise floor of measured times {report.noise_fraction:.2%}; the scalar is {scales} "
         "from either half, and judged on the other",
-        highlight=False,
         soft_wrap=True,
     )
     for note in report.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def ranks_text(ranks: Sequence[int]) -> str:

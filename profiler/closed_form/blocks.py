@@ -11,6 +11,7 @@ from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture
 from profiler.closed_form.decoder_layer import decoder_layer
 from profiler.closed_form.disentangled import disentangled_attention
+from profiler.closed_form.linear import linear
 from profiler.closed_form.norms import layer_norm
 from profiler.closed_form.tape import FP32_BYTES, Tape, Tensor
 from profiler.schema import Training
@@ -102,7 +103,7 @@ class Block:
         module = self.architecture.linears[index]
         own_rank = rank if module.name in self.adapted else 0
         quantised = self.training.base_dtype != "same"
-        return op.linear(self.tape, x, module, own_rank, tied=tied, quantised=quantised)
+        return linear(self.tape, x, module, own_rank, tied=tied, quantised=quantised)
 
     # Post-norm encoders: BERT, RoBERTa, DistilBERT, MPNet, DeBERTa.
 

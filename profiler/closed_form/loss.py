@@ -2,6 +2,7 @@
 
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture, Linear, head_linears
+from profiler.closed_form.linear import linear, trained_linear
 from profiler.closed_form.norms import layer_norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Tape, Tensor
 from profiler.schema import Training
@@ -27,7 +28,7 @@ def _token_loss(tape: Tape, architecture: Architecture, states: Tensor) -> Tenso
         out_features=architecture.vocabulary,
         bias=False,
     )
-    logits = op.linear(tape, states, head)
+    logits = linear(tape, states, head)
     if architecture.style.scaled_logits:
         logits = op.scaled(tape, logits)
     for step in op.CAP if architecture.style.capped_logits else ():
@@ -39,7 +40,7 @@ def _scored_loss(
     tape: Tape, architecture: Architecture, training: Training, states: Tensor
 ) -> Tensor:
     (head,) = head_linears(architecture, training)
-    logits = op.trained_linear(tape, states, head)
+    logits = trained_linear(tape, states, head)
     size = training.batch_size * head.out_features
     return _cross_entropy(tape, op.elementwise(tape, (logits,), size))
 
@@ -53,16 +54,16 @@ def _pooled_loss(
     *hidden, last = head_linears(architecture, training)
     if architecture.frozen_pooler:
         pooler = Linear(name="pooler", in_features=width, out_features=width)
-        first = op.saves_output(tape, op.linear(tape, first, pooler))
+        first = op.saves_output(tape, linear(tape, first, pooler))
     for module in hidden:
         if module.name.endswith("norm"):
             first = layer_norm(tape, first, width, trained=module.parameters)
             continue
         first = op.dropout(tape, first, active and architecture.head_input_dropout)
-        first = op.trained_linear(tape, first, module)
+        first = trained_linear(tape, first, module)
         gelu = architecture.head_activation == "gelu"
         first = op.activate(tape, first, "gelu") if gelu else op.saves_output(tape, first)
-    logits = op.trained_linear(tape, op.dropout(tape, first, active), last)
+    logits = trained_linear(tape, op.dropout(tape, first, active), last)
     return _cross_entropy(tape, logits)
 
 

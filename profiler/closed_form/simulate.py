@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from profiler.closed_form import operations as op
 from profiler.closed_form.architectures import Architecture, Linear
 from profiler.closed_form.blocks import Block
+from profiler.closed_form.linear import linear
 from profiler.closed_form.loss import record_loss
 from profiler.closed_form.norms import layer_norm, norm
 from profiler.closed_form.tape import FP32_BYTES, Cost, Storage, Tape, Tensor
@@ -193,7 +194,7 @@ class _Recorder:
         if width != architecture.hidden_size:
             hidden = architecture.hidden_size
             into = Linear(name="embeddings_project", in_features=width, out_features=hidden)
-            embedded = op.linear(tape, embedded, into)
+            embedded = linear(tape, embedded, into)
         return [embedded, embedded]
 
     def _shared(self) -> dict[str, dict[str, Tensor]]:

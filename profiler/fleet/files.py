@@ -9,6 +9,7 @@ from profiler.configs import DEFAULT_MODEL
 from profiler.derive import derive_profile
 from profiler.fleet.links import check_tree
 from profiler.fleet.preset import other_modes
+from profiler.fleet.rows import ANY_MODE
 from profiler.fleet.table import Row, by_label, class_names, devices_of, read_links, read_rows
 from profiler.hardware import find_hardware, read_catalogue
 from profiler.schema import (
@@ -104,7 +105,7 @@ def rows_fleet(
         _check_alike(profiles, [str(p) for p in request.profile_paths])
     else:
         profiles, classes = _from_catalogue(request, rows)
-        known = ", ".join(dict.fromkeys(h.id for h in read_catalogue())) + " (/mode)"
+        known = ", ".join(dict.fromkeys(h.id for h in read_catalogue())) + ANY_MODE
     devices = devices_of(
         rows, owner, classes, request.local_steps, known, request.storage_bytes
     )

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -47,8 +48,9 @@ def draw_links(
     generator = random.Random(f"links {seed}")
     places = [number % access_points for number in range(len(devices))]
     generator.shuffle(places)
+    behind_each = Counter(places)
     points = [
-        _access_point(number, places.count(number), access_points, sites, generator)
+        _access_point(number, behind_each[number], access_points, sites, generator)
         for number in range(access_points)
     ]
     behind = [

@@ -1,7 +1,7 @@
 """Fleets: presets of catalogue devices, seeded and deterministic.
 
-A fleet's costs come from closed forms, or from a profile measured elsewhere: then the shape
-of the costs is the measured one and only the scale of the time is derived.
+A fleet's costs come from closed forms, or from a profile measured elsewhere
+(`profiler.fleet.rescaled`).
 """
 
 import math
@@ -9,16 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from profiler.closed_form.families import READERS
-from profiler.closed_form.roofline import step_time
-from profiler.configs import DEFAULT_MODEL, Config, config_path, load_config, naming
+from profiler.configs import DEFAULT_MODEL, config_path, load_config
 from profiler.derive import (
     DEFAULT_TRAINING,
     derive_costs,
     derive_profile,
-    profiled_config,
     setting_for,
 )
 from profiler.fleet.devices import (
@@ -28,17 +23,15 @@ from profiler.fleet.devices import (
     draw_devices,
 )
 from profiler.fleet.links import ABOVE_RATIO, ACCESS_MBIT_PER_S, draw_links
+from profiler.fleet.rescaled import rescaled_classes
 from profiler.hardware import Hardware, find_hardware, read_catalogue
-from profiler.predict import full_depth_step_s
 from profiler.schema import (
     DeviceClass,
     Fleet,
     InputError,
     Link,
-    Memory,
     Origin,
     Profile,
-    StepTime,
     Training,
     provenance,
 )
@@ -132,12 +125,10 @@ def preset_fleet(request: FleetRequest) -> Fleet:
             targets=request.targets,
         )
         classes = _derived_classes(request, hardware)
-        origins, source = first.provenance.origins, first
+        origins, source = dict(first.provenance.origins), first
     else:
-        config, note = profiled_config(request.profile, request.model)
-        with naming(request.model):
-            classes = [_rescaled(request.profile, config, h) for h in hardware]
-        origins, source = _rescaled_origins(request.profile, note), request.profile
+        classes, origins = rescaled_classes(request.profile, request.model, hardware)
+        source = request.profile
     devices = draw_devices(
         hardware,
         list(groups.values()),
@@ -197,43 +188,10 @@ def _derived_classes(request: FleetRequest, hardware: Sequence[Hardware]) -> lis
     for device in hardware:
         setting = setting_for(config, request.training, device, request.targets)
         time, memory = derive_costs(setting, device)
-        classes.append(_device_class(device, time, memory))
+        classes.append(
+            DeviceClass(name=device.label, device=device.device(), time=time, memory=memory)
+        )
     return classes
-
-
-def _device_class(device: Hardware, time: StepTime, memory: Memory) -> DeviceClass:
-    return DeviceClass(name=device.label, device=device.device(), time=time, memory=memory)
-
-
-def _rescaled(profile: Profile, config: Config, device: Hardware) -> DeviceClass:
-    """Measured shape, derived scale.
-
-    The time of every part is multiplied by the ratio of the closed-form step on the device
-    to the measured step, both adapting all layers.
-    """
-    known = profile.model.family in READERS
-    targets = [t.name for t in profile.model.targets] if known else []
-    setting = setting_for(config, profile.training, device, targets)
-    derived = step_time(setting, device)
-    measured = full_depth_step_s(profile.time)
-    if measured <= 0:
-        raise InputError("profile: a full step takes 0 s; expected measured times")
-    ratio = full_depth_step_s(derived) / measured
-    memory = msgspec.structs.replace(profile.memory, framework_bytes=device.framework_bytes)
-    error = math.hypot(profile.time.error_fraction, device.error_fraction)
-    return _device_class(device, _scaled(profile.time, ratio, error), memory)
-
-
-def _scaled(time: StepTime, ratio: float, error_fraction: float) -> StepTime:
-    """All parts of a step, `ratio` times as long."""
-    return StepTime(
-        embedding_s=time.embedding_s * ratio,
-        forward_s=[t * ratio for t in time.forward_s],
-        head_s=time.head_s * ratio,
-        backward_s=[t * ratio for t in time.backward_s],
-        lora_s_per_rank=[t * ratio for t in time.lora_s_per_rank],
-        error_fraction=error_fraction,
-    )
 
 
 def _inputs(request: FleetRequest) -> list[Path]:
@@ -242,21 +200,6 @@ def _inputs(request: FleetRequest) -> list[Path]:
         path = config_path(request.model)
         found += [path] if path.is_file() else []
     return found
-
-
-def _rescaled_origins(profile: Profile, note: str) -> dict[str, Origin]:
-    own = dict(profile.provenance.origins)
-    kind = own["time"].kind if "time" in own else "measured"
-    host = f"{profile.device.name} ({profile.device.mode})"
-    own["time"] = Origin(
-        kind="derived",
-        source=f"shape {kind} on {host}; scale by the ratio of the closed-form step on each "
-        f"device to that step, from {note}",
-    )
-    own["memory"] = Origin(
-        kind="derived", source=f"{kind} on {host}; framework_bytes from the catalogue"
-    )
-    return own
 
 
 def _own_origins(request: FleetRequest, hardware: Sequence[Hardware]) -> dict[str, Origin]:

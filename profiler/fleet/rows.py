@@ -1,12 +1,13 @@
 """Rows of a table as devices and links; what is wrong with them is collected, a line a cell."""
 
+import difflib
 import math
 from collections.abc import Mapping
 
 from profiler.schema import DeviceClass, FleetDevice, InputError, Link
 from profiler.units import BYTES_PER_GB, BYTES_PER_S_PER_MBIT
 
-__all__ = ["LINK_SPEEDS", "Row", "RowReader"]
+__all__ = ["ANY_MODE", "LINK_SPEEDS", "Row", "RowReader"]
 
 # Cells by column, as text.
 Row = Mapping[str, str]
@@ -15,6 +16,9 @@ LINK_SPEEDS = ("uplink_mbit_per_s", "downlink_mbit_per_s")
 # What spreadsheets and statistics programs put where there is no figure.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
 MOST_REPORTED = 20
+MOST_ROWS = 3
+# What follows the devices of a catalogue where their modes may be named.
+ANY_MODE = " (/mode)"
 LARGEST = 1e12
 
 # Column, default (None: required), whether 0 is excluded, whether it is a whole number.
@@ -47,30 +51,33 @@ class RowReader:
         self.classes = classes
         self.local_steps = local_steps
         self.known = known
-        self.problems: list[str] = []
+        # Rows of a problem, by column, cell and what was expected.
+        self.problems: dict[tuple[str, str, str], list[int]] = {}
         self.lines: dict[str, int] = {}
+        self._noted = 0
 
     def device(self, row: Mapping[str, str], line: int) -> FleetDevice | None:
         """Read a row, or note its problems and return None."""
-        before = len(self.problems)
+        before = self._noted
         if "" in row:
             self._note(line, "", row[""], "no more cells than columns")
         name = self._name(row, line)
         device_class = self.classes.get(row.get("class", ""))
         if device_class is None:
-            self._note(line, "class", row.get("class", ""), f"one of {self.known}")
+            seen = row.get("class", "")
+            self._note(line, "class", seen, f"one of {self.known}{self._meant(seen)}")
         numbers = {
             column: self._number(row, line, column, default, above_zero=above, whole=whole)
             for column, default, above, whole in NUMBERS
         }
-        if len(self.problems) > before or device_class is None:
+        if self._noted > before or device_class is None:
             return None
         link = row.get("link", "")
         return _build(name, device_class, numbers, self.local_steps, self.storage_bytes, link)
 
     def link(self, row: Mapping[str, str], line: int) -> Link | None:
         """Read a row of the table of links, or note its problems and return None."""
-        before = len(self.problems)
+        before = self._noted
         if "" in row:
             self._note(line, "", row[""], "no more cells than columns")
         name = self._name(row, line)
@@ -78,7 +85,7 @@ class RowReader:
             self._number(row, line, column, None, above_zero=True, whole=False)
             for column in LINK_SPEEDS
         )
-        if len(self.problems) > before:
+        if self._noted > before:
             return None
         return Link(
             name=name,
@@ -90,7 +97,7 @@ class RowReader:
     def finish(self, found: int, what: str = "devices") -> None:
         """Raise `InputError` if any row was bad, or there was none."""
         if self.problems:
-            shown = self.problems[:MOST_REPORTED]
+            shown = [self._said(*problem) for problem in list(self.problems)[:MOST_REPORTED]]
             more = len(self.problems) - len(shown)
             tail = [f"and {more} more"] if more else []
             raise InputError("\n".join([*shown, *tail]))
@@ -98,8 +105,27 @@ class RowReader:
             raise InputError(f"{self.owner}: no {what}; expected one row a {what[:-1]}")
 
     def _note(self, line: int, column: str, seen: str, expected: str) -> None:
-        where = f"{self.owner}, row {line}" + (f", column '{column}'" if column else "")
-        self.problems.append(f"{where}: '{seen}'; expected {expected}")
+        self.problems.setdefault((column, seen, expected), []).append(line)
+        self._noted += 1
+
+    def _said(self, column: str, seen: str, expected: str) -> str:
+        """What is wrong with a cell, once for all the rows that say the same."""
+        lines = self.problems[column, seen, expected]
+        more = len(lines) - MOST_ROWS
+        rows = ("row " if len(lines) == 1 else "rows ") + ", ".join(map(str, lines[:MOST_ROWS]))
+        rows += f" and {more} more" if more > 0 else ""
+        where = f"{self.owner}, {rows}" + (f", column '{column}'" if column else "")
+        return f"{where}: '{seen}'; expected {expected}"
+
+    def _meant(self, seen: str) -> str:
+        """The class whose name is nearly the same, if there is one."""
+        name, mode = seen.lower(), ""
+        if self.known.endswith(ANY_MODE):
+            name, mark, after = name.partition("/")
+            mode = mark + after
+        names = self.known.removesuffix(ANY_MODE).split(", ")
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+        return f" ({close[0]}{mode}?)" if close else ""
 
     def _name(self, row: Mapping[str, str], line: int) -> str:
         name = row.get("name", "")

@@ -160,7 +160,9 @@ def _table(path: Path) -> list[list[str]]:
         # Programs write semicolons where the comma is taken, for decimals.
         return [[_decimal_point(c) for c in row] for row in kept] if mark == ";" else kept
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+        raise InputError(
+            f"{path}: is not UTF-8 text ({error.reason}); save it as CSV (UTF-8)"
+        ) from None
     except csv.Error as error:
         raise InputError(f"{path}: is not CSV ({error})") from None
 
@@ -204,9 +206,10 @@ def check_header(
 
 def _meant(name: str, known: Sequence[str]) -> str:
     """The column whose name is nearly the same, if there is one."""
-    # Their first word says more than letters alike: uplink is not link.
-    first = re.match("[a-z]+", name)
-    close = [c for c in known if first and c.startswith(first[0])]
+    # A word of theirs says more than letters alike: uplink is not link.
+    words = re.findall("[a-z]+", name)
+    close = [c for word in words for c in known if c.split("_")[0] == word]
+    close = close or [c for c in known if words and c.startswith(words[0])]
     close = close or difflib.get_close_matches(name, known, n=1)
     return f" ({close[0]}?)" if close else ""
 

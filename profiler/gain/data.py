@@ -154,6 +154,8 @@ def _read_table(path: Path) -> "pd.DataFrame":
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"{path}: ends in '{suffix}'; expected {', '.join(FORMATS)}")
+    if suffix == ".parquet":
+        import pyarrow  # noqa: F401  (so that its absence is named, with a remedy)
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     with blamed(f"{path}: is no readable {suffix} table"):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.launch import TIME_ENVIRONMENT
+from profiler.launch import TIME_ENVIRONMENT, search_path
 from profiler.microbench.file import Benchmark
 from profiler.microbench.worker import Reply, Request
 from profiler.quota import quota_cores
@@ -104,12 +104,11 @@ def _ask(request: Request) -> Reply:
 def _environment() -> dict[str, str]:
     """One thread for every BLAS: the kernels share their work out themselves."""
     pools = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "VECLIB_MAXIMUM")
-    package = str(Path(__file__).resolve().parents[2])
     return {
         **os.environ,
         **TIME_ENVIRONMENT,
         **{f"{pool}_THREADS": "1" for pool in pools},
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, *sys.path])),
+        "PYTHONPATH": search_path(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Changes to a fleet, each a line of text: ``class=NAME,uplink_mbps=5``."""
+"""Changes to a fleet, each a line of text: ``class=NAME,uplink_mbit_per_s=5``."""
 
 import difflib
 import math

@@ -116,6 +116,14 @@ class Fleet(Base, frozen=True, kw_only=True):
                 )
             seen.add(device.name)
 
+    def __repr__(self) -> str:
+        """The fleet in one line; as a document it has thousands."""
+        heads = sum(device.count for device in self.devices)
+        return (
+            f"<Fleet: {heads} devices of {len(self.classes)} classes, {self.model.name}, "
+            f"{self.model.layers} layers>"
+        )
+
 
 def _check_links(links: Sequence[Link]) -> None:
     """Refuse links that are no tree towards the server."""

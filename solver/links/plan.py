@@ -82,6 +82,7 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
     Stopped
         If none was found that keeps the mean wait.
     """
+    problem = _without_vain_wait(problem)
     links, budgets = problem.costs.links, problem.question.budgets
     if links is None or (budgets.round_time_s is None and budgets.mean_wait_s is None):
         return None
@@ -122,6 +123,14 @@ def plan_links(problem: Problem, *, thorough: bool) -> Outcome | None:
         method=method_name(problem),
         target_gap=GAP,
     )
+
+
+def _without_vain_wait(problem: Problem) -> Problem:
+    """The same without a mean wait that no round is long enough for."""
+    epsilon_s, links = problem.question.budgets.mean_wait_s, problem.costs.links
+    if links is None or epsilon_s is None or epsilon_s < longest_s(problem):
+        return problem
+    return problem.under(mean_wait_s=None)
 
 
 def _start(problem: Problem, links: Links, best: Best) -> None:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.__main__ import show
 from benchmarks.machine import ROOT
 from benchmarks.registry import NAMES, RESULTS
-from benchmarks.result import Result
+from benchmarks.result import read_result
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def test_json_alone_goes_to_stdout() -> None:
     done = run("run", "frontier", "--quick", "--seeds", "1", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["schema"] == "legend/benchmark/1"
+    assert result["schema"] == "legend/result/1"
     assert result["figures"][0]["unit"] == "s"
     assert "seed 0" in done.stderr
 
@@ -97,6 +97,6 @@ def test_ctrl_c_is_one_line_and_leaves_the_results_as_they_were() -> None:
 
 def test_a_note_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     stored = RESULTS / "dp-scale.json"
-    result = msgspec.json.decode(stored.read_bytes(), type=Result)
+    result = read_result(stored)
     show(msgspec.structs.replace(result, notes=["pip install 'legend-planner[bench]'"]))
     assert "pip install 'legend-planner[bench]'" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from benchmarks.pictures.look import End, colours_of, label_ends, panels
 from benchmarks.registry import NAMES, find, run
 from benchmarks.result import Figure, Result, Series, figure
 from benchmarks.table import render
-from tests.benchmarks.test_curves_file import curve
+from tests.benchmarks.curves import curve
 
 ARMS = ("exact-int8", "legend", "fedlora")
 

@@ -11,7 +11,7 @@ from benchmarks.machine import ROOT
 from benchmarks.registry import NAMES, Case, Job, check_writable, find, result_path, run, save
 from benchmarks.result import Figure, Result, figure, read_result
 from profiler.schema import InputError
-from tests.test_units import leaves
+from tests.hints import leaves
 
 
 def sorting(job: Job) -> list[Figure]:
@@ -82,6 +82,14 @@ def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
     assert path.parent.name == "quick"
     assert read_result(path) == result
     assert save(run(TINY), tmp_path).parent == tmp_path
+
+
+def test_results_of_the_older_name_are_read(tmp_path: Path) -> None:
+    path = save(run(TINY), tmp_path)
+    meant = read_result(path)
+    older = {**msgspec.json.decode(path.read_bytes()), "schema": "legend/benchmark/1"}
+    path.write_bytes(msgspec.json.encode(older))
+    assert read_result(path) == meant
 
 
 def test_results_that_cannot_be_kept_are_refused_before_measuring(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.testbed.bench import ENVIRONMENT, legend_command
 from benchmarks.testbed.cage import Cage, groups_fit
 from benchmarks.testbed.compare import Seen, seen_rounds, speedup_figures
 from benchmarks.testbed.counters import Sample, busy_s, moved_bytes, parse, read_samples, within
@@ -28,6 +29,19 @@ Inter-|   Receive                                                |  Transmit
 
 def test_counters_are_read_by_interface() -> None:
     assert parse(NET_DEV)["d0"] == (1_234_567, 98_765)
+
+
+def test_a_file_of_the_folder_one_is_in_stands_in_for_no_module(tmp_path: Path) -> None:
+    (tmp_path / "legend.py").write_text("raise SystemExit('not ours')")
+    done = subprocess.run(
+        legend_command("--version"),
+        cwd=tmp_path,
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_samples_survive_their_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from finetune.base import Base, load_base
+from finetune.model.base import Base, load_base
 from profiler.schema import Target, Training
 from solver.plan import Plan
 from tests.finetune.runs import make_plan

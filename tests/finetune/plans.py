@@ -1,4 +1,4 @@
-"""Plans built by hand for export and report: any model, any number of devices."""
+"""Plans that are shown or exported, not run: any model, any number of devices."""
 
 from profiler.schema import Provenance, Target, Training
 from solver.plan import (
@@ -61,7 +61,7 @@ def predicted(time_s: float) -> PredictedDevice:
     )
 
 
-def make_plan(
+def plan_to_show(
     model: Model | None = None,
     depths: tuple[int, ...] = (3, 6, 12),
     devices: int = 9,

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from finetune.metrics import METRICS_FILE
+from finetune.model.state import State
+from finetune.monitor.metrics import METRICS_FILE
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
-from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.setup import Sources
-from finetune.state import State
+from finetune.session.result import Summary
+from finetune.session.setup import Sources
 from solver.plan import Plan
 from tests.finetune.runs import Inputs, make_plan
 
@@ -36,6 +37,15 @@ class StopAfter(Progress):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
+
+
+def files_of_run(
+    inputs: Inputs, out: Path, options: RunOptions = OPTIONS, *, stop_after: int | None = None
+) -> list[bytes]:
+    """Adapter and metrics of a run, begun or resumed, as they are on disk."""
+    progress = None if stop_after is None else StopAfter(stop_after)
+    execute(inputs, out, options, resume=out.exists(), progress=progress)
+    return [(out / file).read_bytes() for file in (ADAPTER, METRICS_FILE)]
 
 
 def plan_joined_by(name: str, **more: object) -> Plan:
@@ -66,3 +76,18 @@ def resumed_equals_whole(given: Inputs, folder: Path, options: RunOptions) -> No
 def arguments(inputs: tuple[Path, Path, Path], out: Path, *more: str) -> list[str]:
     model, data, plan = map(str, inputs)
     return [plan, "--model", model, "--data", data, "-o", str(out), "--rounds", "2", *more]
+
+
+def caching(*kinds: str, build_s: float = 0.0) -> Plan:
+    """Plan whose devices keep a cache of these kinds in turn, and train for two passes."""
+    plan = make_plan(shapes=((0, 0, 4), (0, 3, 4)))
+    devices = [
+        replace(
+            device,
+            cache=kinds[i % len(kinds)],
+            local_steps=12,
+            predicted=device.predicted and replace(device.predicted, cache_build_s=build_s),
+        )
+        for i, device in enumerate(plan.devices)
+    ]
+    return replace(plan, devices=devices)

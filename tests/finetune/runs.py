@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -17,6 +18,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from finetune.data.dataset import Examples
+from finetune.data.tokens import Batch, load_tokeniser, local_batches
+from finetune.model.base import Base, load_base
 from profiler.schema import Provenance, Target, Training, write
 from solver.plan import (
     Budgets,
@@ -263,3 +267,14 @@ def make_plan(
 def write_plan(path: Path, plan: Plan) -> Path:
     write(path, plan)
     return path
+
+
+def batches_of(plan: Plan, folder: Path, steps: int = 4) -> list[Batch]:
+    texts = ["the film was good", "a dull scene", "the plot seemed very grim", "fine", "cold"]
+    examples = Examples(texts, np.array([1, 0, 0, 1, 0]), [""] * 5)
+    data = load_tokeniser(folder, plan.training)(examples)
+    return list(local_batches(data, np.arange(5), steps, 2, np.random.default_rng(0)))
+
+
+def base_of(plan: Plan, folder: Path) -> Base:
+    return load_base(plan, folder, seed=0, pad_id=0)

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune.charge import Tariff
-from finetune.clock import Bill, RealClock, VirtualClock
-from finetune.conditions import Moment
+from finetune.clock.bill import Bill
+from finetune.clock.charge import Tariff
+from finetune.clock.conditions import Conditions, Moment
+from finetune.clock.real import RealClock
+from finetune.clock.virtual import VirtualClock
 from finetune.devices import Participant, participants
 from profiler.schema import DeviceTrace, Fleet, Link
 from solver import Problem, solve
@@ -174,6 +176,21 @@ def test_nobody_there_is_a_pause() -> None:
     by_round = make_trace([0, 5, 9], gone)
     assert VirtualClock(plan, fleet, by_round).bill([], START).cost.time_s == 0.0
     assert VirtualClock(plan, fleet, by_round, 7.0).bill([], START).cost.time_s == 7.0
+
+
+@pytest.mark.parametrize("interval_s", [0.1, 7.215142350047551, 25.34821336059894])
+def test_a_wait_for_an_edge_ends_there(interval_s: float) -> None:
+    fleet = make_fleet(devices=1)
+    away = DeviceTrace(name=fleet.devices[0].name, available=[True, False, True, False])
+    edges = [row * interval_s for row in range(5)]
+    trace = replace(make_trace([0, 1], seconds=True), edge_s=edges, devices=[away])
+    conditions, now_s = Conditions(fleet, trace), 0.0
+    for index in range(300):
+        when = Moment(index, now_s)
+        if not conditions.at(when):
+            now_s += conditions.next_s(when)
+            assert conditions.at(Moment(index, now_s)), now_s
+        now_s += 0.37 * interval_s
 
 
 def test_the_real_clock_charges_what_was_measured() -> None:

@@ -19,11 +19,11 @@ import pytest
 from msgspec.structs import replace
 
 import legend
-from finetune.checkpoint import locked
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from finetune.run import run
-from finetune.setup import Sources
+from finetune.session.checkpoint import locked
+from finetune.session.setup import Sources
 from solver.plan import InputError
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.fleets import make_fleet, plan_for, switching, write_all

@@ -7,53 +7,16 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.metrics import read_metrics
-from finetune.options import RunOptions
-from finetune.prefix_store import PrefixStore, scratch_folder
-from finetune.progress import Progress
-from finetune.replica import Replica
-from finetune.run import Stopped, run
-from finetune.setup import Sources
-from finetune.tokens import Batch
-from solver.plan import Plan, read_plan
+from finetune.data.tokens import Batch
+from finetune.model.prefix_store import PrefixStore, scratch_folder
+from finetune.model.replica import Replica
+from finetune.monitor.metrics import read_metrics
+from finetune.run import Stopped
+from solver.plan import read_plan
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.runs import Inputs, make_plan
+from tests.finetune.playing import OPTIONS, caching, files_of_run
 
-FILES = ("adapter/adapter_model.safetensors", "metrics.jsonl")
-OPTIONS = RunOptions(rounds=3, sample=3, learning_rate=1e-2)
 STATES = torch.arange(24.0).reshape(2, 3, 4)
-
-
-def caching(*kinds: str, build_s: float = 0.0) -> Plan:
-    """Plan whose devices keep a cache of these kinds in turn, and train for two passes."""
-    plan = make_plan(shapes=((0, 0, 4), (0, 3, 4)))
-    devices = [
-        replace(
-            device,
-            cache=kinds[i % len(kinds)],
-            local_steps=12,
-            predicted=device.predicted and replace(device.predicted, cache_build_s=build_s),
-        )
-        for i, device in enumerate(plan.devices)
-    ]
-    return replace(plan, devices=devices)
-
-
-def execute(
-    given: Inputs, out: Path, options: RunOptions = OPTIONS, *, stop_after: int | None = None
-) -> list[bytes]:
-    class Stop(Progress):
-        left = stop_after
-
-        def answered(self) -> None:
-            if self.left is not None:
-                self.left -= 1
-                if self.left < 0:
-                    raise KeyboardInterrupt
-
-    sources = Sources(given.model, given.data)
-    run(given.plan, sources, out, options, resume=out.exists(), progress=Stop())
-    return [(out / file).read_bytes() for file in FILES]
 
 
 @pytest.fixture
@@ -80,13 +43,13 @@ def test_however_much_is_kept_the_run_writes_the_same_bytes(
 ) -> None:
     given = inputs(caching(kind))
     nothing = replace(OPTIONS, cache_memory_mb=0, cache_disk_mb=0)
-    plain = execute(given, tmp_path / "nothing", nothing)
+    plain = files_of_run(given, tmp_path / "nothing", nothing)
     steps = computed()
     assert steps == 3 * 3 * 12
-    assert execute(given, tmp_path / "memory") == plain
+    assert files_of_run(given, tmp_path / "memory") == plain
     in_memory = computed()
     assert in_memory < steps / (1.5 if kind == "round" else 2)
-    assert execute(given, tmp_path / "disk", replace(OPTIONS, cache_memory_mb=0)) == plain
+    assert files_of_run(given, tmp_path / "disk", replace(OPTIONS, cache_memory_mb=0)) == plain
     assert computed() == in_memory
     assert not (tmp_path / "disk/prefix-cache").exists()
 
@@ -96,20 +59,20 @@ def test_a_run_with_caches_resumes_to_the_same_bytes(
 ) -> None:
     given = inputs(caching("always", "round", "off", build_s=7.0))
     disk = replace(OPTIONS, cache_memory_mb=0)
-    whole = execute(given, tmp_path / "whole", disk)
+    whole = files_of_run(given, tmp_path / "whole", disk)
     with pytest.raises(Stopped):
-        execute(given, tmp_path / "parts", disk, stop_after=7)
+        files_of_run(given, tmp_path / "parts", disk, stop_after=7)
     assert not (tmp_path / "parts/prefix-cache").exists()
-    assert execute(given, tmp_path / "parts", OPTIONS) == whole
+    assert files_of_run(given, tmp_path / "parts", OPTIONS) == whole
 
 
 def test_without_frozen_dropout_a_plan_without_cache_equals_one_with(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:
     bare = inputs(caching("off"))
-    frozen = execute(bare, tmp_path / "frozen", replace(OPTIONS, frozen_dropout=False))
-    plain = execute(bare, tmp_path / "plain")
-    cached = execute(inputs(caching("round")), tmp_path / "cached")
+    frozen = files_of_run(bare, tmp_path / "frozen", replace(OPTIONS, frozen_dropout=False))
+    plain = files_of_run(bare, tmp_path / "plain")
+    cached = files_of_run(inputs(caching("round")), tmp_path / "cached")
     assert cached == frozen
     assert cached[0] != plain[0]
 
@@ -118,7 +81,7 @@ def test_the_clock_charges_the_filling_of_a_cache_once(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:
     given = inputs(caching("always", build_s=100.0))
-    execute(given, tmp_path / "run", replace(OPTIONS, rounds=4))
+    files_of_run(given, tmp_path / "run", replace(OPTIONS, rounds=4))
     times = {d.name: d.predicted.time_s for d in read_plan(given.plan).devices if d.predicted}
     frame = read_metrics(tmp_path / "run")
     seen: set[str] = set()

@@ -17,19 +17,19 @@ from transformers import (
     AutoTokenizer,
 )
 
-from finetune.data import load_dataset, read_table
+from finetune.data.dataset import load_dataset, read_table
+from finetune.data.partition import partition
 from finetune.deterministic import deterministic
-from finetune.in_process import InProcessEngine
-from finetune.messages import Answer, Task
-from finetune.metrics import RoundMetrics, read_metrics
+from finetune.exchange.messages import Answer, Task
+from finetune.local.in_process import InProcessEngine
+from finetune.model.replica import Replica
+from finetune.model.state import State
+from finetune.monitor.metrics import RoundMetrics, read_metrics
 from finetune.options import RunOptions
-from finetune.partition import partition
-from finetune.replica import Replica
-from finetune.result import Summary
 from finetune.run import Stopped, run
-from finetune.schedule import HALVING, learning_rate
-from finetune.setup import Sources, set_up
-from finetune.state import State
+from finetune.server.schedule import HALVING, learning_rate
+from finetune.session.result import Summary
+from finetune.session.setup import Sources, set_up
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.arrow import save_to_disk
 from tests.finetune.conftest import MakeInputs

@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
-import finetune.tensorboard
+import finetune.monitor.tensorboard
 from finetune.aggregate import AGGREGATIONS
-from finetune.in_process import InProcessEngine
-from finetune.messages import Answer, Task
-from finetune.metrics import METRICS_FILE, decode_metrics, read_metrics
+from finetune.exchange.messages import Answer, Task
+from finetune.local.in_process import InProcessEngine
+from finetune.model.state import DELTA, A
+from finetune.monitor.metrics import METRICS_FILE, decode_metrics, read_metrics
 from finetune.options import RunOptions
-from finetune.setup import Sources, set_up
-from finetune.state import DELTA, A
+from finetune.session.setup import Sources, set_up
 from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import (
@@ -71,7 +71,7 @@ def test_every_aggregation_runs_and_saves_the_servers_model(
 
     state = last_state(tmp_path / "whole")
     assert any(key.endswith(DELTA) for key in state) == (name in ("flora", "fedex"))
-    monkeypatch.setattr("finetune.evaluate.Evaluator.__call__", lambda self, r: scored(r))
+    monkeypatch.setattr("finetune.model.evaluate.Evaluator.__call__", lambda self, r: scored(r))
     federation.evaluate(state)
     loaded = logits(given, tmp_path / "whole/adapter")
     torch.testing.assert_close(loaded, seen["logits"], rtol=1e-4, atol=1e-5)
@@ -206,7 +206,7 @@ def test_tensorboard_is_optional(
         with pytest.raises(InputError, match=r"pip install 'legend-planner\[tensorboard\]'"):
             execute(given, tmp_path / "run", options)
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(finetune.tensorboard, "_writer", lambda: Writer)
+    monkeypatch.setattr(finetune.monitor.tensorboard, "_writer", lambda: Writer)
     execute(given, tmp_path / "run", options)
     assert ("purge", 1) in steps
     assert {("test_accuracy", 1), ("test_accuracy", 2), ("aggregation_error", 2)} <= set(steps)

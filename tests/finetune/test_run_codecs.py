@@ -8,12 +8,12 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.in_process import InProcessEngine
-from finetune.messages import Answer, Task
-from finetune.metrics import METRICS_FILE, decode_metrics
+from finetune.exchange.messages import Answer, Task
+from finetune.local.in_process import InProcessEngine
+from finetune.model.state import KEPT_BY, A, B, State, lora_modules
+from finetune.monitor.metrics import METRICS_FILE, decode_metrics
 from finetune.options import RunOptions
-from finetune.setup import Sources, set_up
-from finetune.state import KEPT_BY, A, B, State, lora_modules
+from finetune.session.setup import Sources, set_up
 from solver.plan import Codec, InputError, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import (

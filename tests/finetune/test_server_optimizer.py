@@ -7,12 +7,12 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from finetune.carry import carry
-from finetune.metrics import read_metrics
+from finetune.model.carry import carry
+from finetune.model.state import MOMENTUM, VARIANCE, A, adapter_of
+from finetune.monitor.metrics import read_metrics
 from finetune.options import RunOptions
-from finetune.server_optimizer import ServerOptimizer
-from finetune.setup import Sources, set_up
-from finetune.state import MOMENTUM, VARIANCE, A, adapter_of
+from finetune.server.optimizer import ServerOptimizer
+from finetune.session.setup import Sources, set_up
 from solver.plan import InputError, read_plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.playing import ADAPTER, OPTIONS, execute, last_state, resumed_equals_whole

@@ -8,16 +8,15 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from finetune.carry import carry
-from finetune.metrics import read_metrics
+from finetune.model.carry import carry
+from finetune.model.state import DELTA, KEPT_BY, A, B, lora_modules
+from finetune.monitor.metrics import read_metrics
 from finetune.options import RunOptions
-from finetune.setup import Sources, set_up
-from finetune.state import DELTA, KEPT_BY, A, B, lora_modules
+from finetune.session.setup import Sources, set_up
 from solver.plan import Plan, read_plan
 from tests.finetune.conftest import MakeInputs
-from tests.finetune.playing import ADAPTER
+from tests.finetune.playing import ADAPTER, files_of_run
 from tests.finetune.runs import make_plan
-from tests.finetune.test_prefix_run import execute
 
 OPTIONS = RunOptions(rounds=3, sample=5, learning_rate=1e-2)
 NOTHING_KEPT = replace(OPTIONS, cache_memory_mb=0, cache_disk_mb=0)
@@ -40,7 +39,7 @@ def test_what_is_below_the_adapted_layers_never_changes(
     )
     given = inputs(caching(plan, "always", "round", "off"))
     kept, anew = (
-        execute(given, tmp_path / name, replace(options, aggregation=aggregation))
+        files_of_run(given, tmp_path / name, replace(options, aggregation=aggregation))
         for name, options in (("kept", OPTIONS), ("anew", NOTHING_KEPT))
     )
     assert kept == anew

@@ -251,3 +251,23 @@ def _best(question: Question, rounds: Iterator[Iterator[Round]]) -> Best:
         deep = [r.utility for r in found if r.depth >= most * (1 - SLACK)]
         return Best(most, max(deep))
     return Best(max(r.utility for r in found))
+
+
+def best_capped(fleet: Fleet, question: Question) -> float | None:
+    """Largest utility over all shared ranks, every device at its best cap and depth."""
+    found = []
+    for ranks in rank_vectors(fleet.model.layers, question):
+        answers = [
+            [
+                gain
+                for cap in question.rank_choices
+                for gain, _ in options(
+                    fleet, question, device, tuple(min(r, cap) for r in ranks)
+                )
+            ]
+            for device in fleet.devices
+        ]
+        if all(answers):
+            shares = zip(weights(fleet, question), answers, strict=True)
+            found.append(math.fsum(w * max(gains) for w, gains in shares))
+    return max(found, default=None)

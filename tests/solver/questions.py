@@ -6,6 +6,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from profiler.schema import DepthCost, Fleet, Memory
+from solver.allocation import mean_wait_s
+from solver.exact import maximise_utility
+from solver.least import least_round_time_s
 from solver.problem import Problem
 from tests.solver.exhaustive import need
 from tests.solver.instances import random_fleet
@@ -106,3 +109,23 @@ def with_drop(fleet: Fleet, share: float) -> Fleet:
 def mean_wait(problem: Problem, share: float) -> float:
     """A budget on the mean wait: a share of the largest round time budget, or of 5 s."""
     return share * (problem.question.budgets.round_time_s or 5.0)
+
+
+def within(problem: Problem, room: float) -> Problem:
+    """The problem within some times the least feasible round time."""
+    least_s = least_round_time_s(problem)
+    assert least_s is not None
+    return problem.under(round_time_s=room * least_s)
+
+
+def less_wait(problem: Problem, share: float) -> Problem:
+    """The problem with a share of the wait of its best plan as a budget."""
+    free = maximise_utility(problem)
+    return problem.under(mean_wait_s=share * mean_wait_s(problem, free.allocation))
+
+
+def longest_s(problem: Problem) -> float:
+    """The budget on the round time."""
+    budget_s = problem.question.budgets.round_time_s
+    assert budget_s is not None
+    return budget_s

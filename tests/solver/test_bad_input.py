@@ -39,6 +39,7 @@ BAD_OPTIONS = [
     (["--energy-j", "-1e-9"], "--energy-j is -1e-09"),
     (["--rank-budget", "-1"], "rank_budget is -1"),
     (["--rank-budget", "1.5"], "not a valid integer"),
+    (["--rank-budget", "1" + "0" * 400], "rank_budget is too large; leave it out"),
     (["--weights", "none"], "not one of"),
     (["--policy", "best"], "not one of"),
     (["--objective", "time"], "--min-utility"),

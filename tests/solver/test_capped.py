@@ -1,6 +1,5 @@
 """Capped ranks against exhaustive search, a mixed-integer program, shared and own ranks."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.methods import plan_with
 from solver.milp.solve import solve_milp
-from solver.plan import Plan, Question
+from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.rooms import Rooms
+from tests.solver.exhaustive import best_capped, weights
 from tests.solver.exhaustive import options as depth_options
-from tests.solver.exhaustive import rank_vectors, weights
 from tests.solver.instances import random_fleet
 from tests.solver.questions import random_case, with_drop
 
@@ -30,26 +29,6 @@ from tests.solver.questions import random_case, with_drop
 def case(seed: int) -> tuple[Fleet, dict[str, Any]]:
     fleet, options = random_case(seed, slope_noise=0.3 * (seed % 2))
     return (with_drop(fleet, 0.5) if seed % 5 == 0 else fleet), options
-
-
-def best_capped(fleet: Fleet, question: Question) -> float | None:
-    """Largest utility over all shared ranks, every device at its best cap and depth."""
-    found = []
-    for ranks in rank_vectors(fleet.model.layers, question):
-        answers = [
-            [
-                gain
-                for cap in question.rank_choices
-                for gain, _ in depth_options(
-                    fleet, question, device, tuple(min(r, cap) for r in ranks)
-                )
-            ]
-            for device in fleet.devices
-        ]
-        if all(answers):
-            shares = zip(weights(fleet, question), answers, strict=True)
-            found.append(math.fsum(w * max(gains) for w, gains in shares))
-    return max(found, default=None)
 
 
 def plan_of(fleet: Fleet, problem: Problem, **how: Any) -> Plan | None:

@@ -5,18 +5,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from profiler.schema import Fleet, InputError
+from profiler.schema import Fleet
 from solver.check import check
 from solver.check.binding import binding_checks
 from solver.check.costs import recompute
-from solver.errors import Infeasible, Stopped
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.fleets import hand_plan, planned_fleet
 from tests.solver.instances import random_fleet
-from tests.solver.questions import random_case
-from tests.solver.test_together import mixed_case
+from tests.solver.mixed import made
 
 NAME = "devices.binding"
 TEXTS = (
@@ -99,29 +97,6 @@ def test_a_layer_that_gains_nothing_and_one_without_a_rank() -> None:
     flat = replace(fleet.gain, by_layer=[[0.1, 0.2], [0.0, 0.0], [0.5, 0.6]])
     assert not wrong(saying(by_hand(), "no gain deeper"), replace(fleet, gain=flat))
     assert wrong(saying(by_hand(), "no limit"), replace(fleet, gain=flat))
-
-
-def asked(seed: int) -> tuple[Fleet, dict[str, Any]]:
-    """A question of any kind, of another policy, or of a mean wait that is all that binds."""
-    policies = ("legend", "fedlora-exclusive", "hetlora", "fedra", "hralora", "fedadapter")
-    if seed % 3 == 0:
-        fleet, options = random_case(seed, devices=3)
-        return fleet, options | {"policy": policies[seed // 3 % len(policies)]}
-    if seed % 3 == 1:
-        return mixed_case(seed)
-    fleet = random_fleet(seed, layers=3, devices=4, max_rank=3)
-    fleet = replace(fleet, devices=[replace(d, memory_bytes=0) for d in fleet.devices])
-    wait = {"mean_wait_s": 0.5 + seed % 7, "fill_wait": 1.0 + seed % 2}
-    return fleet, {"ranks": [1, 2, 3], "structure": "shared", **wait}
-
-
-def made(seed: int) -> tuple[Fleet, Plan] | None:
-    """A plan of a question drawn by the seed, if there is one."""
-    fleet, options = asked(seed)
-    try:
-        return fleet, solve(Problem.of(fleet, **options))
-    except (Infeasible, Stopped, InputError):
-        return None
 
 
 def test_what_plans_say_is_true_and_nothing_else_is() -> None:

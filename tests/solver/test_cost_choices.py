@@ -13,11 +13,10 @@ from solver.exact import maximise_utility
 from solver.milp.solve import solve_milp
 from solver.planner import solve
 from solver.problem import Problem
-from tests.solver.exhaustive import best_own, best_shared
+from tests.solver.answers import answer, assert_brackets
+from tests.solver.exhaustive import best_capped, best_own, best_shared
 from tests.solver.instances import random_fleet
 from tests.solver.questions import more_options, random_case, with_drop
-from tests.solver.test_capped import best_capped
-from tests.solver.test_exact import answer, assert_brackets
 
 
 def case(seed: int, **fleet: Any) -> tuple[Fleet, dict[str, Any]]:

@@ -16,8 +16,8 @@ from solver.exact import maximise_utility
 from solver.planner import solve
 from solver.policies import POLICIES
 from solver.problem import Problem
+from tests.solver.drawn import Case, cases, most, relaxed, value
 from tests.solver.instances import random_fleet
-from tests.solver.test_properties import Case, cases, most, relaxed, value
 
 CACHES = ("off", "round", "always", "auto")
 CODECS = ("none", "float16", "int8")

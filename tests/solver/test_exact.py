@@ -7,40 +7,15 @@ import pytest
 
 from profiler.schema import Fleet
 from solver.allocation import mean_wait_s, shared, utility
-from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.plan import Certificate
-from solver.planner import solve
 from solver.problem import Problem
 from solver.wait.limit import limit_wait
+from tests.solver.answers import answer, assert_brackets
 from tests.solver.exhaustive import best_depths, best_own, best_shared
 from tests.solver.questions import random_case, with_drop
 
 BATCHES = range(8)
-
-
-def answer(fleet: Fleet, problem: Problem) -> Certificate | None:
-    """Certificate of a plan that the checker passes; None if there is no plan."""
-    try:
-        plan = solve(problem)
-    except Infeasible:
-        return None
-    verdict = check(plan, fleet)
-    assert verdict.ok, verdict.failed
-    return plan.certificate
-
-
-def assert_brackets(certificate: Certificate | None, best: float | None) -> None:
-    """A plan exactly if there is one, no better than the best, and a bound no worse."""
-    assert (certificate is None) == (best is None)
-    if certificate is None or best is None:
-        return
-    assert certificate.bound is not None
-    assert certificate.value <= best * (1 + 1e-9)
-    assert certificate.bound >= best * (1 - 1e-9)
-    if certificate.status == "optimal":
-        assert certificate.value == pytest.approx(best, rel=2e-9)
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -16,7 +16,7 @@ from solver.plan import Plan, PlannedDevice
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
-from tests.solver.test_together import mixed_case
+from tests.solver.mixed import mixed_case
 
 SAME = ("utility", "round_time_s", "upload_bytes", "download_bytes")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from finetune.doctor import examine
 from solver.linear import least
 
 
@@ -36,3 +37,19 @@ def test_a_program_without_a_solution_is_said_to_have_none() -> None:
     basis = np.array([0]), np.array([1])
     with pytest.raises(ArithmeticError, match="linear program"):
         least(np.ones(1), np.ones((1, 1)), *nothing, basis)
+
+
+def test_a_solver_is_silent_before_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    import highspy
+
+    real, loud = highspy.Highs.enableCallbacks, []
+
+    def enable(solver: highspy.Highs) -> None:
+        # highspy 1.16 prints a banner here, which would stand before a document of --json.
+        loud.append(solver.getOptionValue("output_flag")[1])
+        real(solver)
+
+    monkeypatch.setattr(highspy.Highs, "enableCallbacks", enable)
+    least(np.ones(1), np.ones((1, 1)), (np.zeros(1), np.ones(1)), (np.zeros(1), np.ones(1)))
+    assert examine()
+    assert loud == [False, False]

@@ -8,36 +8,18 @@ from solver.exact import maximise_utility
 from solver.links.ascent import Ascent, Worth, neighbours
 from solver.links.best import Best
 from solver.links.part import Deadline
-from solver.links.pool import Window
-from solver.links.search import Search
 from solver.links.shared import PricedRanks
 from solver.problem import Problem
 from solver.shapes import is_allowed
 from solver.wait.limit import keeps_wait
-from tests.solver.test_links_cases import less_wait, preset, within
+from tests.solver.linked import preset, search_at
+from tests.solver.questions import less_wait, longest_s, within
 
 
 def posed(seed: int, share: float, rank_budget: int | None = None) -> Problem:
     """Forty devices behind links, with a share of the wait that nobody minds."""
     problem = Problem.of(preset(40, 4, seed), rank_budget=rank_budget)
     return less_wait(within(problem, 1.5), share)
-
-
-def search_at(problem: Problem, best: Best, round_s: float) -> Search:
-    """The search at one round time."""
-    links, epsilon_s = problem.costs.links, problem.question.budgets.mean_wait_s
-    assert links is not None
-    window = Window(
-        low_s=round_s, high_s=round_s, epsilon_s=epsilon_s, kept=np.arange(len(links.names))
-    )
-    return Search.of(problem.under(round_time_s=round_s), links, window, best, None)
-
-
-def longest_s(problem: Problem) -> float:
-    """The budget on the round time."""
-    budget_s = problem.question.budgets.round_time_s
-    assert budget_s is not None
-    return budget_s
 
 
 def quick(problem: Problem) -> tuple[Ints, float]:

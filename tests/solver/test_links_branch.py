@@ -17,8 +17,10 @@ from solver.links.pool import Prices
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.repair import repairs
-from tests.solver.test_links import best_linked, linked_case
-from tests.solver.test_links_cases import gap, less_wait, preset, verified, within
+from tests.solver.answers import gap, verified
+from tests.solver.linked import linked_case, preset
+from tests.solver.mixed import best_value
+from tests.solver.questions import less_wait, within
 
 
 def waiting_cases(number: int) -> Iterator[tuple[Problem, float | None]]:
@@ -32,7 +34,7 @@ def waiting_cases(number: int) -> Iterator[tuple[Problem, float | None]]:
             options["mean_wait_s"] = share * options["round_time_s"]
         problem = Problem.of(fleet, **options)
         if problem.costs.links is not None:
-            yield problem, best_linked(fleet, problem.question, "shared")
+            yield problem, best_value(fleet, problem.question, "shared")
 
 
 def answer(problem: Problem) -> Outcome | Infeasible | Stopped:

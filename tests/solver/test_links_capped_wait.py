@@ -7,8 +7,8 @@ from solver.links.capped_wait import Planes, climbed, program
 from solver.links.mix import PENALTY
 from solver.links.search import Search
 from solver.problem import Problem
-from tests.solver.test_links_ascent import longest_s, search_at
-from tests.solver.test_links_cases import less_wait, preset, within
+from tests.solver.linked import preset, search_at
+from tests.solver.questions import less_wait, longest_s, within
 
 # How far from its bound a program may stop, and the gain that counts.
 SOLVED, CLOSE = 1e-4, 1e-6

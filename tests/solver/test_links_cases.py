@@ -4,52 +4,22 @@ import math
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
-from profiler.fleet import FleetRequest, preset_fleet
-from profiler.fleet.links import draw_links
 from profiler.schema import Fleet
-from solver.allocation import mean_wait_s
-from solver.check import check
 from solver.errors import Infeasible, Stopped
-from solver.exact import maximise_utility
-from solver.least import least_round_time_s
 from solver.links import capped_window as links_capped_window
 from solver.links import plan as links_plan
-from solver.plan import Plan, Structure
-from solver.planner import solve
+from solver.plan import Structure
 from solver.problem import Problem
+from tests.solver.answers import gap, verified
 from tests.solver.instances import random_fleet
-from tests.solver.test_links import best_linked, with_links
+from tests.solver.linked import preset, with_links
+from tests.solver.mixed import best_value
+from tests.solver.questions import less_wait, within
 
 
 def fleet_behind_links(seed: int, *, tight: float = 1.0, **options: Any) -> Fleet:
     return with_links(random_fleet(seed, **options), seed, tight=tight)
-
-
-def preset(devices: int, access_points: int, sites: int, seed: int = 0) -> Fleet:
-    fleet = preset_fleet(FleetRequest(seed=seed, devices=devices, model="", options={}))
-    placed, links = draw_links(fleet.devices, access_points, sites, seed)
-    return replace(fleet, devices=placed, links=links)
-
-
-def within(problem: Problem, room: float) -> Problem:
-    """The problem within some times the least feasible round time."""
-    least_s = least_round_time_s(problem)
-    assert least_s is not None
-    return problem.under(round_time_s=room * least_s)
-
-
-def verified(problem: Problem) -> Plan:
-    plan = solve(problem)
-    assert check(plan, problem.fleet).failed == ()
-    return plan
-
-
-def gap(plan: Plan) -> float:
-    bound = plan.certificate.bound
-    assert bound is not None
-    return 1 - plan.certificate.value / bound
 
 
 @pytest.mark.parametrize(
@@ -74,7 +44,7 @@ def test_few_devices_with_few_ranks_get_the_best_plan(structure: Structure, wait
         problem = within(problem, 1.5)
         if wait:
             problem = less_wait(problem, 0.97)
-        best = best_linked(fleet, problem.question, structure)
+        best = best_value(fleet, problem.question, structure)
         if best is None:
             continue
         solved += 1
@@ -101,12 +71,6 @@ def test_ranks_with_caps_are_no_worse_than_without() -> None:
     assert gap(plain) <= 0.01
 
 
-def less_wait(problem: Problem, share: float) -> Problem:
-    """The problem with a share of the wait of its best plan as a budget."""
-    free = maximise_utility(problem)
-    return problem.under(mean_wait_s=share * mean_wait_s(problem, free.allocation))
-
-
 def test_links_and_a_mean_wait() -> None:
     plan = verified(less_wait(within(Problem.of(preset(100, 9, 1)), 1.5), 0.9))
     assert gap(plan) <= 0.01
@@ -124,7 +88,7 @@ def test_a_wait_the_way_many_devices_go(
         fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=3, max_rank=3)
         problem = Problem.of(fleet, ranks=[1, 2, 3], structure=structure, min_depth=0)
         problem = less_wait(within(problem, 1.5), 0.95)
-        best = best_linked(fleet, problem.question, structure)
+        best = best_value(fleet, problem.question, structure)
         try:
             certificate = verified(problem).certificate
         except (Infeasible, Stopped):
@@ -147,7 +111,7 @@ def test_no_plan_with_caps_is_better_than_what_descends_together(
         fleet = fleet_behind_links(seed, tight=3.0, layers=2, devices=3, max_rank=3)
         problem = Problem.of(fleet, ranks=[1, 2, 3], structure="capped", min_depth=0)
         problem = within(problem, 1.5)
-        best = best_linked(fleet, problem.question, "capped")
+        best = best_value(fleet, problem.question, "capped")
         bound = verified(problem).certificate.bound
         assert best is not None
         assert bound is not None

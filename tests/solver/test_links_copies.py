@@ -15,7 +15,8 @@ from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.sums import Sums, Terms
 from solver.problem import Problem
-from tests.solver.test_links import best_linked, linked_case
+from tests.solver.linked import linked_case
+from tests.solver.mixed import best_value
 
 
 class Offers:
@@ -110,7 +111,7 @@ def capped_case(seed: int) -> tuple[Problem, float] | None:
     if len(fleet.devices) > 3 or fleet.model.layers > 2:
         return None
     problem = Problem.of(fleet, structure="capped", **options)
-    best = best_linked(fleet, problem.question, "capped")
+    best = best_value(fleet, problem.question, "capped")
     return None if best is None or problem.costs.links is None else (problem, best)
 
 

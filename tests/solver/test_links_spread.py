@@ -16,9 +16,9 @@ from solver.planner import solve
 from solver.problem import Problem
 from solver.repair import short_wait_s
 from tests.solver.exhaustive import need
+from tests.solver.linked import with_links
+from tests.solver.mixed import mixed_case, values
 from tests.solver.questions import random_case
-from tests.solver.test_links import with_links
-from tests.solver.test_together import mixed_case, values
 
 # A rank of a layer of 32 parameters takes 8 bytes of scales: far more than of any real one.
 SIZES = (32, 48, 96, 160)

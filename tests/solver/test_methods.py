@@ -18,10 +18,9 @@ from solver.methods.anneal import _Landscape
 from solver.plan import Structure
 from solver.planner import solve
 from solver.problem import Problem
-from tests.solver.exhaustive import best_shared
+from tests.solver.exhaustive import best_capped, best_shared
 from tests.solver.instances import random_fleet
 from tests.solver.questions import mean_wait, random_case
-from tests.solver.test_capped import best_capped
 
 EXACT: tuple[Method, ...] = ("auto", "branch", "milp", "milp-disaggregated")
 QUICK: tuple[Method, ...] = ("auto", "dp", "branch", *HEURISTICS)

@@ -15,8 +15,8 @@ from solver.plan import Configuration, Plan, PredictedDevice
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
-from tests.solver.test_check_binding import made
-from tests.solver.test_links import with_links
+from tests.solver.linked import with_links
+from tests.solver.mixed import made
 
 CASE = check_binding._Case  # noqa: SLF001
 

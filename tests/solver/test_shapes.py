@@ -12,10 +12,10 @@ from solver.exact import maximise_utility, utility_bound
 from solver.milp.solve import solve_milp, violations
 from solver.plan import RankShape
 from solver.problem import Problem
+from tests.solver.answers import answer, assert_brackets
 from tests.solver.exhaustive import best_shared
 from tests.solver.instances import random_fleet
 from tests.solver.questions import more_options, random_case, with_drop
-from tests.solver.test_exact import answer, assert_brackets
 
 SHAPES: tuple[RankShape, ...] = ("rising", "progression")
 

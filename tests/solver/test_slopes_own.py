@@ -15,8 +15,8 @@ from solver.slopes.hulls import Hulls
 from solver.slopes.knapsacks import Knapsacks
 from solver.slopes.labels import closed
 from tests.solver.instances import random_fleet
+from tests.solver.mixed import values
 from tests.solver.questions import random_case
-from tests.solver.test_together import values
 
 
 def random_knapsacks(seed: int, number: int = 12) -> Knapsacks:

@@ -15,8 +15,8 @@ from solver.outcome import Outcome, relative_gap
 from solver.plan import Structure
 from solver.problem import Problem
 from tests.solver.instances import random_fleet
+from tests.solver.mixed import values
 from tests.solver.questions import random_case
-from tests.solver.test_together import values
 
 STRUCTURES: tuple[Structure, ...] = ("own", "capped")
 

@@ -26,7 +26,11 @@ def load_model() -> torch.nn.Module:
         kind = transformers.AutoModelForSequenceClassification
         options = {"num_labels": SETTINGS["labels"]}
     model: torch.nn.Module = kind.from_pretrained(
-        os.environ["LEGEND_MODEL"], local_files_only=True, use_safetensors=True, **options
+        os.environ["LEGEND_MODEL"],
+        local_files_only=True,
+        use_safetensors=True,
+        pad_token_id=_tokenizer().pad_token_id,
+        **options,
     )
     return model
 
@@ -34,7 +38,7 @@ def load_model() -> torch.nn.Module:
 def train(model: torch.nn.Module, steps: int, batch_size: int) -> None:
     """Take so many steps on batches drawn from the site's examples."""
     texts, labels = _examples()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(os.environ["LEGEND_MODEL"])
+    tokenizer = _tokenizer()
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE)
     model.train()
@@ -48,10 +52,19 @@ def train(model: torch.nn.Module, steps: int, batch_size: int) -> None:
             return_tensors="pt",
         )
         batch.pop("token_type_ids", None)
-        target = torch.tensor([labels[i] for i in drawn]) if CLASSIFIES else batch["input_ids"]
+        # Padding is not to be learnt.
+        words = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        target = torch.tensor([labels[i] for i in drawn]) if CLASSIFIES else words
         optimizer.zero_grad()
         model(**batch, labels=target).loss.backward()
         optimizer.step()
+
+
+def _tokenizer() -> transformers.PreTrainedTokenizerBase:
+    """Tokenizer that can pad; GPT-2's and Llama's have no token for it, but one that ends."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(os.environ["LEGEND_MODEL"])
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer
 
 
 def _examples() -> tuple[list[str], list[int]]:

@@ -2,8 +2,8 @@
 
 import torch
 
-from finetune.state import State
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import State
 
 WIDTH = 5
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from finetune.aggregate import AGGREGATIONS, Aggregation, Settings, aggregation_error
 from finetune.aggregate.products import small_svd, stack_of
 from finetune.aggregate.rbla import Rbla
-from finetune.state import DELTA, A, B, State, lora_modules, shapes_of, truncate
-from finetune.updates import Update
+from finetune.exchange.updates import Update
+from finetune.model.state import DELTA, A, B, State, lora_modules, shapes_of, truncate
 from tests.finetune.aggregate.states import WIDTH, state_of, update
 
 EXACT = ("flexlora", "hlora", "flora", "ffa", "fedex")

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from solver.plan import Lora, Model, Plan
-from tests.finetune.plans import make_model, make_plan
+from tests.finetune.plans import make_model, plan_to_show
 
 LAYERS = 12
 
@@ -78,4 +78,4 @@ def lora_modules(model: PeftModel) -> dict[str, Any]:
 def causal_plan(depths: tuple[int, ...] = (2, 3), scaling: float = 2.0) -> Plan:
     _, model, task = llama()
     lora = Lora(parameters_per_rank=[40] * model.layers, scaling=scaling)
-    return replace(make_plan(model, depths=depths, task=task), lora=lora)
+    return replace(plan_to_show(model, depths=depths, task=task), lora=lora)

@@ -14,18 +14,18 @@ from finetune.export.files import Export, write_export
 from finetune.export.registry import TARGETS
 from solver.plan import InputError, write
 from tests.finetune.export.peft_models import causal_plan
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 
 
 def read_back(target: str) -> pd.DataFrame:
-    (data,) = TARGETS[target](make_plan()).files.values()
+    (data,) = TARGETS[target](plan_to_show()).files.values()
     source = io.BytesIO(data)
     return pd.read_csv(source) if target == "csv" else pd.read_parquet(source)
 
 
 @pytest.mark.parametrize("target", ["csv", "parquet"])
 def test_a_table_says_what_the_plan_says(target: str) -> None:
-    plan, table = make_plan(), read_back(target)
+    plan, table = plan_to_show(), read_back(target)
     assert table["device"].tolist() == [d.name for d in plan.devices]
     for device, (_, row) in zip(plan.devices, table.iterrows(), strict=True):
         shape, cost = plan.configuration_of(device), device.predicted
@@ -47,7 +47,7 @@ def test_the_same_plan_gives_the_same_bytes(target: str) -> None:
 
 
 def test_parquet_keeps_types_where_nobody_takes_part() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     idle = [replace(d, configuration=None, predicted=None) for d in plan.devices]
     (data,) = TARGETS["parquet"](replace(plan, devices=idle)).files.values()
     table = pd.read_parquet(io.BytesIO(data))
@@ -82,7 +82,7 @@ def test_a_folder_or_link_in_the_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_and_answers_in_json(tmp_path: Path) -> None:
-    write(tmp_path / "plan.json", make_plan())
+    write(tmp_path / "plan.json", plan_to_show())
     arguments = [str(tmp_path / "plan.json"), "--to", "peft", "-o", str(tmp_path / "out")]
     result = CliRunner().invoke(export, [*arguments, "--json"])
     assert result.exit_code == 0

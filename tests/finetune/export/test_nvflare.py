@@ -1,11 +1,13 @@
 """The NVFlare job: who gets which shape, its mean, and a real simulator where there is one."""
 
+import importlib.util
 import json
 import math
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,13 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from finetune.aggregate.layerwise import LayerwiseMean
+from finetune.exchange.updates import Update
 from finetune.export.files import write_export
 from finetune.export.nvflare import render
 from finetune.export.nvflare_app.legend_mean import mean_by_holder, usable
-from finetune.updates import Update
 from solver.plan import InputError, Plan
-from tests.finetune import runs
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
+from tests.finetune.runs import make_plan, save_model, write_reviews
 
 
 def job(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def job(plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def test_every_device_is_a_site_with_its_shape(tmp_path: Path) -> None:
-    plan = make_plan(depths=(0, 3, 6))
+    plan = plan_to_show(depths=(0, 3, 6))
     twins = replace(plan.devices[1], count=2)
     plan = replace(plan, devices=[plan.devices[0], twins, *plan.devices[2:]])
     meta = job(plan, tmp_path)
@@ -52,7 +54,7 @@ def test_every_device_is_a_site_with_its_shape(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_site_can_have_is_refused() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     evil = replace(plan.devices[0], name="../evil")
     with pytest.raises(InputError, match="cannot be the name of an NVFlare site"):
         render(replace(plan, devices=[evil, *plan.devices[1:]]))
@@ -61,7 +63,7 @@ def test_a_name_that_no_site_can_have_is_refused() -> None:
 @pytest.mark.parametrize("shape", [0, 1])
 def test_no_two_devices_are_the_same_site(shape: int) -> None:
     """One that stands for several is numbered, and may come to the name of another."""
-    plan = make_plan()
+    plan = plan_to_show()
     twins = replace(plan.devices[0], name="van", count=2, configuration=0)
     third = replace(plan.devices[1], name="van-2", configuration=shape)
     with pytest.raises(InputError, match="2 devices would be NVFlare site 'van-2'"):
@@ -113,15 +115,54 @@ def test_a_site_that_would_spoil_the_mean_is_left_out(weight: float, number: flo
     assert usable(2, {"a": arrays["a"]})
 
 
+class Listener(torch.nn.Module):
+    """A model that notes what it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def forward(self, **batch: torch.Tensor) -> SimpleNamespace:
+        self.seen.append(batch)
+        return SimpleNamespace(loss=self.weight.square())
+
+
+def test_a_site_whose_tokenizer_knows_no_padding_learns_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(make_plan("gpt2", task="causal-lm"), tmp_path / "job")
+    folder = save_model(tmp_path / "model", "gpt2")
+    path = folder / "tokenizer_config.json"
+    known = json.loads(path.read_text())
+    del known["pad_token"]
+    path.write_text(json.dumps(known | {"eos_token": "[CLS]"}))
+    monkeypatch.setenv("LEGEND_MODEL", str(folder))
+    monkeypatch.setenv("LEGEND_DATA", str(write_reviews(tmp_path / "reviews.csv")))
+    code = next((tmp_path / "job").rglob("local_training.py"))
+    spec = importlib.util.spec_from_file_location("local_training", code)
+    assert spec is not None
+    assert spec.loader is not None
+    site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(site)
+    model = Listener()
+    site.train(model, 2, 8)
+    for batch in model.seen:
+        padding = batch["attention_mask"] == 0
+        assert padding.any()
+        assert torch.equal(batch["labels"] == -100, padding)
+    assert site.load_model().config.pad_token_id == 2
+
+
 @pytest.mark.skipif(
     shutil.which("nvflare") is None, reason="NVFlare is not installed (pip install nvflare)"
 )
 def test_the_simulator_runs_the_job(tmp_path: Path) -> None:
-    plan = runs.make_plan(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
+    plan = make_plan(shapes=((0, 0, 4), (0, 2, 3)), devices=3, structure="capped")
     named = [replace(d, name=f"site-{i}", local_steps=2) for i, d in enumerate(plan.devices)]
     job(replace(plan, devices=named), tmp_path / "job")
-    model = runs.save_model(tmp_path / "model", "bert")
-    data = runs.write_reviews(tmp_path / "reviews.csv")
+    model = save_model(tmp_path / "model", "bert")
+    data = write_reviews(tmp_path / "reviews.csv")
     path = tmp_path / "job" / "app_server" / "config" / "config_fed_server.json"
     path.write_text(path.read_text().replace('"num_rounds": 10', '"num_rounds": 1'))
     done = subprocess.run(

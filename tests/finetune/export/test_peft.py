@@ -12,7 +12,7 @@ from finetune.export.files import write_export
 from finetune.export.peft import render
 from solver.plan import Configuration, Lora, Plan
 from tests.finetune.export.peft_models import bert, gpt2, gpt2_lm, llama, lora_modules
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 
 # PEFT asks a transformers attribute that the newest release calls deprecated; not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is:FutureWarning")
@@ -27,7 +27,7 @@ def exported(plan: Plan, folder: Path) -> list[Path]:
 def test_peft_builds_just_what_was_planned(build: object, tmp_path: Path) -> None:
     assert callable(build)
     _, model, task = build()
-    plan = make_plan(model, depths=(1, 2, 3, 11, 12), task=task)
+    plan = plan_to_show(model, depths=(1, 2, 3, 11, 12), task=task)
     folders = exported(plan, tmp_path)
     assert len(folders) == 5
     for shape, folder in zip(plan.configurations, sorted(folders), strict=True):
@@ -64,7 +64,7 @@ def _compare(plan: Plan, shape: Configuration, adapted: PeftModel) -> None:
 def test_layer_1_is_not_taken_for_10_or_11(tmp_path: Path) -> None:
     base, model, _ = bert()
     base.name_or_path = model.name  # type: ignore[assignment]
-    (folder,) = exported(make_plan(model, depths=(2,)), tmp_path)
+    (folder,) = exported(plan_to_show(model, depths=(2,)), tmp_path)
     adapted = get_peft_model(base, LoraConfig.from_pretrained(folder))
     touched = {name.split(".layer.")[1].split(".")[0] for name in lora_modules(adapted)}
     assert touched == {"10", "11"}
@@ -73,7 +73,7 @@ def test_layer_1_is_not_taken_for_10_or_11(tmp_path: Path) -> None:
 def test_an_adapter_saved_by_peft_loads_with_the_exported_names(tmp_path: Path) -> None:
     base, model, _ = bert()
     base.name_or_path = model.name  # type: ignore[assignment]
-    (folder,) = exported(make_plan(model, depths=(5,)), tmp_path / "export")
+    (folder,) = exported(plan_to_show(model, depths=(5,)), tmp_path / "export")
     adapted = get_peft_model(base, LoraConfig.from_pretrained(folder))
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
@@ -87,14 +87,14 @@ def test_an_adapter_saved_by_peft_loads_with_the_exported_names(tmp_path: Path) 
 
 
 def test_the_configuration_reads_as_a_generic_peft_configuration(tmp_path: Path) -> None:
-    (folder,) = exported(make_plan(depths=(5,)), tmp_path)
+    (folder,) = exported(plan_to_show(depths=(5,)), tmp_path)
     config = PeftConfig.from_pretrained(folder)
     assert isinstance(config, LoraConfig)
     assert config.base_model_name_or_path == "tiny"
 
 
 def test_devices_json_names_every_device_and_its_folder(tmp_path: Path) -> None:
-    plan = make_plan(depths=(0, 6))
+    plan = plan_to_show(depths=(0, 6))
     export = render(plan)
     write_export(export, tmp_path)
     index = json.loads((tmp_path / "devices.json").read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def test_devices_json_names_every_device_and_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_hostile_device_name_stays_a_json_key(tmp_path: Path) -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     evil = replace(plan.devices[0], name="../../evil\n\x00")
     write_export(render(replace(plan, devices=[evil, *plan.devices[1:]])), tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
@@ -118,7 +118,7 @@ def test_a_hostile_device_name_stays_a_json_key(tmp_path: Path) -> None:
 
 def test_alpha_follows_the_lora_scaling() -> None:
     plan = replace(
-        make_plan(depths=(2,)), lora=Lora(parameters_per_rank=[16] * 12, scaling=0.5)
+        plan_to_show(depths=(2,)), lora=Lora(parameters_per_rank=[16] * 12, scaling=0.5)
     )
     config = json.loads(render(plan).files["configuration-0/adapter_config.json"])
     name = "encoder.layer.11.attention.self.query"

@@ -15,7 +15,7 @@ from finetune.export.files import yaml_bytes
 from finetune.export.registry import TARGETS
 from solver.plan import Configuration, InputError, Plan, write
 from tests.finetune.export.peft_models import causal_plan, llama, lora_modules
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 
 
 def uniform(plan: Plan, rank: int) -> Plan:
@@ -73,6 +73,28 @@ def test_llama_factory_keeps_one_rank_and_says_what_is_lost() -> None:
     assert len(said["lora_target"].split(",")) == 2 * 3
 
 
+def test_mlx_counts_layers_from_the_output_as_plans_do() -> None:
+    assert "become 12" in TARGETS["mlx"](causal_plan()).losses[0]  # ranks 12 and 13
+    plan = uniform(causal_plan(depths=(0, 2, 3)), 8)
+    assert TARGETS["mlx"](plan).losses == []
+    said = files("mlx", plan)
+    # A depth of 0 would be all layers there.
+    assert sorted(said) == [
+        "configuration-1/mlx.yaml",
+        "configuration-2/mlx.yaml",
+        "devices.json",
+    ]
+    fields = said["configuration-1/mlx.yaml"]
+    assert fields["num_layers"] == 2
+    assert fields["iters"] == plan.devices[1].local_steps
+    assert fields["lora_parameters"] == {
+        "keys": [target.name for target in plan.model.targets],
+        "rank": 8,
+        "scale": plan.lora.scaling,
+        "dropout": 0.0,
+    }
+
+
 @pytest.mark.parametrize("target", ["fate", "fs-llm"])
 def test_one_shape_for_all_is_the_common_part(target: str) -> None:
     plan = causal_plan()
@@ -92,10 +114,10 @@ def test_one_shape_for_all_is_the_common_part(target: str) -> None:
         TARGETS[target](causal_plan(depths=(0, 2)))
 
 
-@pytest.mark.parametrize("target", ["axolotl", "llama-factory", "fs-llm"])
+@pytest.mark.parametrize("target", ["axolotl", "llama-factory", "mlx", "fs-llm"])
 def test_a_classifier_is_refused_by_causal_trainers(target: str) -> None:
     with pytest.raises(InputError, match="trains causal language models only"):
-        TARGETS[target](make_plan())
+        TARGETS[target](plan_to_show())
 
 
 def test_a_loss_is_refused_until_asked_for(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from finetune.devices import devices_of, participants
+from finetune.exchange.messages import Engine
 from finetune.flower.engine import Deadline, FlowerEngine
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.node import Node
 from finetune.flower.orders import Card, Order, decode, encode
 from finetune.flower.roster import Roster
 from finetune.flower.shares import write_shares
-from finetune.messages import Engine
 from finetune.options import RunOptions
-from finetune.setup import Remote
+from finetune.session.setup import Remote
 from solver.plan import read_plan
 from tests.finetune.runs import Inputs
 

@@ -16,14 +16,14 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install '.[flow
 import httpx
 from flwr.app import Message, MessageType
 
-from finetune.codec import encode_state
+from finetune.exchange.codec import encode_state
 from finetune.flower import engine as flower_engine
 from finetune.flower.engine import Deadline
 from finetune.flower.envelope import pack, unpack
 from finetune.flower.gate import MAX_BODY_BYTES, make_gate
 from finetune.flower.orders import Order, Report, decode, encode
 from finetune.flower.roster import Roster
-from finetune.metrics import RoundMetrics
+from finetune.monitor.metrics import RoundMetrics
 from finetune.options import RunOptions
 from finetune.run import Sources, run
 from solver.plan import InputError
@@ -200,6 +200,19 @@ def test_a_node_that_comes_back_takes_part_again(inputs: MakeInputs, tmp_path: P
     grid.names[70], grid.online = "device-0", {8, 9, 70}
     elsewhere.refresh()
     assert elsewhere.refresh() == {"device-0": 70, "device-1": 8, "device-2": 9}
+
+
+def test_a_node_that_comes_back_before_it_was_missed_takes_part_once_it_is() -> None:
+    grid, said = LocalGrid({}, {7: "device-0", 8: "device-1"}, {}), list[str]()
+    roster = Roster(grid, ["device-0", "device-1"], ["device-0", "device-1"], said.append)
+    roster.gather(1.0, lambda _: None)
+    grid.names[70], grid.online = "device-0", {7, 8, 70}
+    for _ in range(3):
+        assert roster.refresh() == {"device-0": 7, "device-1": 8}
+    assert len(said) == 1
+    grid.online = {8, 70}
+    roster.refresh()
+    assert roster.refresh() == {"device-0": 70, "device-1": 8}
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from click.testing import CliRunner
 
 from finetune.child import environment
 from finetune.cli.run import run as run_command
-from finetune.codec import download, encode_state
-from finetune.data import load_dataset
+from finetune.data.dataset import load_dataset
+from finetune.data.partition import shares
+from finetune.exchange.codec import download, encode_state
 from finetune.export.files import write_export
 from finetune.export.flower import render
 from finetune.flower.app import app_files
@@ -30,7 +31,6 @@ from finetune.flower.resident import Device, private_folder, warm_up
 from finetune.flower.settings import Settings, from_config, to_config, toml
 from finetune.flower.shares import write_shares
 from finetune.options import RunOptions
-from finetune.partition import shares
 from solver.plan import Codec, InputError, Plan
 from tests.finetune.conftest import MakeInputs
 from tests.finetune.runs import make_plan

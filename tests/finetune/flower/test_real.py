@@ -1,7 +1,9 @@
 """Real federations on loopback: SuperLink, SuperNodes and apps in processes of their own."""
 
+import os
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -15,9 +17,9 @@ from finetune.flower.launch import ENVIRONMENT, SuperLink, launch
 from finetune.flower.processes import MARK, Processes
 from finetune.flower.shares import write_shares
 from finetune.flower.superlink import free_port, wait_for_port
-from finetune.metrics import RoundMetrics
+from finetune.monitor.metrics import RoundMetrics
+from finetune.monitor.progress import Progress
 from finetune.options import RunOptions
-from finetune.progress import Progress
 from finetune.run import Sources, Stopped, run
 from solver.plan import read_plan
 from tests.finetune.conftest import MakeInputs
@@ -28,9 +30,14 @@ OPTIONS = RunOptions(rounds=2, sample=2, learning_rate=1e-2)
 ADAPTER = "adapter/adapter_model.safetensors"
 
 
+# In the environment of all that a test starts, whoever is its parent by then.
+OWNER = "LEGEND_TEST"
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv(OWNER, uuid4().hex)
 
 
 class StopAfterFirst(Progress):
@@ -41,11 +48,13 @@ class StopAfterFirst(Progress):
 
 
 def marked() -> list[str]:
-    """Processes of any federation that are still there."""
+    """Processes of this test's federations that are still there."""
     found = []
     for process in psutil.process_iter():
         try:
-            if MARK in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
+            seen = process.environ()
+            ours = MARK in seen and seen.get(OWNER) == os.environ[OWNER]
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue

@@ -18,7 +18,7 @@ from finetune.report.words import seconds_alike, time_unit
 from legend import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
-from tests.finetune.plans import make_plan
+from tests.finetune.plans import plan_to_show
 from tests.finetune.report.answers import FRONTIER, POLICIES, write_answers
 from tests.finetune.report.pages import HOSTILE, Page, run_folder
 from tests.solver.instances import random_fleet
@@ -27,7 +27,7 @@ from tests.solver.instances import random_fleet
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "plan.json", make_plan())
+    write(tmp_path / "plan.json", plan_to_show())
     return tmp_path
 
 
@@ -106,6 +106,18 @@ def test_the_curve_is_of_the_structure_that_was_asked_for(folder: Path) -> None:
     assert best.utility == pytest.approx(utility["own"])
 
 
+def test_the_curve_weighs_caches_against_the_rounds_that_were_asked_for(folder: Path) -> None:
+    fleet = random_fleet(0, devices=6)
+    roomy = [replace(device, storage_bytes=10**9) for device in fleet.devices]
+    write(folder / "fleet.json", replace(fleet, devices=roomy))
+    command = ["solve", "fleet.json", "--ranks", "2,4", "--cache", "auto"]
+    command += ["--cache-rounds", "1", "-o", "plan.json"]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    plan = read_plan(folder / "plan.json")
+    best = ask_frontier(plan, folder / "fleet.json")[-1]
+    assert best.round_time_s == pytest.approx(plan.predicted.round_time_s)
+
+
 def test_a_plan_that_leaves_devices_out_has_a_curve_without_them(folder: Path) -> None:
     fleet = random_fleet(3, devices=6)
     first = replace(fleet.devices[0], memory_bytes=1)
@@ -133,7 +145,7 @@ def test_a_policy_that_leaves_devices_out_still_has_a_page(folder: Path) -> None
 
 
 def test_a_fleet_of_another_model_has_no_curves_of_this_plan(folder: Path) -> None:
-    other = random_fleet(3, devices=6, layers=make_plan().model.layers + 1)
+    other = random_fleet(3, devices=6, layers=plan_to_show().model.layers + 1)
     write(folder / "fleet.json", other)
     with pytest.raises(InputError, match=r"the plan is for .* give the fleet it was"):
         call("--fleet", "fleet.json", "-o", "r.html")
@@ -141,7 +153,7 @@ def test_a_fleet_of_another_model_has_no_curves_of_this_plan(folder: Path) -> No
 
 
 def test_curves_of_another_question_say_so() -> None:
-    plan, fleet = make_plan(), random_fleet(3)
+    plan, fleet = plan_to_show(), random_fleet(3)
     assert "not the very one" in mismatch(plan, fleet, "0" * 64)
     made = replace(plan.provenance, inputs=[], options={"set": "class=a,memory_gb=4"})
     what_if = replace(plan, provenance=made)
@@ -197,7 +209,7 @@ def test_a_frontier_of_any_length_can_be_drawn(count: int) -> None:
         FrontierPoint(round_time_s=20 + i, utility=i / count, mean_depth=3.0, mean_wait_s=1.0)
         for i in range(count)
     ]
-    text = render(make_plan(), Sources(frontier=points))
+    text = render(plan_to_show(), Sources(frontier=points))
     assert text.count("<svg") == 4
     assert len(text) < 1_000_000
 
@@ -205,14 +217,14 @@ def test_a_frontier_of_any_length_can_be_drawn(count: int) -> None:
 def test_text_of_the_solver_is_escaped_everywhere() -> None:
     rows = decode_policies(json.dumps(POLICIES).encode(), "x")
     rows = [replace(row, policy=HOSTILE + str(i), reason=HOSTILE) for i, row in enumerate(rows)]
-    page = Page(render(make_plan(), Sources(policies=rows, note=HOSTILE)))
+    page = Page(render(plan_to_show(), Sources(policies=rows, note=HOSTILE)))
     assert page.open == []
     assert page.count("script") == 0
     assert "alert('x')" in page.words
 
 
 def test_the_table_marks_the_plan_and_keeps_remarks_below() -> None:
-    table = policy_table(make_plan(), decode_policies(json.dumps(POLICIES).encode(), "x"))
+    table = policy_table(plan_to_show(), decode_policies(json.dumps(POLICIES).encode(), "x"))
     assert table.bold == 0
     assert table.lines[1] == [
         "exact, own ranks", "0.70000", "30.0 %", "30.0 s", "3.00 s", "20.0 MB", "20.0 MB", "–",
@@ -222,7 +234,7 @@ def test_the_table_marks_the_plan_and_keeps_remarks_below() -> None:
 
 
 def test_caches_and_links_have_columns_where_there_are_any() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     assert "cache" not in class_table(plan).columns
     devices = []
     for device in plan.devices:

@@ -14,7 +14,7 @@ from finetune.report.answers import read_frontier, read_policies
 from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.runs import read_runs
-from tests.finetune.plans import make_model, make_plan
+from tests.finetune.plans import make_model, plan_to_show
 from tests.finetune.report.answers import write_answers
 from tests.finetune.report.pages import run_folder
 
@@ -83,7 +83,7 @@ def full_page(folder: Path) -> str:
     sources = Sources(
         runs=runs, frontier=read_frontier(frontier), policies=read_policies(compare)
     )
-    return render(make_plan(make_model(name="a-model-of-a-rather-long-name")), sources)
+    return render(plan_to_show(make_model(name="a-model-of-a-rather-long-name")), sources)
 
 
 def test_the_browser_tells_what_a_page_does(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from finetune.report.rows import MOST_ROWS, PARTS, rows_of
 from finetune.report.runs import read_runs
 from finetune.report.style import INK
 from solver.plan import InputError, Plan, write
-from tests.finetune.plans import ROUND_S, make_model, make_plan
+from tests.finetune.plans import ROUND_S, make_model, plan_to_show
 from tests.finetune.report.pages import HOSTILE, Page, run_folder
 
 
 def hostile_plan() -> Plan:
-    plan = make_plan(replace(make_model(), name=HOSTILE))
+    plan = plan_to_show(replace(make_model(), name=HOSTILE))
     devices = [
         replace(d, name=HOSTILE + d.name, device_class=HOSTILE, binding=HOSTILE)
         for d in plan.devices
@@ -34,7 +34,7 @@ def hostile_plan() -> Plan:
 
 
 def test_a_page_has_its_parts_and_says_the_figures() -> None:
-    page = Page(render(make_plan()))
+    page = Page(render(plan_to_show()))
     assert page.open == []
     assert page.count("svg") == 2
     assert page.count("h1") == 1
@@ -52,7 +52,7 @@ def test_a_page_has_its_parts_and_says_the_figures() -> None:
 
 
 def test_a_page_asks_nothing_of_the_network_and_runs_nothing() -> None:
-    page = Page(render(make_plan()))
+    page = Page(render(plan_to_show()))
     assert page.count("script") == page.count("img") == page.count("iframe") == 0
     for _, attributes in page.tags:
         for name, value in attributes.items():
@@ -74,7 +74,7 @@ def test_text_of_a_plan_is_escaped_everywhere(tmp_path: Path) -> None:
 
 def test_ids_are_unique_and_every_reference_is_met(tmp_path: Path) -> None:
     runs = read_runs([run_folder(tmp_path / "run", [0.5, 0.6])], [])
-    page = Page(render(make_plan(), Sources(runs=runs)))
+    page = Page(render(plan_to_show(), Sources(runs=runs)))
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(set(ids)) == len(ids)
     for _, attributes in page.tags:
@@ -85,13 +85,13 @@ def test_ids_are_unique_and_every_reference_is_met(tmp_path: Path) -> None:
 def test_the_same_plan_gives_the_same_bytes(tmp_path: Path) -> None:
     folders = [run_folder(tmp_path / "run", [0.5, None, 0.6, 0.7])]
     first, second = (
-        render(make_plan(), Sources(runs=read_runs(folders, []))) for _ in range(2)
+        render(plan_to_show(), Sources(runs=read_runs(folders, []))) for _ in range(2)
     )
     assert first == second
 
 
 def test_pictures_follow_the_colours_of_the_page() -> None:
-    text = render(make_plan())
+    text = render(plan_to_show())
     assert "prefers-color-scheme: dark" in text
     assert "currentColor" in text
     assert INK not in text.split("</style>", 1)[1]
@@ -99,7 +99,7 @@ def test_pictures_follow_the_colours_of_the_page() -> None:
 
 @pytest.mark.parametrize("devices", [2, 80, 120, 1000])
 def test_rows_stay_few_and_lose_no_device(devices: int) -> None:
-    plan = make_plan(devices=devices)
+    plan = plan_to_show(devices=devices)
     rows = rows_of(plan)
     assert len(rows) <= MOST_ROWS
     assert sum(row.count for row in rows) == devices
@@ -112,7 +112,7 @@ def test_rows_stay_few_and_lose_no_device(devices: int) -> None:
 
 
 def test_many_classes_and_shapes_fold_into_one_line() -> None:
-    plan = make_plan(devices=300)
+    plan = plan_to_show(devices=300)
     many = [replace(d, device_class=f"class {i}") for i, d in enumerate(plan.devices)]
     rows = rows_of(replace(plan, devices=many))
     assert sorted((r.device_class, r.count) for r in rows) == [
@@ -124,12 +124,12 @@ def test_many_classes_and_shapes_fold_into_one_line() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 48, 120])
 def test_any_number_of_layers_can_be_drawn(layers: int) -> None:
-    plan = make_plan(make_model(layers=layers), depths=(0, 1, layers))
+    plan = plan_to_show(make_model(layers=layers), depths=(0, 1, layers))
     assert Page(render(plan)).count("svg") == 2
 
 
 def test_nobody_taking_part_can_be_shown() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     idle = [replace(d, configuration=None, predicted=None) for d in plan.devices]
     none = replace(plan.predicted, round_time_s=0.0)
     page = Page(render(replace(plan, devices=idle, predicted=none)))
@@ -137,7 +137,7 @@ def test_nobody_taking_part_can_be_shown() -> None:
 
 
 def test_figures_too_large_to_draw_are_bad_input() -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     first = plan.devices[0]
     assert first.predicted is not None
     huge = replace(first.predicted, time_s=1e308, compute_s=1e308, wait_s=1e308)
@@ -163,7 +163,7 @@ def test_figures_too_large_to_draw_are_bad_input() -> None:
 def test_the_certificate_is_one_sentence(
     status: str, objective: str, bound: float | None, words: str
 ) -> None:
-    plan = make_plan()
+    plan = plan_to_show()
     gap = None if bound is None else (bound - 0.62) / bound
     proof = replace(plan.certificate, status=status, bound=bound, gap_fraction=gap)
     question = replace(plan.question, objective=objective)
@@ -184,7 +184,7 @@ def test_a_picture_alone_is_a_valid_svg_or_png(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_page_with_runs(tmp_path: Path) -> None:
-    write(tmp_path / "plan.json", make_plan())
+    write(tmp_path / "plan.json", plan_to_show())
     run = run_folder(tmp_path / "mine", [0.5, None, 0.6])
     arguments = [
         str(tmp_path / "plan.json"),
@@ -216,7 +216,7 @@ def test_bad_input_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "plan.json", make_plan())
+    write(tmp_path / "plan.json", plan_to_show())
     run_folder(tmp_path / "run", [0.5])
     result = CliRunner().invoke(report, ["plan.json", *extra])
     assert isinstance(result.exception, InputError)

@@ -9,7 +9,7 @@ from profiler.adapters import Step, adapt, make_batch
 from profiler.checkpoint import build
 from profiler.closed_form.simulate import simulate_step
 from profiler.schema import Training
-from tests.profiler.closed_form.test_memory import EXACT, PLAIN, Case
+from tests.profiler.closed_form.counted import EXACT, PLAIN, Case
 
 
 # torch counts no attention that a fused kernel does.

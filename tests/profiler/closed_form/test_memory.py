@@ -1,60 +1,23 @@
 """Memory by closed form against FakeTensor, which counts every tensor of a real step."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from profiler.anatomy import examine
-from profiler.checkpoint import open_checkpoint, settle
-from profiler.closed_form.architectures import read_architecture
 from profiler.closed_form.footprint import memory_by_closed_form
-from profiler.closed_form.simulate import Setting, simulate_step
-from profiler.memory.count import Peaks, probe
+from profiler.closed_form.simulate import simulate_step
 from profiler.probes import ranks_at
 from profiler.schema import Training
-from tests.profiler.closed_form.test_models import tiny
+from tests.profiler.closed_form.counted import EXACT, PLAIN, Case
 
 BYTES = 256
-PLAIN: dict[str, Any] = {"batch_size": 3, "sequence_length": 24}
 SETUPS: list[dict[str, Any]] = [
     {"dropout": False},
     {"attention": "eager", "optimizer": "sgd"},
     {"dtype": "bfloat16"},
     {"gradient_checkpointing": True},
 ]
-# Families by kind: encoders, decoders with a table of positions, Llama's kin, others.
-EXACT = [
-    *("bert", "roberta", "distilbert", "mpnet", "electra", "modernbert"),
-    *("gpt2", "opt"),
-    *("llama", "qwen3"),
-    *("gemma", "gemma2", "gemma3_text", "olmo2", "smollm3"),
-    *("phi3", "starcoder2", "gpt_neox"),
-]
-
-
-class Case:
-    """A tiny model, looked at by both ways of counting."""
-
-    def __init__(
-        self, folder: Path, family: str, training: Training, targets: tuple[str, ...] = ()
-    ) -> None:
-        tiny(family).save_pretrained(folder)
-        self.checkpoint = open_checkpoint(str(folder))
-        self.training, _ = settle(self.checkpoint, training)
-        self.anatomy = examine(self.checkpoint, self.training, targets)
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.setting = Setting(
-            architecture=read_architecture(content),
-            training=self.training,
-            adapted=tuple(t.name for t in self.anatomy.model.targets),
-            fused=False,
-        )
-
-    def fake(self, depth: int, rank: int) -> Peaks:
-        ranks = ranks_at(self.anatomy.model.layers, depth, rank)
-        return probe(self.checkpoint, self.anatomy, self.training, ranks)
 
 
 def check(case: Case, depth: int, rank: int, *, tolerance: float) -> None:

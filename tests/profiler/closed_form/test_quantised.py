@@ -23,7 +23,7 @@ from profiler.configs import load_config
 from profiler.derive import derive_profile
 from profiler.predict import full_depth_step_s
 from profiler.schema import InputError, Training, read_fleet
-from tests.profiler.closed_form.test_models import tiny
+from tests.profiler.closed_form.tiny import tiny
 
 NF4 = Training(batch_size=3, sequence_length=24, base_dtype="nf4", task="causal-lm", labels=0)
 WIDE = {"hidden_size": 128, "intermediate_size": 384, "vocab_size": 200}

@@ -113,8 +113,20 @@ def test_every_bad_cell_gets_a_line(tmp_path: Path) -> None:
     assert "another name than row 2" in lines[2]
 
 
+def test_what_many_rows_say_is_said_once_with_what_was_meant(tmp_path: Path) -> None:
+    rows = [f"d{i},Jetson-TX2/MaxQ,8,8" for i in range(40)]
+    file = table(tmp_path, HEADER, "a,Laptop CPU,8,8", *rows)
+    with pytest.raises(InputError) as caught:
+        build(file)
+    first, second = str(caught.value).splitlines()
+    assert "row 2, column 'class': 'Laptop CPU'" in first
+    assert first.endswith("(/mode) (laptop-cpu?)")
+    assert "rows 3, 4, 5 and 37 more, column 'class'" in second
+    assert second.endswith("(jetson-tx2/maxq?)")
+
+
 def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
-    file = table(tmp_path, HEADER, *(f"d{i},slow,0,1" for i in range(50)))
+    file = table(tmp_path, HEADER, *(f"d{i},slow,-{i},1" for i in range(50)))
     with pytest.raises(InputError, match="and 30 more"):
         build(file, profile("slow"))
 
@@ -126,6 +138,7 @@ def test_a_long_list_of_bad_cells_is_cut(tmp_path: Path) -> None:
         (("name,class",), "columns are name, class; expected name, class, uplink"),
         ((HEADER + ",colour",), "columns are .*: colour is none of them$"),
         ((HEADER.replace("uplink_mbit_per_s", "Uplink"),), r"uplink is none of them \(uplink_"),
+        ((HEADER.replace("name", "Device Name"),), r"device name is none of them \(name\?\)"),
         ((HEADER + ",memory_gib",), r"each once: memory_gib is none of them \(memory_gb\?\)"),
         ((HEADER.replace("class", "kind"),), "each once: class is missing, kind is none"),
         ((HEADER + ",name",), "each once"),
@@ -141,7 +154,7 @@ def test_a_bad_table_is_named(tmp_path: Path, lines: tuple[str, ...], words: str
 def test_a_table_of_other_bytes_is_named(tmp_path: Path) -> None:
     file = tmp_path / "devices.csv"
     file.write_bytes(b"name\xff\xfe")
-    with pytest.raises(InputError, match="is not UTF-8"):
+    with pytest.raises(InputError, match=r"is not UTF-8 .*; save it as CSV \(UTF-8\)"):
         read_rows(file)
     with pytest.raises(InputError, match="no such file"):
         read_rows(tmp_path / "none.csv")

@@ -1,6 +1,7 @@
 """Reading and batching of the text that gains are measured on."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_tables_of_all_kinds_give_the_same_examples(
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     assert load(tmp_path / "a.jsonl", checkpoint) == expected
     assert load(write_reviews(tmp_path / "a.tsv", separator="\t"), checkpoint) == expected
+
+
+def test_without_pyarrow_a_parquet_table_says_what_is_missing(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError) as raised:
+        load(tmp_path / "a.parquet", checkpoint)
+    assert raised.value.name == "pyarrow"
 
 
 def test_examples_are_cut_and_drawn_by_the_seed(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Texts: read from tables, split among devices, cut into batches of tokens."""

@@ -1,0 +1,1 @@
+"""What server and devices send each other, and how little of it is believed."""

@@ -1,0 +1,1 @@
+"""The server's round: ask devices, take their answers, join them, step along the change."""
