@@ -16,8 +16,8 @@ from solver.problem import Problem
 from solver.slopes.wait import GAP
 from solver.wait.relax import Relaxed, under_deadline
 from tests.solver.instances import random_fleet
+from tests.solver.mixed import values
 from tests.solver.questions import random_case
-from tests.solver.test_together import values
 
 
 @pytest.mark.parametrize("seed", range(60))
