@@ -21,6 +21,8 @@ from msgspec import Struct
 from profiler.migrations import bring_up, is_newer
 
 T = TypeVar("T", bound=Struct)
+# What a decoder raises of bytes that are no JSON, or too deep; `ValidationError` is among them.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class InputError(Exception):
@@ -102,6 +104,11 @@ def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{name}: {error}{_seen(data, str(error))}. {remedy}") from None
+    except UNREADABLE as error:
+        # In a field that does not say of which schema the file is.
+        raise InputError(
+            f"{name}: is not JSON ({error}); expected UTF-8 JSON. {remedy}"
+        ) from None
 
 
 def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> bytes:
@@ -113,7 +120,7 @@ def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> 
         )
     try:
         newer = bring_up(data, head, schema)
-    except ValueError as error:
+    except (ValueError, *UNREADABLE) as error:
         raise InputError(
             f"{name}: schema is '{head}', but its content is not ({error}). {remedy}"
         ) from None
@@ -127,7 +134,7 @@ def _seen(data: bytes, message: str) -> str:
     """The value an error message points at with a path such as ``$.model.layers``, if plain."""
     try:
         value: object = msgspec.json.decode(data)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         # Such as a number larger than any: the message has said so.
         return ""
     path = re.search(r"at `\$([^`]*)`", message)
@@ -152,7 +159,7 @@ def _schema_of(data: bytes, name: str, remedy: str) -> str:
         return msgspec.json.decode(data, type=_Head).schema
     except msgspec.ValidationError as error:
         raise InputError(f"{name}: {error}; expected a JSON object with a 'schema'") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         word = next((w for w in (b"NaN", b"Infinity") if w in data), b"").decode()
         why = f"holds {word}, which is not a JSON number" if word else f"is not JSON ({error})"
         raise InputError(f"{name}: {why}; expected UTF-8 JSON. {remedy}") from None

@@ -165,7 +165,15 @@ def _weights(path: Path) -> dict[str, int] | None:
             name.removeprefix("base_model.model.").removesuffix(ENDING): int(shape[0])  # type: ignore[index]
             for name, shape in shapes.items()
         }
-    except (OSError, ValueError, TypeError, KeyError, IndexError, msgspec.DecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        msgspec.DecodeError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{path}: is not a safetensors file of LoRA ({error})") from None
 
 

@@ -61,6 +61,16 @@ def test_says_what_was_seen_and_expected(
     assert "legend fleet" in str(caught.value)
 
 
+@pytest.mark.parametrize("bad", [b"d0\x8b", b"d\\ud800", b'd", "x": ' + b"[" * 5000])
+def test_what_is_no_json_in_a_field_further_on_is_bad_input(
+    fleet_path: Path, bad: bytes
+) -> None:
+    fleet_path.write_bytes(fleet_path.read_bytes().replace(b"d0", bad, 1))
+    with pytest.raises(InputError, match=r"fleet\.json: ") as caught:
+        read_fleet(fleet_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     path.mkdir()
