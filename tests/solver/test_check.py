@@ -9,12 +9,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from profiler.schema import DepthCost, Fleet
 from solver.check import check
-from solver.check.costs import Recomputed, layer_gain, recompute
+from solver.check.costs import recompute
 from solver.check.verdict import FIGURES, ROUND_FIGURES
 from solver.plan import Plan
-from tests.solver.fleets import GAIN, LAYERS, hand_plan, planned_fleet
+from tests.solver.fleets import LAYERS, hand_plan, planned_fleet
 
 Path = tuple[str | int, ...]
 
@@ -172,54 +171,6 @@ def test_compressed_bytes_worked_out_by_hand(codec: Any, size: float) -> None:
     assert found(download_codec=codec) == (648.0, size)
 
 
-def with_fast(plan: Plan, fleet: Fleet, **fields: Any) -> Recomputed:
-    """Figures of the plan where device b of the fleet has other fields."""
-    devices = [replace(d, **fields) if d.name == "b" else d for d in fleet.devices]
-    return recompute(plan, replace(fleet, devices=devices))
-
-
-def test_a_cache_for_each_round_worked_out_by_hand() -> None:
-    """Five steps of 4 meet 12 examples, so 3 of them compute the embedding, 0.025 s each."""
-    plan = hand_plan()
-    devices = [replace(d, cache="round") if d.name == "b" else d for d in plan.devices]
-    found = with_fast(replace(plan, devices=devices), planned_fleet(), examples=12).devices["b"]
-    assert found.compute_s == pytest.approx(2.425 + 3 * 0.025)
-    assert (found.storage_bytes, found.cache_build_s) == (12 * 16 * 8 * 4, 0.0)
-
-
-def test_a_slower_device_fills_its_cache_more_slowly() -> None:
-    found = with_fast(hand_plan(), planned_fleet(), time_scale=2.0).devices["b"]
-    assert (found.compute_s, found.cache_build_s) == (2 * 2.425, 2 * 0.375)
-
-
-@pytest.mark.parametrize("phase", ["forward_bytes", "backward_bytes", "optimizer_bytes"])
-def test_the_phase_that_needs_most_is_the_memory(phase: str) -> None:
-    fleet, large = (
-        planned_fleet(),
-        DepthCost(by_depth=[0.0, 0.0, 0.0, 140.0], per_rank=[1.0] * 3),
-    )
-    slow, fast = fleet.classes
-    fast = replace(fast, memory=replace(fast.memory, **{phase: large}))
-    found = recompute(hand_plan(), replace(fleet, classes=[slow, fast]))
-    assert found.devices["b"].memory_bytes == 1500 + 140 + 9
-
-
-@pytest.mark.parametrize("errors", [(0.02, 0.3), (0.3, 0.02)])
-def test_times_are_as_sure_as_the_least_sure_class(errors: tuple[float, float]) -> None:
-    fleet = planned_fleet()
-    classes = [
-        replace(c, time=replace(c.time, error_fraction=error))
-        for c, error in zip(fleet.classes, errors, strict=True)
-    ]
-    found = recompute(hand_plan(), replace(fleet, classes=classes))
-    assert found.round.time_error_fraction == 0.3
-
-
-def test_gains_are_linear_between_ranks_and_flat_above() -> None:
-    found = [layer_gain(GAIN, 0, rank) for rank in (0, 1, 2, 3, 4, 5, 64)]
-    assert found == pytest.approx([0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
-
-
 def test_a_device_left_out_of_the_plan_is_caught() -> None:
     plan = hand_plan()
     assert failures(replace(plan, devices=plan.devices[:2])) == {"devices"}
@@ -287,6 +238,24 @@ def test_a_lower_bound_on_time_may_not_exceed_the_time() -> None:
         )
         found = failures(replace(plan, certificate=claim, question=question))
         assert ("certificate.bound" in found) == fails
+
+
+@pytest.mark.parametrize(
+    ("objective", "value"), [("legend", 1.6), ("efficiency", 0.62 / 6.692)]
+)
+def test_what_is_maximised_may_not_exceed_its_bound(objective: str, value: float) -> None:
+    plan = tampered(("question", "objective"), objective)
+    for factor, fails in ((1.1, False), (0.9, True)):
+        bound = factor * value
+        claim = replace(
+            plan.certificate,
+            status="feasible",
+            value=value,
+            bound=bound,
+            gap_fraction=abs(bound - value) / max(bound, value),
+        )
+        found = failures(replace(plan, certificate=claim))
+        assert found == ({"certificate.bound"} if fails else set())
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, math.inf, -math.inf, math.nan, 1e308])
