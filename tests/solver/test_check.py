@@ -180,6 +180,26 @@ def test_a_device_left_out_of_the_plan_is_caught() -> None:
     )
 
 
+def test_a_device_twice_is_caught() -> None:
+    plan = hand_plan()
+    assert "devices" in failures(replace(plan, devices=[*plan.devices, plan.devices[0]]))
+
+
+@pytest.mark.parametrize(("device", "caught"), [(0, False), (2, True)])
+def test_nobody_fills_a_wait_but_who_takes_part(device: int, caught: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["fill_wait"] = 2.0
+    raw["devices"][device]["local_steps"] = 6
+    found = failures(msgspec.convert(raw, type=Plan))
+    assert ("devices.local_steps" in found) == caught
+
+
+def test_the_servers_ranks_are_among_the_choices_too() -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["structure"], raw["ranks"] = "own", [2, 3, 5]
+    assert "configurations.ranks" in failures(msgspec.convert(raw, type=Plan))
+
+
 def test_order_of_devices_does_not_matter() -> None:
     plan = hand_plan()
     assert check(replace(plan, devices=plan.devices[::-1]), planned_fleet()).ok
