@@ -194,6 +194,30 @@ def test_nobody_fills_a_wait_but_who_takes_part(device: int, caught: bool) -> No
     assert ("devices.local_steps" in found) == caught
 
 
+@pytest.mark.parametrize(
+    ("shape", "ranks", "ok"),
+    [
+        ("rising", [2, 2, 4], True),
+        ("rising", [4, 2, 4], False),
+        ("progression", [2, 3, 4], True),
+        ("progression", [2, 2, 4], False),
+        ("progression", [4, 3, 2], False),
+        ("free", [4, 2, 4], True),
+    ],
+)
+def test_the_servers_ranks_run_as_asked(shape: str, ranks: list[int], ok: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["rank_shape"], raw["ranks"] = shape, ranks
+    assert ("question.rank_shape" not in failures(msgspec.convert(raw, type=Plan))) == ok
+
+
+@pytest.mark.parametrize(("policy", "ok"), [("exact", False), ("fedra", True)])
+def test_nobody_is_left_out_by_the_exact_policy_unasked(policy: str, ok: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["policy"], raw["question"]["leave_out"] = policy, "nobody"
+    assert ("question.leave_out" not in failures(msgspec.convert(raw, type=Plan))) == ok
+
+
 def test_the_servers_ranks_are_among_the_choices_too() -> None:
     raw: Any = msgspec.to_builtins(hand_plan())
     raw["question"]["structure"], raw["ranks"] = "own", [2, 3, 5]
