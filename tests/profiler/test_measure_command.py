@@ -25,10 +25,7 @@ def test_json_is_all_there_is_on_stdout(measured: Measured) -> None:
     assert figures["peak_bytes_by_depth"] == sorted(figures["peak_bytes_by_depth"])
 
 
-def test_the_table_names_layers_and_totals(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+def test_the_table_names_layers_and_totals(capsys: pytest.CaptureFixture[str]) -> None:
     show_profile(derive_profile("roberta-base", "jetson-tx2"))
     shown = capsys.readouterr().out
     assert "roberta-base (roberta, 12 layers" in shown
