@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,15 +41,28 @@ def test_help_names_every_command() -> None:
     assert all(command in done.stdout for command in legend.COMMANDS)
 
 
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """The same in this process: exit code, stdout and stderr."""
+
+    def run_here(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["legend", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            legend.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run_here
+
+
 @pytest.mark.parametrize("command", sorted(legend.COMMANDS))
-def test_every_command_has_help(command: str) -> None:
-    done = run(command, "--help")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Usage:")
+def test_every_command_has_help(call: Any, command: str) -> None:
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage:")
     # An example on a line of its own, not run into a paragraph.
-    assert re.search(rf"^  (Example: )?legend {command} \S", done.stdout, re.MULTILINE)
-    assert "\\b" not in done.stdout
-    assert "--json" in done.stdout or command in NO_JSON
+    assert re.search(rf"^  (Example: )?legend {command} \S", out, re.MULTILINE)
+    assert "\\b" not in out
+    assert "--json" in out or command in NO_JSON
 
 
 @pytest.mark.parametrize(
@@ -61,13 +75,19 @@ def test_every_command_has_help(command: str) -> None:
     ],
 )
 def test_what_there_is_not_is_bad_input(
-    arguments: tuple[str, ...], said: str, where: str
+    call: Any, arguments: tuple[str, ...], said: str, where: str
 ) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"legend: {said}")
-    assert done.stderr.endswith(f" See '{where} --help'\n")
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"legend: {said}")
+    assert err.endswith(f" See '{where} --help'\n")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_process_ends_as_it_says() -> None:
+    done = run("solve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "legend: Missing argument 'FLEET'. See 'legend solve --help'\n"
 
 
 def test_json_is_all_there_is_on_stdout(fleet_path: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_memory_is_compared_with_the_allocator(tmp_path: Path) -> None:
     from benchmarks.cases.profiler_memory import compare
 
     folder = str(write_config("gpt2-tiny", tmp_path))
-    (one,) = in_child(compare, {"model": folder, "count": 1, "seeds": 1})
+    (one,) = compare(folder, count=1, seeds=1)
     assert one["saved_bytes"] == 0
     assert one["peak_bytes"] <= 128
     assert one["affine_percent"] < 0.5

@@ -1,5 +1,6 @@
 """Pictures of results: all are drawn, the same twice, and shown on the page."""
 
+import shutil
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
@@ -107,12 +108,17 @@ def results() -> list[Result]:
     ]
 
 
-def test_every_picture_is_drawn_and_says_what_it_shows(
-    results: list[Result], tmp_path: Path
-) -> None:
-    assert len(draw_all(results, tmp_path)) == len(PICTURES)
+@pytest.fixture(scope="module")
+def drawn(results: list[Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all pictures, drawn once."""
+    folder = tmp_path_factory.mktemp("results")
+    assert len(draw_all(results, folder)) == len(PICTURES)
+    return folder
+
+
+def test_every_picture_is_drawn_and_says_what_it_shows(drawn: Path) -> None:
     for picture in PICTURES:
-        root = ET.fromstring(picture_path(picture, tmp_path).read_text(encoding="utf-8"))
+        root = ET.fromstring(picture_path(picture, drawn).read_text(encoding="utf-8"))
         assert root.get("aria-label") == picture.alt
         assert "background:#fff" in (root.findtext("{*}style") or "")
         assert len(root.findall(".//{*}text")) > 3
@@ -120,17 +126,19 @@ def test_every_picture_is_drawn_and_says_what_it_shows(
         assert picture.case in NAMES
 
 
-def test_the_same_results_give_the_same_files(results: list[Result], tmp_path: Path) -> None:
-    first = {path.name: path.read_bytes() for path in draw_all(results, tmp_path)}
+def test_the_same_results_give_the_same_files(
+    results: list[Result], drawn: Path, tmp_path: Path
+) -> None:
     again = {path.name: path.read_bytes() for path in draw_all(results, tmp_path)}
+    first = {path.name: path.read_bytes() for path in (drawn / "pictures").iterdir()}
     assert first == again
     assert b"<metadata" not in b"".join(first.values())
 
 
 def test_pictures_of_results_that_are_gone_go_too(
-    results: list[Result], tmp_path: Path
+    results: list[Result], drawn: Path, tmp_path: Path
 ) -> None:
-    draw_all(results, tmp_path)
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
     bare = replace(results[0], case="utility-truth", series=[])
     draw_all([bare, replace(results[0], case="dp-scale")], tmp_path)
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["dp-scale.svg"]

@@ -1,6 +1,5 @@
 """The program that counts memory for those without torch."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from profiler.anatomy import examine
 from profiler.checkpoint import open_checkpoint
-from profiler.exact_memory import ExactAnswer, answer
+from profiler.exact_memory import answer
 from profiler.memory.count import probe
 from profiler.schema import Training
 from tests.profiler.tiny_models import model_folder
@@ -26,14 +25,8 @@ def ask(folder: str, **changes: Any) -> bytes:
 
 def test_the_program_counts_as_the_profiler_does(tmp_path: Path) -> None:
     folder = model_folder("bert", tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "profiler.exact_memory"],
-        input=ask(folder),
-        capture_output=True,
-        check=True,
-        env={"PYTHONPATH": ":".join([str(Path.cwd()), *sys.path])},
-    )
-    found = msgspec.json.decode(done.stdout, type=ExactAnswer)
+    # As a process of its own it is asked in tests/solver/test_exact_memory.py.
+    found = answer(ask(folder))
     checkpoint = open_checkpoint(folder)
     anatomy = examine(checkpoint, TRAINING)
     assert found.model == anatomy.model

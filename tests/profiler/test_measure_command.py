@@ -10,22 +10,15 @@ from profiler.cli.profile import profile
 from profiler.derive import derive_profile
 from profiler.schema import InputError, read_profile
 from profiler.show import show_profile
-from tests.profiler.tiny_models import model_folder
+from tests.profiler.conftest import Measured
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(profile, list(arguments))
 
 
-def test_json_is_all_there_is_on_stdout(tmp_path: Path) -> None:
-    out = tmp_path / "p.json"
-    result = run(
-        *(model_folder("distilbert", tmp_path), "-o", str(out), "--quick", "--json"),
-        *("--batch-size", "2", "--sequence-length", "8", "--threads", "1", "--power-w", "7.5"),
-    )
-    assert result.exit_code == 0, result.output
-    figures = json.loads(result.stdout)
-    made = read_profile(out)
+def test_json_is_all_there_is_on_stdout(measured: Measured) -> None:
+    figures, made = json.loads(measured.stdout), read_profile(measured.path)
     assert made.device.power_w == 7.5
     assert figures["layers"] == made.model.layers
     assert len(figures["step_s_by_depth"]) == made.model.layers + 1

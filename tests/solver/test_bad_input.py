@@ -160,7 +160,7 @@ EXTREME = [
     {"devices__0__time_scale": 1e300},
     {"classes__0__time__head_s": 1e308, "classes__1__time__head_s": 1e308},
     {"classes__0__time__backward_s": [0.0, 0.0], "classes__0__time__lora_s_per_rank": [0, 0]},
-    {"lora__parameters_per_rank": [1, 10**6]},
+    {"lora__parameters_per_rank": [1, 10**5]},
     {"gain__by_layer": [[1e300, 1e300], [1e300, 1e300]]},
 ]
 
@@ -187,6 +187,13 @@ def test_extreme_figures_do_not_break_anything(
     )
     assert code in (0, 2, 3), err
     assert err.count("\n") == (code > 0)
+
+
+def test_a_table_as_large_as_may_be_is_no_problem(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    path.write_bytes(broken(lora__parameters_per_rank=[1, 10**6]))
+    code, _, err = run("solve", path, "--ranks", "1-2", "--min-depth", 0, "--json")
+    assert (code, err) == (0, "")
 
 
 OVERFLOWS = [

@@ -180,6 +180,50 @@ def test_a_device_left_out_of_the_plan_is_caught() -> None:
     )
 
 
+def test_a_device_twice_is_caught() -> None:
+    plan = hand_plan()
+    assert "devices" in failures(replace(plan, devices=[*plan.devices, plan.devices[0]]))
+
+
+@pytest.mark.parametrize(("device", "caught"), [(0, False), (2, True)])
+def test_nobody_fills_a_wait_but_who_takes_part(device: int, caught: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["fill_wait"] = 2.0
+    raw["devices"][device]["local_steps"] = 6
+    found = failures(msgspec.convert(raw, type=Plan))
+    assert ("devices.local_steps" in found) == caught
+
+
+@pytest.mark.parametrize(
+    ("shape", "ranks", "ok"),
+    [
+        ("rising", [2, 2, 4], True),
+        ("rising", [4, 2, 4], False),
+        ("progression", [2, 3, 4], True),
+        ("progression", [2, 2, 4], False),
+        ("progression", [4, 3, 2], False),
+        ("free", [4, 2, 4], True),
+    ],
+)
+def test_the_servers_ranks_run_as_asked(shape: str, ranks: list[int], ok: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["rank_shape"], raw["ranks"] = shape, ranks
+    assert ("question.rank_shape" not in failures(msgspec.convert(raw, type=Plan))) == ok
+
+
+@pytest.mark.parametrize(("policy", "ok"), [("exact", False), ("fedra", True)])
+def test_nobody_is_left_out_by_the_exact_policy_unasked(policy: str, ok: bool) -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["policy"], raw["question"]["leave_out"] = policy, "nobody"
+    assert ("question.leave_out" not in failures(msgspec.convert(raw, type=Plan))) == ok
+
+
+def test_the_servers_ranks_are_among_the_choices_too() -> None:
+    raw: Any = msgspec.to_builtins(hand_plan())
+    raw["question"]["structure"], raw["ranks"] = "own", [2, 3, 5]
+    assert "configurations.ranks" in failures(msgspec.convert(raw, type=Plan))
+
+
 def test_order_of_devices_does_not_matter() -> None:
     plan = hand_plan()
     assert check(replace(plan, devices=plan.devices[::-1]), planned_fleet()).ok
@@ -238,6 +282,24 @@ def test_a_lower_bound_on_time_may_not_exceed_the_time() -> None:
         )
         found = failures(replace(plan, certificate=claim, question=question))
         assert ("certificate.bound" in found) == fails
+
+
+@pytest.mark.parametrize(
+    ("objective", "value"), [("legend", 1.6), ("efficiency", 0.62 / 6.692)]
+)
+def test_what_is_maximised_may_not_exceed_its_bound(objective: str, value: float) -> None:
+    plan = tampered(("question", "objective"), objective)
+    for factor, fails in ((1.1, False), (0.9, True)):
+        bound = factor * value
+        claim = replace(
+            plan.certificate,
+            status="feasible",
+            value=value,
+            bound=bound,
+            gap_fraction=abs(bound - value) / max(bound, value),
+        )
+        found = failures(replace(plan, certificate=claim))
+        assert found == ({"certificate.bound"} if fails else set())
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, math.inf, -math.inf, math.nan, 1e308])

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from profiler.schema import Fleet
 from solver.allocation import mean_wait_s, shared, utility
@@ -13,6 +14,7 @@ from solver.problem import Problem
 from solver.wait.limit import limit_wait
 from tests.solver.answers import answer, assert_brackets
 from tests.solver.exhaustive import best_depths, best_own, best_shared
+from tests.solver.instances import random_fleet
 from tests.solver.questions import random_case, with_drop
 
 BATCHES = range(8)
@@ -26,6 +28,16 @@ def test_shared_ranks_are_optimal(batch: int) -> None:
         certificate = answer(fleet, problem)
         assert_brackets(certificate, best_shared(fleet, problem.question).value)
         assert certificate is None or certificate.status == "optimal", seed
+
+
+@pytest.mark.parametrize("sizes", [(), (32, 64, 96), (96, 64, 32)])
+def test_every_rank_budget_decides_where_nothing_else_binds(sizes: tuple[int, ...]) -> None:
+    """The largest that can, too: one less than all layers at the highest rank."""
+    fleet = random_fleet(2, layers=3, devices=3, max_rank=3, sizes=sizes)
+    fleet = replace(fleet, devices=[replace(d, memory_bytes=0) for d in fleet.devices])
+    for budget in range(1, 10):
+        problem = Problem.of(fleet, ranks=[1, 2, 3], min_depth=0, rank_budget=budget)
+        assert_brackets(answer(fleet, problem), best_shared(fleet, problem.question).value)
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -239,8 +239,8 @@ def test_what_is_not_proven_is_not_called_infeasible(
     run: Any, tmp_path: Path, structure: str, method: str, seconds: int | None, expected: int
 ) -> None:
     path = tmp_path / "fleet.json"
-    write(path, roomy(layers=4, devices=5, max_rank=4))
-    asked = ("--ranks", "1-4", "--mean-wait", 1e-3)
+    write(path, roomy(layers=3, devices=4, max_rank=3))
+    asked = ("--ranks", "1-3", "--mean-wait", 1e-3)
     how: list[object] = ["--structure", structure, "--method", method, "--json"]
     how += [] if seconds is None else ["--time-limit", seconds]
     code, out, err = run("solve", path, *asked, *how)

@@ -57,7 +57,7 @@ def test_few_devices_with_few_ranks_get_the_best_plan(structure: Structure, wait
 @pytest.mark.parametrize("room", [1.02, 1.1, 1.35])
 def test_a_round_that_is_hardly_long_enough(room: float) -> None:
     """Where links bind at the least depth, ranks themselves are limited, not only prices."""
-    plan = verified(within(Problem.of(preset(0, 8, 2)), room))
+    plan = verified(within(Problem.of(preset(0, 8, 2), ranks=[2, 4, 8, 16, 32]), room))
     assert gap(plan) <= 0.01
 
 
@@ -72,7 +72,7 @@ def test_ranks_with_caps_are_no_worse_than_without() -> None:
 
 
 def test_links_and_a_mean_wait() -> None:
-    plan = verified(less_wait(within(Problem.of(preset(100, 9, 1)), 1.5), 0.9))
+    plan = verified(less_wait(within(Problem.of(preset(60, 6, 1)), 1.5), 0.8))
     assert gap(plan) <= 0.01
 
 

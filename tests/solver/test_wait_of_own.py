@@ -14,6 +14,7 @@ from solver.least import least_round_time_s
 from solver.outcome import Outcome, relative_gap
 from solver.plan import Structure
 from solver.problem import Problem
+from solver.wait.knapsack import Choices
 from tests.solver.instances import random_fleet
 from tests.solver.mixed import values
 from tests.solver.questions import random_case
@@ -139,3 +140,15 @@ def test_the_bound_on_everybody_holds_for_plans_that_leave_devices_out() -> None
         assert bound >= best * (1 - 1e-9), seed
         reached += bound <= best * (1 + 1e-4)
     assert reached >= 20
+
+
+def test_devices_go_back_to_what_gains_more_as_far_as_there_is_time() -> None:
+    """Each of three takes 5 s less if it does; 6 s are to spare, so the best of them may."""
+    choices = Choices(
+        gain=np.array([[0.0, 0.0, 0.0], [0.8, 1.0, 0.9]]),
+        own_s=np.array([[10.0, 10.0, 10.0], [5.0, 5.0, 5.0]]),
+        needed_s=24.0,
+    )
+    keeps, waits = choices.longest(), choices.at(0.0)
+    assert (keeps.spare_s, waits.spare_s) == (6.0, -9.0)
+    assert choices.fill(waits, keeps).tolist() == [0, 1, 0]

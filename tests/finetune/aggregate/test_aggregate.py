@@ -59,6 +59,14 @@ def test_hetlora_prunes_a_tail_that_shrank_and_keeps_one_that_grew() -> None:
     assert torch.equal(grown["l0.lora_A.weight"], server["l0.lora_A.weight"])
 
 
+def test_hetlora_never_prunes_the_only_rank() -> None:
+    server = state_of({"l0": 1}, seed=0)
+    state = {name: 0.5 * tensor for name, tensor in server.items()}
+    joined = HetLora().join(server, [update("a", 1, state, received=server)], 0)
+    for name, tensor in state.items():
+        torch.testing.assert_close(joined[name], tensor)
+
+
 def test_hetlora_keeps_ranks_that_nobody_holds_and_survives_zero_norms() -> None:
     server = state_of({"l0": 4, "l1": 2}, seed=0)
     small = state_of({"l0": 2}, seed=1)

@@ -183,3 +183,16 @@ def test_every_aggregation_keeps_shapes_and_whatever_nobody_trained(name: str) -
     torch.testing.assert_close(
         product("l1", whole), product("l1", handed), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["flora", "fedex"])
+def test_what_is_added_to_the_base_adds_up_over_rounds(name: str) -> None:
+    ranks = [{"l0": 2}] * 2
+    first, _ = play(name, ranks, state_of({"l0": 2}, seed=9))
+    second, updates = play(name, ranks, first)
+    error = aggregation_error(first, second, updates)
+    assert error is not None
+    assert error < 1e-5
+    added = second["l0" + DELTA] - first["l0" + DELTA]
+    base_rank = AGGREGATIONS[name](Settings()).base_rank([2, 2])
+    assert torch.linalg.matrix_rank(added, rtol=1e-4) == base_rank

@@ -1,5 +1,6 @@
 """A profile is checked against what runs here, and mistakes are one line."""
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,41 +12,37 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from profiler.check import run as check_run
 from profiler.check.picture import draw_check
 from profiler.check.result import QUANTITIES, Case, CheckReport
 from profiler.check.show import ranks_text, show_check
 from profiler.cli.profile import profile as command
 from profiler.derive import derive_profile
-from profiler.measure import QUICK, measure_profile
-from profiler.schema import InputError, Profile, Training, read_profile, write
-from tests.profiler.tiny_models import model_folder
-
-TRAINING = Training(batch_size=2, sequence_length=8)
+from profiler.schema import InputError, Profile, read_profile, write
+from tests.profiler.conftest import Measured
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, list(map(str, arguments)))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return model_folder("roberta", tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def measured(folder: str) -> Profile:
-    return measure_profile(folder, TRAINING, effort=QUICK, threads=1)
+@pytest.fixture
+def made(measured: Measured) -> Profile:
+    return read_profile(measured.path)
 
 
 def test_a_check_runs_what_no_fit_has_seen(
-    folder: str, measured: Profile, tmp_path: Path
+    measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, picture = tmp_path / "p.json", tmp_path / "check.svg"
-    write(path, measured)
-    result = run(folder, "--check", path, "--quick", "--json", "--picture", picture)
+    picture = tmp_path / "check.svg"
+    # A process of its own each: as many as are watched at a time, and one more.
+    effort = dataclasses.replace(check_run.QUICK_CHECK, cases=check_run.TOGETHER + 1)
+    monkeypatch.setattr(check_run, "QUICK_CHECK", effort)
+    given = (measured.folder, "--check", measured.path, "--quick", "--json")
+    result = run(*given, "--picture", picture)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert len(found["cases"]) == 4
+    assert len(found["cases"]) == effort.cases
     assert set(found["errors"]) == set(QUANTITIES)
     # Counted bytes are exact in a model this small, however busy the machine is.
     assert found["errors"]["tensors"]["worst_fraction"] < 0.01
@@ -140,11 +137,11 @@ def other_model(made: Profile) -> Profile:
     [(other_device, "for the device 'elsewhere'"), (other_model, "for another model")],
 )
 def test_a_profile_of_something_else_is_refused(
-    folder: str, measured: Profile, change: Any, line: str, tmp_path: Path
+    measured: Measured, made: Profile, change: Any, line: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.json"
-    write(path, change(measured))
-    result = run(folder, "--check", path)
+    write(path, change(made))
+    result = run(measured.folder, "--check", path)
     assert isinstance(result.exception, InputError)
     assert line in str(result.exception)
     assert "\n" not in str(result.exception)
@@ -165,12 +162,12 @@ def test_a_profile_of_something_else_is_refused(
 def test_options_that_contradict_are_one_line(
     arguments: list[object],
     line: str,
-    measured: Profile,
+    made: Profile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(Path("p.json"), measured)
+    write(Path("p.json"), made)
     result = run("absent", "--check", "p.json", *arguments)
     assert isinstance(result.exception, InputError)
     assert line in str(result.exception)
@@ -179,10 +176,9 @@ def test_options_that_contradict_are_one_line(
 
 
 def test_repeating_what_the_profile_says_is_no_contradiction(
-    measured: Profile, tmp_path: Path
+    measured: Measured, tmp_path: Path
 ) -> None:
-    path = tmp_path / "p.json"
-    write(path, measured)
+    path = measured.path
     result = run(tmp_path / "absent", "--check", path, "--batch-size", 2, "--threads", 1)
     assert "neither a folder nor a model" in str(result.exception)
 
@@ -197,10 +193,10 @@ def test_a_derived_profile_remembers_its_options(tmp_path: Path) -> None:
     assert derive_profile("roberta-base").provenance.options == {}
 
 
-def test_framework_bytes_are_calibrated_and_say_so(measured: Profile) -> None:
-    made, options = measured.provenance, measured.provenance.options
+def test_framework_bytes_are_calibrated_and_say_so(made: Profile) -> None:
+    options = made.provenance.options
     assert options["memory_calibration_ranks"] == "0 0 8"
     libraries, offset = (int(options[f"memory_{n}_bytes"]) for n in ("libraries", "offset"))
-    assert libraries + offset == measured.memory.framework_bytes
+    assert libraries + offset == made.memory.framework_bytes
     assert 0 < offset < 200e6 < libraries
-    assert made.origins["memory.framework_bytes"].kind == "measured"
+    assert made.provenance.origins["memory.framework_bytes"].kind == "measured"

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from profiler.checkpoint import open_checkpoint, settle
 from profiler.cli.fleet import fleet
-from profiler.closed_form.architectures import read_architecture
+from profiler.closed_form.architectures import Linear, read_architecture
 from profiler.closed_form.footprint import frozen_bytes
+from profiler.closed_form.quantised import restoring
 from profiler.closed_form.simulate import Setting, simulate_step
 from profiler.configs import load_config
 from profiler.derive import derive_profile
@@ -137,3 +138,11 @@ def test_a_fleet_says_the_whole_training_step(tmp_path: Path) -> None:
     assert made.provenance.options["dropout"] == "False"
     done = CliRunner().invoke(fleet, [*arguments, "--labels", "3"])
     assert (done.exit_code, "--labels are of --task classification" in done.output) == (2, True)
+
+
+def test_restoring_a_weight_moves_these_bytes() -> None:
+    """64 x 64 weights are 64 blocks: their constants from a byte to 4, a mean, the weights."""
+    module = Linear(name="q", in_features=64, out_features=64, bias=False)
+    moved = [cost.traffic_bytes for cost in restoring(module, itemsize=2)]
+    assert moved == [64 + 256, 2 * 256, 4096 / 2 + 256 + 2 * 4096]
+    assert not any(cost.flops for cost in restoring(module, itemsize=2))

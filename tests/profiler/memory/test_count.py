@@ -130,7 +130,7 @@ def test_few_probes_foretell_held_out_configurations(family: str, tmp_path: Path
     parts = prepare(family, tmp_path, batch_size=8, sequence_length=48)
     memory = memory_model(*parts)
     source = random.Random(1)
-    for _ in range(8):
+    for _ in range(4):
         ranks = random_ranks(source)
         exact = probe(*parts, ranks).peak_bytes
         assert predicted(memory, ranks) == pytest.approx(exact, rel=0.005)
