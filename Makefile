@@ -1,6 +1,8 @@
 # Two commands do everything: `make demo` and `make test`. Python 3.11 or later, pip, git.
 PYTHON ?= python3
 VENV ?= .venv
+# More words for pytest, such as TESTS="-k plan".
+TESTS ?=
 BIN := $(VENV)/bin
 
 .PHONY: demo test bench clean
@@ -10,7 +12,7 @@ demo: $(VENV)/.run
 	$(BIN)/legend demo -o demo
 
 test: $(VENV)/.dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check $(TESTS)
 
 bench: $(VENV)/.bench
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/bench

@@ -218,11 +218,12 @@ def test_auto_says_nothing_where_it_ran_the_backend(
         raise Stopped("no time")
 
     path = tmp_path / "fleet.json"
-    write(path, random_fleet(1, layers=3, devices=4, max_rank=4, slope_noise=0.8))
+    write(path, random_fleet(2, layers=3, devices=4, max_rank=4, slope_noise=0.8))
     if not answers:
         monkeypatch.setattr("solver.milp.solve.solve_milp", stopped)
-    asked = ("--ranks", "1-4", "--structure", "own", "--round-time", 8, "--min-depth", 0)
-    code, out, err = run("solve", path, *asked, "--backend", "cbc", "--json")
+    asked = ("--ranks", "1-4", "--round-time", 8, "--min-depth", 0)
+    limits = ("--mean-wait", 1, "--rank-budget", 6)
+    code, out, err = run("solve", path, *asked, *limits, "--backend", "cbc", "--json")
     assert (code, err) == (0, "")
     method = msgspec.json.decode(out, type=Plan).certificate.method
     assert "auto: " in method

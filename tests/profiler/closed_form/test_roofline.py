@@ -10,7 +10,7 @@ from profiler.closed_form.simulate import simulate_step
 from profiler.hardware import find_hardware
 from profiler.predict import step_s
 from profiler.schema import Training
-from tests.profiler.closed_form.test_memory import PLAIN, Case
+from tests.profiler.closed_form.counted import PLAIN, Case
 
 # What binds: whatever does, launching alone, memory traffic alone.
 LIMITS = [
