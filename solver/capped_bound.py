@@ -146,15 +146,17 @@ class _Split:
                 else DEFLECTION * direction + (1 - DEFLECTION) * taken
             )
             # Deflection may nearly cancel a direction; steps must not grow for that.
-            square = max(_square(direction), _square(taken) / 10)
+            square = max(float((direction**2).sum()), float((taken**2).sum()) / 10)
             step = length * (bound - value) / square
-            multipliers = multipliers - step * np.cumsum(_beyond(direction), axis=0)
+            multipliers = multipliers - step * np.cumsum(direction, axis=0)
         return best, best_price
 
     def _taken(self, multipliers: Floats, answers: Answers) -> Floats:
-        """Subgradient: the rank that each group takes, less the mean of all groups.
+        """Subgradient: whether each group takes a rank or a larger one, less the mean of all.
 
-        Among equals the incumbent's rank is taken.
+        Among equals the incumbent's rank is taken. Steps are taken in prices of these
+        thresholds, not of the ranks one by one: a price of one rank makes a group dodge to the
+        next, that of a threshold moves all beyond it.
         """
         groups = len(self.parts.weights)
         value = multipliers.copy()
@@ -168,9 +170,8 @@ class _Split:
             choice[:, -1] = self._server(multipliers[:, :, -1])[1]
             rest[:, -1] = False
         choice = np.where(rest, at[:, None], choice)
-        taken = np.zeros(value.shape)
-        np.put_along_axis(taken, choice[None], 1.0, axis=0)
-        return np.asarray(taken - taken.mean(axis=2, keepdims=True))
+        beyond = choice >= np.arange(len(self.parts.ranks))[:, None, None]
+        return np.asarray(beyond - beyond.mean(axis=2, keepdims=True))
 
     def _server(self, own: Floats) -> tuple[float, Ints]:
         """Best ranks within the budget, itself priced, by the server's multipliers (R, L)."""
@@ -183,17 +184,3 @@ class _Split:
             if value < best:
                 best, taken = value, offer.argmax(axis=0)
         return best, taken
-
-
-def _beyond(direction: Floats) -> Floats:
-    """How far a direction agrees with every ``r_j >= rank``; shape (R, L, I) as it is.
-
-    Steps are taken in prices of these thresholds, not of the ranks one by one: a price of one
-    rank makes a group dodge to the next, that of a threshold moves all beyond it.
-    """
-    return np.cumsum(direction[::-1], axis=0)[::-1]
-
-
-def _square(direction: Floats) -> float:
-    """Square of its length in prices of thresholds."""
-    return float((_beyond(direction) ** 2).sum())
