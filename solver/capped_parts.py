@@ -6,6 +6,8 @@ is paid u[r, j, i] if layer j gets rank r, and picks its depth, cap and ranks:
     v_i(u) = max over k, c, r  of  w_i sum_{j<=k} gain[j, min(r_j, c)] + sum_j u[r_j, j, i],
              where  sum_{j<=k} s_j min(r_j, c) <= room_i(k).
 
+Where a second of own time has a price, the gain has that of a rank added, and every depth that
+of its own.
 The capacity is priced in turn, by the best of some prices for each (k, c): what is left falls
 apart into layers, and running maxima over the ranks give the answer for all caps at once.
 
@@ -48,6 +50,28 @@ class Answers(NamedTuple):
     depth: Ints
     cap: Ints
     price: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTimes:
+    """What groups of devices take at most, and what they must.
+
+    Parameters
+    ----------
+    fixed_s : array, shape (L + 1, G)
+        Sum over the devices of a group without ranks, by depth.
+    slope_s : array, shape (L, G)
+        Of a rank.
+    needed_s : float
+        What all own times add up to, at least.
+    round_s : float
+        What they would add up to if nobody waited, about.
+    """
+
+    fixed_s: Floats
+    slope_s: Floats
+    needed_s: float
+    round_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +118,11 @@ class Parts:
             bonus=np.zeros(rooms.room.T.shape),
         )
 
-    def priced(self, slope_s: Floats, fixed_s: Floats, price: float) -> Self:
-        """The same groups where a second of their own time has a price.
-
-        Parameters
-        ----------
-        slope_s : array, shape (L, G)
-            Of a rank.
-        fixed_s : array, shape (L + 1, G)
-            Without ranks, by depth.
-        price : float
-        """
+    def priced(self, times: OwnTimes, second: float) -> Self:
+        """The same groups where a second of their own time has a price."""
         worth = self.weights * self.gains[:, :, None]
-        worth += price * self.ranks[:, None, None] * slope_s
-        return replace(self, worth=worth, bonus=price * fixed_s)
+        worth += second * self.ranks[:, None, None] * times.slope_s
+        return replace(self, worth=worth, bonus=second * times.fixed_s)
 
     def prices(self, number: int, last: Floats | None = None) -> Floats:
         """Prices of a unit of capacity per weight, shape (Q, G).
@@ -157,16 +172,16 @@ class Parts:
         values = np.empty((len(sizes), *spare.shape), dtype=kind)
         least = np.empty((len(sizes), len(spare), spare.shape[2]), dtype=kind)
         below, at_cap = (gain + own)[:, :, None], (gain + beyond)[:, :, None]
-        running = None
+        running = np.full_like(spare, -np.inf)
         for caps in _slices(len(sizes), 1 + values.size // CHUNK):
             value, worth = values[caps], sizes[caps] * unit
             np.subtract(below[caps], worth, out=value)
             for each in value:
-                running = each if running is None else np.maximum(each, running, out=each)
-            last = running.copy()
+                running = np.maximum(each, running, out=each)
+            # What follows overwrites it.
+            running = running.copy()
             np.subtract(at_cap[caps], worth, out=worth)
             np.maximum(value, worth, out=value)
-            running = last
             for layer in range(1, value.shape[1]):
                 value[:, layer] += value[:, layer - 1]
             value += spare
