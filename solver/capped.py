@@ -16,7 +16,7 @@ import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
 from solver.capacity import capacity
-from solver.capped_bound import GAP, lagrangian_bound
+from solver.capped_bound import GAP, QUICK_WORK, WORK, lagrangian_bound
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.dp.shared import shared_ranks
@@ -126,8 +126,8 @@ def plan_capped(
     value = utility(problem, allocation)
     bound = most
     if relative_gap(value, most, "utility") > GAP:
-        rooms = Rooms.of(problem, optimistic=True)
-        bound = min(bound, lagrangian_bound(problem, rooms, ranks, value, thorough=thorough))
+        rooms, work = Rooms.of(problem, optimistic=True), WORK if thorough else QUICK_WORK
+        bound = min(bound, lagrangian_bound(problem, rooms, ranks, value, work))
     return Outcome(
         allocation=allocation,
         value=value,

@@ -42,20 +42,25 @@ class Rooms:
     @classmethod
     def of(cls, problem: Problem, *, optimistic: bool) -> Self:
         """Group the devices of a problem; see `solver.capacity` for `optimistic`."""
-        costs, top = problem.costs, problem.question.rank_choices[-1]
-        unit, steps = grid(costs.sizes, top, optimistic=optimistic)
-        whole = int(steps.sum()) * top
-        room = np.stack(units_by_depth(costs, unit, whole, optimistic=optimistic), axis=1)
-        room[:, : problem.question.min_depth] = -1
-        # More than all ranks at once, or less than the least of each, makes no difference.
-        ends = np.append(0, np.cumsum(steps))
-        room = np.where(room < ends * problem.question.rank_choices[0], -1, room)
-        np.minimum(room, ends * top, out=room)
+        room, steps = room_of_each(problem, optimistic=optimistic)
         rows, group = np.unique(room, axis=0, return_inverse=True)
         weights = np.bincount(group.reshape(-1), problem.weights).astype(np.float64)
         if len(rows) > MOST_GROUPS:
             rows, weights = _merged(rows, weights, optimistic=optimistic)
         return cls(weights=weights, room=rows, steps=steps)
+
+
+def room_of_each(problem: Problem, *, optimistic: bool) -> tuple[Ints, Ints]:
+    """Room of every device, shape (N, L + 1), and layer sizes in units; as in `Rooms`."""
+    costs, top = problem.costs, problem.question.rank_choices[-1]
+    unit, steps = grid(costs.sizes, top, optimistic=optimistic)
+    whole = int(steps.sum()) * top
+    room = np.stack(units_by_depth(costs, unit, whole, optimistic=optimistic), axis=1)
+    room[:, : problem.question.min_depth] = -1
+    # More than all ranks at once, or less than the least of each, makes no difference.
+    ends = np.append(0, np.cumsum(steps))
+    room = np.where(room < ends * problem.question.rank_choices[0], -1, room)
+    return np.minimum(room, ends * top), steps
 
 
 def _merged(rows: Ints, weights: Floats, *, optimistic: bool) -> tuple[Ints, Floats]:

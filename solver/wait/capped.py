@@ -4,15 +4,16 @@ For given shared ranks every device answers a deadline alone, with a depth and a
 `solver.wait.deadlines` finds the best answers that keep the wait, and proves them. The shared
 ranks are then climbed anew under the round time that was found, and so on until nothing
 improves. The bound: with ranks of their own devices can do whatever they can with caps, so
-round times at which those keep no wait, or are worth no more than the plan, are out; at the
-longest that is left the wait is dropped, and the bound of `solver.capped_bound` holds.
+round times at which those keep no wait, or are worth no more than the plan, are out. Up to
+the longest that is left `solver.wait.capped_bound` prices own time; in a hurry the wait is
+dropped there, and the bound of `solver.capped_bound` holds.
 """
 
 import numpy as np
 
 from solver.allocation import Allocation, round_time_s, utility
 from solver.capped import PROMISED_GAP, CappedRanks, best_ranks
-from solver.capped_bound import lagrangian_bound
+from solver.capped_bound import GAP, QUICK_WORK, lagrangian_bound
 from solver.devices import Ints
 from solver.errors import Infeasible
 from solver.explain import infeasible
@@ -21,6 +22,7 @@ from solver.outcome import Outcome
 from solver.own import OwnRanks
 from solver.problem import Problem
 from solver.rooms import Rooms
+from solver.wait.capped_bound import bound_waiting
 from solver.wait.deadlines import latest_s, search_deadlines, shortest_wait
 
 # Most turns of shared ranks and round time, and the gap of the answers in one.
@@ -56,10 +58,14 @@ def plan_capped_waiting(
         raise infeasible(problem, waiting=waits_little(problem), proven=last_s is None)
     bound = value
     if last_s is not None:
-        within = problem.under(round_time_s=last_s, mean_wait_s=None)
-        rooms = Rooms.of(within, optimistic=True)
-        own_bound = search_deadlines(problem, own, own, best, most, epsilon_s)[1]
-        bound = min(own_bound, lagrangian_bound(within, rooms, ranks, value, thorough=thorough))
+        bound = search_deadlines(problem, own, own, best, most, epsilon_s)[1]
+        if thorough and bound > value * (1 + GAP):
+            around_s = round_time_s(problem, best)
+            bound = min(bound, bound_waiting(problem, ranks, value, around_s, last_s))
+        elif not thorough:
+            within = problem.under(round_time_s=last_s, mean_wait_s=None)
+            rooms = Rooms.of(within, optimistic=True)
+            bound = min(bound, lagrangian_bound(within, rooms, ranks, value, QUICK_WORK))
     return Outcome(
         allocation=best,
         value=value,

@@ -1,0 +1,63 @@
+"""A bound on capped ranks under a mean wait, by windows of round times."""
+
+import numpy as np
+
+from solver.allocation import (
+    cost_by_depth,
+    longest_round_s,
+)
+from solver.least import least_round_time_s
+from solver.plan import Structure
+from solver.problem import Problem
+from solver.wait.capped_bound import bound_waiting, own_times
+from tests.solver.questions import more_options, random_case
+from tests.solver.test_together import values
+
+CAPPED: Structure = "capped"
+
+
+def posed(seed: int) -> Problem:
+    rng = np.random.default_rng(seed)
+    fleet, options = random_case(seed, devices=3, slope_noise=0.3 * (seed % 2))
+    if seed % 3 == 0:
+        options |= more_options(fleet, rng) | {"rank_shape": "free", "max_depth": None}
+    epsilon_s = float(rng.uniform(0, 0.4)) * (options["round_time_s"] or 5.0)
+    return Problem.of(fleet, structure=CAPPED, mean_wait_s=epsilon_s, **options)
+
+
+def test_no_plan_is_above_windows_around_any_round_time() -> None:
+    tried, near = 0, 0
+    for seed in range(70_000, 70_050):
+        problem, rng = posed(seed), np.random.default_rng(seed)
+        best = max(values(problem.fleet, problem.question), default=0.0)
+        least_s, budgets = least_round_time_s(problem), problem.question.budgets
+        if best == 0.0 or least_s is None:
+            continue
+        last_s = min(longest_round_s(problem), budgets.round_time_s or np.inf)
+        ranks = rng.choice(problem.ranks, problem.layers)
+        if budgets.rank_budget is not None:
+            ranks = np.where(np.cumsum(ranks) <= budgets.rank_budget, ranks, 0)
+        if ranks[0] == 0:
+            continue
+        around_s = float(rng.uniform(least_s, last_s))
+        aim = best * float(rng.uniform(0.8, 1))
+        found = bound_waiting(problem, ranks, aim, around_s, last_s * (1 + 1e-9))
+        assert found >= best * (1 - 1e-9), seed
+        tried += 1
+        near += found <= best * 1.01
+    assert tried > 20
+    assert near > tried / 3
+
+
+def test_own_times_are_those_of_the_costs() -> None:
+    for seed in range(70_000, 70_020):
+        problem = posed(seed)
+        costs, ranks = problem.costs, np.full(problem.layers, problem.ranks[-1])
+        row = np.zeros(len(costs.devices), dtype=np.int64)
+        seconds = cost_by_depth(costs, costs.seconds, ranks[None], row).T
+        fixed_s, slope_s = own_times(problem)
+        spent_s = np.pad(np.cumsum(slope_s * ranks, axis=1), ((0, 0), (1, 0)))
+        most_s = (fixed_s + spent_s) / costs.devices.count[:, None]
+        assert (most_s >= seconds * (1 - 1e-12)).all()
+        if problem.question.cache == "off":
+            np.testing.assert_allclose(most_s, seconds, rtol=1e-9)
