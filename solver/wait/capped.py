@@ -9,6 +9,8 @@ the longest that is left `solver.wait.capped_bound` prices own time; in a hurry 
 dropped there, and the bound of `solver.capped_bound` holds.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from solver.allocation import Allocation, round_time_s, utility
@@ -19,14 +21,22 @@ from solver.errors import Infeasible
 from solver.explain import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
-from solver.own import OwnRanks
+from solver.own import most_of_own
 from solver.problem import Problem
 from solver.rooms import Rooms
 from solver.wait.capped_bound import bound_waiting
-from solver.wait.deadlines import latest_s, search_deadlines, shortest_wait
+from solver.wait.deadlines import (
+    MOST,
+    MOST_WITHOUT,
+    latest_s,
+    search_deadlines,
+    shortest_wait,
+)
 
 # Most turns of shared ranks and round time, and the gap of the answers in one.
 TURNS, TURN_GAP = 6, 5e-5
+# Ranks that others are raised to, and round times that are looked at with each.
+RAISED, FEW, FEW_WITHOUT = 10, 30, 100
 
 
 def plan_capped_waiting(
@@ -49,8 +59,7 @@ def plan_capped_waiting(
     """
     epsilon_s = problem.question.budgets.mean_wait_s
     assert epsilon_s is not None
-    own = OwnRanks.of(problem, optimistic=True)
-    most = own.plan()[0]
+    most, own = most_of_own(problem)
     best, ranks = _turns(problem, start, most, epsilon_s)
     value = -np.inf if best is None else utility(problem, best)
     last_s = latest_s(problem, own, value, epsilon_s)
@@ -94,12 +103,35 @@ def _turns(
     adapted = np.arange(problem.layers) < least.depth.max()
     ranks = kept_ranks = best_ranks(problem, np.where(adapted, least.rows[0], 0))
     value = -np.inf if best is None else utility(problem, best)
-    for _ in range(TURNS):
+
+    def better(ranks: Ints, *, hurried: bool = False) -> Allocation | None:
+        """What devices train at these ranks, if it keeps the wait and is the best so far."""
         capped = CappedRanks.of(problem, ranks)
         free = capped.best(capped.answers(problem.costs))
-        found, _ = search_deadlines(problem, capped, capped, free, most, epsilon_s, TURN_GAP)
-        if found is None or utility(problem, found) <= value:
+        looks = (FEW, FEW_WITHOUT) if hurried else (MOST, MOST_WITHOUT)
+        found, _ = search_deadlines(
+            problem, capped, capped, free, most, epsilon_s, TURN_GAP, *looks
+        )
+        return None if found is None or utility(problem, found) <= value else found
+
+    for _ in range(TURNS):
+        found = better(ranks)
+        if found is None:
             break
         best, value, kept_ranks = found, utility(problem, found), ranks
         ranks = best_ranks(problem.under(round_time_s=round_time_s(problem, found)), ranks)
+    if kept_ranks is ranks:
+        # Ranks that are best where nobody minds the wait leave the fastest too little.
+        for each in _raised(problem, ranks):
+            found = better(each, hurried=True)
+            if found is not None:
+                best, value, kept_ranks = found, utility(problem, found), each
     return best, kept_ranks
+
+
+def _raised(problem: Problem, ranks: Ints) -> Iterator[Ints]:
+    """Ranks no smaller than each of a few, wherever there are any."""
+    if problem.question.budgets.rank_budget is None:
+        places = np.linspace(0, len(problem.ranks) - 1, RAISED).round().astype(np.int64)
+        for least in problem.ranks[np.unique(places)].tolist():
+            yield np.where(ranks > 0, np.maximum(ranks, least), 0)

@@ -18,14 +18,14 @@ from typing import Protocol
 
 import numpy as np
 
-from solver.allocation import Allocation, longest_round_s, mean_wait_s, utility
+from solver.allocation import Allocation, longest_round_s, mean_wait_s
 from solver.deadline import expired
 from solver.devices import Floats, Ints
 from solver.least import least_round_time_s
 from solver.problem import Problem
 from solver.resource import TOLERANCE, Costs
+from solver.wait.incumbent import Incumbent
 from solver.wait.knapsack import Choices
-from solver.wait.limit import limit_wait
 from solver.wait.relax import under_deadline
 
 # Gap at which the search stops; intervals that are looked at, and while there is no plan.
@@ -75,17 +75,14 @@ class Answering(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Search:
+class _Search(Incumbent):
     """Incumbent and what is asked; see `search_deadlines`."""
 
-    problem: Problem
-    epsilon_s: float
     upper: Answering
     lower: Answering
     gap: float = GAP
-    allocation: Allocation | None = None
     value: float = -np.inf
-    tried: set[float] = field(default_factory=set)
+    deadlines: set[float] = field(default_factory=set)
 
     @property
     def floor(self) -> float:
@@ -132,9 +129,9 @@ class _Search:
 
     def plan(self, deadline_s: float) -> None:
         """Plan for one deadline."""
-        if deadline_s in self.tried:
+        if deadline_s in self.deadlines:
             return
-        self.tried.add(deadline_s)
+        self.deadlines.add(deadline_s)
         answers = self.lower.answers(under_deadline(self.problem.costs, deadline_s))
         choices = self.choices(answers, deadline_s, deadline_s)
         found = None if choices is None else choices.lowest()
@@ -142,14 +139,6 @@ class _Search:
             chosen = choices.fill(*found[1:])
             if choices.line(chosen).gain > self.value:
                 self.consider(self.lower.allocation(answers, chosen))
-
-    def consider(self, candidate: Allocation) -> None:
-        """Keep the best depths under an allocation's ranks, if they are better."""
-        if (candidate.depth < self.problem.question.min_depth).any():
-            return
-        kept = limit_wait(self.problem, candidate, self.epsilon_s)
-        if kept is not None and utility(self.problem, kept) > self.value:
-            self.allocation, self.value = kept, utility(self.problem, kept)
 
 
 def search_deadlines(
@@ -161,6 +150,7 @@ def search_deadlines(
     epsilon_s: float,
     gap: float = GAP,
     looks: int = MOST,
+    without: int = MOST_WITHOUT,
 ) -> tuple[Allocation | None, float]:
     """Find ranks and depths that keep the mean wait.
 
@@ -177,8 +167,8 @@ def search_deadlines(
         Largest mean wait, seconds.
     gap : float
         Relative gap at which to stop.
-    looks : int
-        Intervals that are looked at, once there is a plan.
+    looks, without : int
+        Intervals that are looked at, once there is a plan and as long as there is none.
 
     Returns
     -------
@@ -193,10 +183,10 @@ def search_deadlines(
         return state.allocation, most
     order, settled = count(), -np.inf
     queue = [(-most, next(order), *whole)]
-    for number in range(MOST_WITHOUT):
+    for number in range(max(looks, without)):
         if not queue or -queue[0][0] <= state.floor or expired():
             break
-        if number >= looks and state.allocation is not None:
+        if number >= (without if state.allocation is None else looks):
             break
         above, _, start_s, end_s = heapq.heappop(queue)
         bound = min(state.bound(start_s, end_s), -above)

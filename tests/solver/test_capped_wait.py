@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from solver.allocation import (
-    cost_by_depth,
-    longest_round_s,
-)
+from solver.allocation import cost_by_depth, longest_round_s, mean_wait_s
+from solver.exact import maximise_utility
+from solver.instances import random_fleet
 from solver.least import least_round_time_s
 from solver.plan import Structure
 from solver.problem import Problem
 from solver.wait.capped_bound import bound_waiting, own_times
+from tests.solver.mixed import values
 from tests.solver.questions import more_options, random_case
-from tests.solver.test_together import values
 
 CAPPED: Structure = "capped"
 
@@ -61,3 +60,18 @@ def test_own_times_are_those_of_the_costs() -> None:
         assert (most_s >= seconds * (1 - 1e-12)).all()
         if problem.question.cache == "off":
             np.testing.assert_allclose(most_s, seconds, rtol=1e-9)
+
+
+def test_ranks_are_raised_where_the_fastest_would_wait() -> None:
+    """The best ranks without a wait keep devices too little busy: no plan has them."""
+    for seed, share in ((0, 0.5), (5, 0.3), (13, 0.3)):
+        fleet = random_fleet(seed, layers=5, classes=4, devices=12, max_rank=12)
+        problem = Problem.of(fleet, structure=CAPPED)
+        least_s = least_round_time_s(problem)
+        assert least_s is not None
+        problem = problem.under(round_time_s=1.3 * least_s)
+        free = maximise_utility(problem, branching=False)
+        wait_s = share * mean_wait_s(problem, free.allocation)
+        kept = maximise_utility(problem.under(mean_wait_s=wait_s), branching=False)
+        assert mean_wait_s(problem, kept.allocation) <= wait_s * (1 + 1e-9)
+        assert 0.3 * free.value < kept.value <= free.value * (1 + 1e-9)
