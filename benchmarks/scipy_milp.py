@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csc_array
 
 from solver.allocation import Allocation, shared
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.milp.arcs import carried
 from solver.problem import Problem
 

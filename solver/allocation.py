@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from solver.costs import Costs, Resource
-from solver.devices import Floats, Ints
+from solver.costs.build import Costs, Resource
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, grow
 from solver.problem import Problem
-from solver.resource import TOLERANCE, grow
 
 LEFT_OUT = -1
 # Devices whose depths are all looked at, at once.

@@ -14,9 +14,9 @@ from solver.allocation import (
     server_ranks,
     utility,
 )
-from solver.binding import binding
-from solver.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
-from solver.devices import Floats, Ints
+from solver.costs.caching import ALWAYS, KINDS, OFF, Kinds, storage_bytes
+from solver.costs.devices import Floats, Ints
+from solver.explain.binding import binding
 from solver.fill import filled
 from solver.links.said import link_of, predicted_links
 from solver.plan import (

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.linear import AT_LOWER, BASIC, least
 
 # Planes that are kept, the latest.

@@ -10,13 +10,13 @@ from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility, utility_bound
-from solver.explain import describe, heads
+from solver.explain.infeasible import describe, heads
 from solver.heuristics import Heuristic, plan_of
 from solver.outcome import relative_gap
 from solver.plan import Plan, read_plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.question_words import NO_BUDGETS, budget_text
+from solver.show.question import NO_BUDGETS, budget_text
 from solver.wording import spoken
 
 

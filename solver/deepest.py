@@ -17,10 +17,10 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, shared, utility
-from solver.capacity import Capacity, capacity, exact, units_by_depth
-from solver.devices import Ints
+from solver.costs.capacity import Capacity, capacity, exact, units_by_depth
+from solver.costs.devices import Ints
 from solver.exact import maximise_utility
-from solver.explain import without_plan
+from solver.explain.infeasible import without_plan
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.progression import best_progression, candidates, within

@@ -1,8 +1,8 @@
 """Largest utility for any structure of the ranks, proven: where the methods part.
 
 `shared` ranks are solved here, by the dynamic program, those of devices' `own` by
-`solver.own`, `capped` ones by `solver.capped`, progressions by `solver.progression`, and what
-is behind links that devices share by `solver.links.plan`.
+`solver.own`, `capped` ones by `solver.capped.plan`, progressions by `solver.progression`, and
+what is behind links that devices share by `solver.links.plan`.
 """
 
 from dataclasses import replace
@@ -13,19 +13,19 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import InputError
 from solver.allocation import shared, utility
-from solver.branch import GAP as BRANCH_GAP
-from solver.branch import branch
-from solver.capacity import Capacity, capacity, exact
-from solver.capped import plan_capped
+from solver.capped.plan import plan_capped
+from solver.costs.capacity import Capacity, capacity, exact
 from solver.dp.shared import SharedRanks
 from solver.errors import Infeasible
-from solver.explain import infeasible, without_plan
+from solver.explain.infeasible import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import OPTIMAL_GAP, Outcome
 from solver.own import most_of_own, plan_own
 from solver.problem import Problem
 from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
+from solver.slopes.branch import GAP as BRANCH_GAP
+from solver.slopes.branch import branch
 from solver.slopes.wait import search_boxes, searchable
 from solver.wait.capped import plan_capped_waiting
 from solver.wait.deadlines import most_kept

@@ -19,10 +19,10 @@ from dataclasses import replace
 import numpy as np
 
 from solver.allocation import Allocation, cost, round_time_s
-from solver.costs import build_costs
-from solver.devices import Floats, Ints
+from solver.costs.build import build_costs
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import Resource
 from solver.problem import Problem
-from solver.resource import Resource
 
 __all__ = ["filled"]
 

@@ -16,15 +16,15 @@ from typing import Self
 from msgspec.structs import replace as replace_fields
 
 from solver.allocation import mean_wait_s
+from solver.costs.resource import TOLERANCE
+from solver.costs.stacking import stacked
 from solver.deadline import expired
 from solver.errors import Infeasible, Stopped
-from solver.figures import rounded
 from solver.fill import filled
 from solver.outcome import OPTIMAL_GAP, Outcome, relative_gap
 from solver.plan import Objective
 from solver.problem import Problem
-from solver.resource import TOLERANCE
-from solver.stacking import stacked
+from solver.show.figures import rounded
 
 __all__ = ["plan_filled", "posed"]
 

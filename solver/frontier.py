@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 
 from solver.allocation import mean_wait_s, round_time_s
+from solver.costs.resource import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.least import least_round_time_s
 from solver.leave_out import plan_able
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 from solver.wording import spoken
 
 # Stands for 0 s on the logarithmic axis.

@@ -15,7 +15,7 @@ from msgspec.structs import replace as replace_fields
 from profiler.schema import InputError
 from solver.allocation import mean_wait_s, round_time_s, utility
 from solver.assemble import predicted_by_device
-from solver.devices import Floats
+from solver.costs.devices import Floats
 from solver.imported import Import, able, allocated, plan_import
 from solver.links.said import overloaded
 from solver.plan import Plan

@@ -16,10 +16,10 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import Fleet, InputError, read_bytes
 from solver.allocation import LEFT_OUT, Allocation, fits, server_ranks, utility
-from solver.binding import shortfalls
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.errors import Infeasible
-from solver.explain import describe, heads
+from solver.explain.binding import shortfalls
+from solver.explain.infeasible import describe, heads
 from solver.from_peft import CONFIG, Adapter, read_adapter
 from solver.outcome import Outcome
 from solver.problem import Problem

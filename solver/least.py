@@ -9,7 +9,7 @@ a deeper one).
 import numpy as np
 
 from solver.allocation import Allocation, busy_s, cost, shallowest
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.problem import Problem
 
 __all__ = ["least_allocation", "least_round_time_s"]
@@ -34,7 +34,7 @@ def least_round_time_s(
     """Smallest round time that lets the devices train their least configuration.
 
     None if a limit on a device forbids it whatever the round time. Rank sum and mean wait
-    are not looked at. Parameters as of `solver.explain.infeasible`.
+    are not looked at. Parameters as of `solver.explain.infeasible.infeasible`.
     """
     patient = problem.under(round_time_s=None)
     least = least_allocation(patient, ranks, depth)

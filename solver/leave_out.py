@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation
-from solver.costs import build_costs
-from solver.explain import infeasible
+from solver.costs.build import build_costs
+from solver.explain.infeasible import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem

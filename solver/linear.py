@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 # HiGHS's own numbers.
 AT_LOWER, BASIC, AT_UPPER = 0, 1, 2

@@ -1,8 +1,8 @@
 """What every device lacks for one layer more: seconds, bytes, joules, or a faster uplink.
 
-All of it holds under the plan's own ranks, for the layer that `solver.binding` asks for: with
-what it lacks a device could train that layer, with less it could not, as long as the others
-stay as they are. A new plan may use the same second otherwise: what that is worth,
+All of it holds under the plan's own ranks, for the layer that `solver.explain.binding` asks
+for: with what it lacks a device could train that layer, with less it could not, as long as the
+others stay as they are. A new plan may use the same second otherwise: what that is worth,
 `solver.prices` says.
 """
 
@@ -22,14 +22,14 @@ from solver.allocation import (
     server_ranks,
     summed_ranks,
 )
-from solver.binding import limits, longest_s, one_more
-from solver.costs import MAX_DEPTH
-from solver.devices import Floats, Ints
+from solver.costs.build import MAX_DEPTH
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Resource
+from solver.costs.stacking import stacked
+from solver.explain.binding import limits, longest_s, one_more
 from solver.links.graph import NO_LINK
 from solver.plan import Plan
 from solver.problem import Problem
-from solver.resource import TOLERANCE, Resource
-from solver.stacking import stacked
 
 __all__ = ["NextLayer", "next_layers"]
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from solver.plan import Plan
-from solver.tables import plan_view
+from solver.show.plans import plan_view
 
 __all__ = ["plan_html"]
 

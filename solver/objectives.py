@@ -14,7 +14,7 @@ from solver.allocation import round_time_s
 from solver.deadline import expired
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import infeasible, too_low
+from solver.explain.infeasible import infeasible, too_low
 from solver.least import least_round_time_s
 from solver.outcome import Outcome
 from solver.problem import Problem

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import Allocation, deepest, utility
-from solver.capacity import exact, units_by_depth
-from solver.devices import Floats, Ints
+from solver.costs.capacity import exact, units_by_depth
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import Costs
 from solver.dp.alone import alone
 from solver.dp.values import Tables
-from solver.explain import infeasible, without_plan
+from solver.explain.infeasible import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.resource import Costs
 from solver.wait.deadlines import GAP as WAIT_GAP
 from solver.wait.deadlines import Answering, Answers, search_deadlines, shortest_wait
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from profiler.schema import InputError
 from solver.assemble import assemble
+from solver.costs.stacking import stacked
 from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.fill_budget import plan_filled, posed
@@ -16,7 +17,6 @@ from solver.outcome import Outcome
 from solver.plan import Plan
 from solver.policies import policy
 from solver.problem import Problem
-from solver.stacking import stacked
 from solver.wording import spoken
 
 # Policies that have a plan wherever the least configuration is one.
@@ -92,7 +92,7 @@ def solve(
 
 def _with_repair(problem: Problem, error: Infeasible) -> Infeasible:
     """Name the cheapest repair too, for policies that need no more than the exact one."""
-    from solver.repair import explained
+    from solver.explain.repair import explained
 
     return explained(problem, error) if problem.question.policy in _LEAST else error
 

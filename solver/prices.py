@@ -12,7 +12,7 @@ from msgspec.structs import replace as replace_fields
 
 from profiler.schema import Link
 from solver.allocation import busy_s
-from solver.costs import build_costs
+from solver.costs.build import build_costs
 from solver.exact import maximise_utility
 from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able

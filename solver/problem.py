@@ -9,9 +9,9 @@ from msgspec.structs import asdict
 from msgspec.structs import replace as replace_fields
 
 from profiler.schema import Fleet, Gain, InputError
-from solver.costs import Costs, build_costs
-from solver.devices import Devices, Floats, Ints
-from solver.payload import Spread
+from solver.costs.build import Costs, build_costs
+from solver.costs.devices import Devices, Floats, Ints
+from solver.costs.payload import Spread
 from solver.posing import budgets_of, question_of
 from solver.question import (
     CacheChoice,
@@ -23,7 +23,7 @@ from solver.question import (
     Structure,
     Weights,
 )
-from solver.question_words import question_text
+from solver.show.question import question_text
 from solver.wording import spoken
 
 DEFAULT_RANKS = tuple(range(1, 65))
@@ -111,12 +111,12 @@ class Problem:
         cache : {'off', 'round', 'always', 'auto'}
             What devices keep of the outputs of layers they do not adapt, as far as their
             storage goes: nothing, a cache filled anew each round, one for the whole run, or
-            whichever is fastest. See `solver.caching`.
+            whichever is fastest. See `solver.costs.caching`.
         cache_rounds : int, optional
             Rounds a device is expected to take part in, over which filling a cache for the
             whole run must pay off to be chosen by 'auto'; None means a run without end.
         upload_codec, download_codec : {'none', 'float16', 'int8'}
-            How uploads and downloads are compressed; see `solver.payload`.
+            How uploads and downloads are compressed; see `solver.costs.payload`.
         min_utility : float, optional
             Least utility, for the objectives 'time' and 'efficiency'.
         fill_wait : float
@@ -217,7 +217,7 @@ class Problem:
         Parameters
         ----------
         spread : {'less', 'more'}
-            No plan then sends more, or less, than it does; see `solver.payload`.
+            No plan then sends more, or less, than it does; see `solver.costs.payload`.
         """
         return replace(self, costs=replace(self.costs, spread=spread)).under()
 

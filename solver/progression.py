@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from solver.allocation import Allocation, shared, utility
-from solver.capacity import Capacity, capacity
+from solver.costs.capacity import Capacity, capacity
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem

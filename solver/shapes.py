@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp.shared import SharedRanks, shared_ranks
 from solver.dp.values import Prices
 from solver.plan import Question, RankShape

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import LEFT_OUT, Allocation, fits, shared, utility
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.problem import Problem
 from solver.wait.limit import keeps_wait
 

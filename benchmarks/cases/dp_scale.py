@@ -104,7 +104,7 @@ def instance(devices: int, seed: int, model: str = MODEL) -> tuple[Any, Any, flo
 
     from profiler.derive import derive_profile
     from profiler.schema import DeviceClass, Fleet, FleetDevice, Training
-    from solver.devices import Devices
+    from solver.costs.devices import Devices
     from solver.least import least_round_time_s
     from solver.problem import Problem
 

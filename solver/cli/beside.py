@@ -36,12 +36,12 @@ def lacking(plan: "Plan", fleet: "Fleet") -> Beside:
 def views(beside: Beside, plan: "Plan") -> "Iterator[Group | Table | str]":
     """The same for people."""
     if "prices" in beside:
-        from solver.prices_table import prices_table
+        from solver.show.prices import prices_table
 
         prices = beside["prices"]
         yield prices_table(prices) if prices else "prices: no budget is in force"
     if "next_layer" in beside:
-        from solver.next_layer_table import next_layer_view
+        from solver.show.next_layer import next_layer_view
 
         lacks = beside["next_layer"]
         none = "next layer: every device adapts all layers"

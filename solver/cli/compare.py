@@ -104,7 +104,7 @@ def _show(rows: "list[Row]", *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode([_comparison_record(row) for row in rows]))
         return
-    from solver.compare_table import comparison_view
+    from solver.show.comparison import comparison_view
 
     shown = console()
     shown.print(comparison_view(rows, shown.width))

@@ -32,7 +32,7 @@ def diff(then_path: Path, now_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    from solver.diff_table import diff_view
+    from solver.show.diff import diff_view
 
     shown = console()
     shown.print(diff_view(found, shown.width))

@@ -70,7 +70,7 @@ def frontier(
     with naming(fleet_path):
         problem = Problem.of(fleet, **problem_fields(options))
     if picture is not None:
-        from solver.frontier_picture import check_picture, draw
+        from solver.show.frontier import check_picture, draw
 
         check_picture(picture)
     found = _whole_curve(problem) if whole else _some_points(problem, points)
@@ -86,7 +86,7 @@ def _table(points: "list[Point]", *, leaving_out: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from solver.figures import plain
+    from solver.show.figures import plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = ["round time s", "utility", "gap", "mean depth", "mean wait s"]

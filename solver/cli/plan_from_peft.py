@@ -83,7 +83,7 @@ def plan_from_peft(
     if as_json:
         click.echo(msgspec.json.encode({"plan": plan, **beside} if beside else plan))
         return
-    from solver.tables import plan_view
+    from solver.show.plans import plan_view
 
     shown = console()
     shown.print(plan_view(plan, shown.width))

@@ -165,7 +165,7 @@ def solve(
     if as_json:
         click.echo(msgspec.json.encode({"plan": plan, **beside} if beside else plan))
         ctx.exit(code)
-    from solver.tables import plan_view
+    from solver.show.plans import plan_view
 
     shown = console()
     shown.print(plan_view(plan, shown.width))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solver.capacity import Capacity, grid
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity, grid
+from solver.costs.devices import Floats, Ints
 from solver.dp.tables import tables
 from solver.dp.values import Tables
 

@@ -6,7 +6,7 @@ better plan passes can be left out.
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.dp.tables import earnings, ranks_between
 from solver.dp.values import Tables
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler.schema import InputError
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
 from solver.dp.values import Prices
 

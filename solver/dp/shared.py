@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp.small import is_small, small_ranks
 from solver.dp.tables import tables
 from solver.dp.values import Prices

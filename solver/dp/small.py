@@ -7,8 +7,8 @@ numpy takes longer to be called than to compute.
 
 import numpy as np
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 
 # Cells (layer, rank, prefix sum) of a small table: they stay in the second-level cache.
 CELLS = 1 << 18

@@ -1,7 +1,7 @@
 """Dynamic programming over (layer from the output, prefix sum).
 
 With W_k(S) the weight of the devices that can train depth k at prefix sum S
-(`solver.capacity`) and gain[k, r] the marginal gain of layer k at rank r,
+(`solver.costs.capacity`) and gain[k, r] the marginal gain of layer k at rank r,
 
     V_k(S) = max_r  V_{k-1}(S - s_k r) + W_k(S) gain[k, r],     V_0(0) = 0,
 
@@ -17,8 +17,8 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp.values import Axes, Band, Prices, Tables
 
 # Cells (rank, prefix sum) handled at once: they stay in the second-level cache.

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 # Size of one layer, or of each.
 Steps = TypeVar("Steps", int, Ints)
@@ -94,7 +94,7 @@ class Tables:
     spacing : int or None
         How far choices lie apart; None where they are not evenly spaced.
     weight : array, shape (L + 1, S + 1)
-        W, see `solver.capacity.Capacity`.
+        W, see `solver.costs.capacity.Capacity`.
     gains : array, shape (L, R)
     earned : sequence of arrays, shape (R, S + 1), or None
         What each layer earns in place of W times its gain and of prices.

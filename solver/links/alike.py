@@ -10,7 +10,7 @@ from itertools import count
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 
 def halved(wants: Floats, weights: Floats, groups: int) -> tuple[Ints, Ints]:

@@ -17,8 +17,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.mix import Mix
 from solver.links.part import SLACK, Deadline
 from solver.links.pool import Prices, Window

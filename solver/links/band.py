@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.dp.tables import ranks_between, tables
 from solver.dp.values import Band, Tables
 from solver.links.graph import Links

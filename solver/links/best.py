@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from solver.allocation import Allocation, utility
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.links.copies import Copies
 from solver.links.pool import Prices
 from solver.problem import Problem

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
 from solver.links.capped import Climb
 from solver.links.search import Search
 from solver.problem import Problem

@@ -14,8 +14,8 @@ from itertools import count, pairwise
 import numpy as np
 
 from solver.allocation import round_time_s
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.dp.values import Band
 from solver.links.best import Best
 from solver.links.few import Few, try_all

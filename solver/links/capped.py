@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.graph import Links
 from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices

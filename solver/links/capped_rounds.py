@@ -18,9 +18,9 @@ from itertools import count, pairwise
 import numpy as np
 
 from solver.allocation import round_time_s
-from solver.capacity import units_in_time
+from solver.costs.capacity import units_in_time
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.best import Best
 from solver.links.capped_wait import improved
 from solver.links.copies import GROUPS, Copies

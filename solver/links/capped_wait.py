@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
 from solver.links.blend import PLACES, moved
 from solver.links.capped import CappedAnswer, Climb
 from solver.links.mix import PENALTY, Basis, Mix, best_mix

@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from solver.bundle import lowest
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.best import Caps
 from solver.links.capped import Climb
 from solver.links.copies import GROUPS, LAST_PRICES, Copies

@@ -1,6 +1,6 @@
 """A bound for capped ranks under priced links: a copy of the ranks for groups of devices.
 
-As in `solver.capped_bound`, ranks that are the same for everybody are priced: group g of
+As in `solver.capped.bound`, ranks that are the same for everybody are priced: group g of
 devices has multipliers y_g[j, r] that sum to zero over the groups, and device i of it, of
 weight w_i, answers alone. At a price p of a unit of the prefix sum, no less than its toll q_i,
 
@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.links.alike import halved
 from solver.links.groups import Groups
 from solver.links.own import OwnAtPrices

@@ -1,7 +1,7 @@
 """Better multipliers for copies of capped ranks, along subgradients.
 
 Deflected subgradients with a share of Polyak's step towards the incumbent's value, as in
-`solver.capped_bound`, in prices of thresholds. The share grows while the bound falls step by
+`solver.capped.bound`, in prices of thresholds. The share grows while the bound falls step by
 step, and is halved where it does not.
 """
 
@@ -10,8 +10,8 @@ from typing import Self
 
 import numpy as np
 
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.copies import Answers, Copies, within_budget
 from solver.links.pool import Prices
 from solver.links.search import Search

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import Allocation
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.capped import CappedAnswer
 from solver.links.pool import Pool
 from solver.links.search import ROUNDING, Search
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 from solver.shapes import keeps_shape
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler.schema import Fleet, Link
-from solver.devices import Devices, Floats, Ints
+from solver.costs.devices import Devices, Floats, Ints
 
 NO_LINK = -1
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 # Around the mean price of a group's last answers, as a share of it; quantiles of these; and
 # shares of the greatest price, as from a price near 0, or from one of another round time, no
@@ -33,7 +33,7 @@ class Groups:
     cuts : array of int
         Where groups may begin, those that tell most first.
     ranks, gains, steps
-        As in `solver.capped_bound`: rank 0 comes first where ranks are budgeted.
+        As in `solver.capped.bound`: rank 0 comes first where ranks are budgeted.
     """
 
     weights: Floats

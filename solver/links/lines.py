@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solver.bundle import Planes
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.links.band import Plane
 from solver.links.part import Line
 from solver.links.pool import Window

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.linear import AT_LOWER, AT_UPPER, BASIC, Solved, least
 from solver.links.graph import NO_LINK, Links
 from solver.links.pool import Pool, Prices, Window

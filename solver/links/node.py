@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 
 from solver.bundle import GROWS, PATIENCE, SHRINKS, Planes
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.dp.completions import completions
 from solver.dp.values import Band, Tables
 from solver.links.band import Plane

@@ -7,7 +7,7 @@ device i takes
     max over k and S <= h_i(k) of  w_i V_k(S) - Lambda_i S + mu count_i t_i(k, S),
 
 so the sum over devices bounds every plan. Where costs are not in proportion to the layers'
-sizes, capacities and times err on the side asked for (`solver.capacity`).
+sizes, capacities and times err on the side asked for (`solver.costs.capacity`).
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation
-from solver.capacity import units_by_depth
-from solver.devices import Floats, Ints
+from solver.costs.capacity import units_by_depth
+from solver.costs.devices import Floats, Ints
 from solver.dp.alone import alone
 from solver.dp.values import Tables
 from solver.links.graph import Links
@@ -55,7 +55,7 @@ class OwnAtPrices:
 
     @classmethod
     def of(cls, problem: Problem, links: Links, *, optimistic: bool) -> Self:
-        """Tabulate what devices carry; see `solver.capacity` for `optimistic`."""
+        """Tabulate what devices carry; see `solver.costs.capacity` for `optimistic`."""
         costs = problem.costs
         unit, steps, table = alone(
             costs.sizes, problem.gains, problem.ranks, optimistic=optimistic

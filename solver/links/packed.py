@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.links.graph import Links
 from solver.links.mix import Mix
 from solver.links.pool import Pool, Prices, Window
-from solver.resource import TOLERANCE
 
 # Factors of the wait's price until the wait is kept, and halvings between the last two.
 DEARER, HALVINGS = (1.0, 1.1, 1.3, 2.0, 4.0, 8.0), 4

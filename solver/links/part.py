@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.dp.values import Band
 from solver.links.band import BandedRanks
 from solver.links.best import Best
@@ -19,7 +20,6 @@ from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import GAP
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 # Of all that devices might gain: less than nothing, but for rounding.
 NOTHING = -1e-9

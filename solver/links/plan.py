@@ -16,9 +16,9 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.allocation import round_time_s
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
-from solver.explain import without_plan
+from solver.explain.infeasible import without_plan
 from solver.least import least_allocation
 from solver.links.ascent import Ascent
 from solver.links.best import Best, Caps

@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.links.pool import Prices, Window
 from solver.links.shared import PricedRanks
 from solver.problem import Problem

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import Allocation, cost, device_gains, parameters
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.links.graph import Links
 from solver.problem import Problem
 

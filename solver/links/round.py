@@ -12,12 +12,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.links.graph import Links
 from solver.links.mix import Mix
 from solver.links.packed import packings
 from solver.links.pool import Pool, Window
-from solver.resource import TOLERANCE
 
 # Moves behind one link that are paired, pairs that are tried, and rounds of exchanges.
 MOVES, PAIRS, EXCHANGES = 160, 40, 40

@@ -3,14 +3,14 @@
 import numpy as np
 
 from solver.allocation import Allocation, busy_s, parameters, summed_ranks
-from solver.costs import Costs
+from solver.costs.build import Costs
+from solver.costs.resource import TOLERANCE
 from solver.errors import Infeasible, Shortfall, Stopped
-from solver.explain import infeasible
-from solver.figures import friendly, rounded
+from solver.explain.infeasible import infeasible
 from solver.links.graph import NO_LINK
 from solver.plan import PredictedLink
 from solver.problem import Problem
-from solver.resource import TOLERANCE
+from solver.show.figures import friendly, rounded
 
 _SHOWN = 3
 BUSY = "busy time"

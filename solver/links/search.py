@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, fits, shared
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.least import least_allocation
 from solver.links.best import Best
 from solver.links.capped import CappedAnswer

@@ -16,12 +16,12 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.links.graph import Links
 from solver.links.mix import Mix
 from solver.links.packed import packed
 from solver.links.pool import Pool, Window
-from solver.resource import TOLERANCE
 
 # What a second too much costs, in prices, at first and at most, and how it grows.
 STRICT, STRICTEST, STRICTER = 1.5, 200.0, 3.0

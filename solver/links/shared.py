@@ -6,8 +6,8 @@ earns
     sum over i with h_i(k) >= S of  (w_i gain[k, r] - Lambda_i s_k r + mu count_i (t_i(k, r)))^+
 
 with t_i(k, r) what the layer adds to the device's time: a device that would lose by the layer
-is let off (`solver.capacity` has h_i). Up to the least depth nobody is. Letting a device off
-in the middle of its layers is more than a plan may do, so the program of `solver.dp` bounds
+is let off (`solver.costs.capacity` has h_i). Up to the least depth nobody is. Letting a device
+off in the middle of its layers is more than a plan may do, so the program of `solver.dp` bounds
 every plan.
 """
 
@@ -16,13 +16,13 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import Capacity, capacity, units_by_depth
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity, capacity, units_by_depth
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.dp.shared import SharedRanks
 from solver.links.graph import Links
 from solver.links.pool import Prices, Window
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 from solver.shapes import shaped_ranks
 
 # Of a unit: what rounding may take off.

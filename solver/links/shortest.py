@@ -10,8 +10,8 @@ the links allow. Nothing says that no plan waits less.
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, fits, mean_wait_s, round_time_s, shared
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
 from solver.least import least_allocation
 from solver.links.mix import best_mix
 from solver.links.pool import Pool, Window

@@ -25,16 +25,16 @@ from solver.allocation import (
     server_ranks,
     utility,
 )
+from solver.costs.payload import Spread
+from solver.costs.resource import TOLERANCE
 from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, without_plan
+from solver.explain.infeasible import infeasible, without_plan
 from solver.least import least_allocation, least_round_time_s
 from solver.links.said import none_found, overloaded
 from solver.links.search import GAP
 from solver.links.shortest import shortest
 from solver.outcome import Outcome
-from solver.payload import Spread
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 from solver.wait.limit import keeps_wait
 
 __all__ = ["plan_spread"]

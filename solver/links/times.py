@@ -3,7 +3,8 @@
 import numpy as np
 
 from solver.allocation import longest_round_s
-from solver.devices import Floats
+from solver.costs.devices import Floats
+from solver.costs.resource import TOLERANCE
 from solver.least import least_round_time_s
 from solver.links.best import Best
 from solver.links.graph import Links, that_may_bind
@@ -11,7 +12,6 @@ from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices, Window
 from solver.links.search import Search
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 
 def least_s(problem: Problem) -> float:

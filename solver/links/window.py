@@ -14,9 +14,10 @@ from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, cost
 from solver.bundle import lowest
-from solver.capacity import exact
+from solver.costs.capacity import exact
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.links.best import Best
 from solver.links.capped_wait import refine
 from solver.links.capped_window import bound_by_copies, climb
@@ -27,7 +28,6 @@ from solver.links.pool import Pool, Prices
 from solver.links.search import COLUMNS, GAP, ROUNDING, Effort, Search
 from solver.links.shared import PricedRanks
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 # When the program over own ranks is solved, and the least gain that counts.
 CLOSE = 1e-5

@@ -2,7 +2,7 @@
 
 One layer's rank moves at a time, to a near choice or to none from there on down; worse ranks
 are accepted with probability exp(-loss / temperature), the temperature falling geometrically.
-Utility comes from the conservative table of `solver.capacity`, so whatever is accepted is
+Utility comes from the conservative table of `solver.costs.capacity`, so whatever is accepted is
 feasible and a step costs the same for any number of devices.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.allocation import utility
-from solver.capacity import Capacity, capacity
+from solver.costs.capacity import Capacity, capacity
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
 from solver.least import least_allocation
 from solver.methods.candidates import finished, may_be, plan_of, require_free, require_shared
 from solver.methods.settings import Settings

@@ -6,7 +6,7 @@ general solver closes it: the better plan and the tighter bound of the two.
 
 from dataclasses import replace
 
-from solver.capacity import exact
+from solver.costs.capacity import exact
 from solver.deadline import expired
 from solver.errors import Infeasible, Stopped
 from solver.methods.milp import disaggregated

@@ -8,7 +8,7 @@ from solver.problem import Problem
 
 
 def plan(problem: Problem, settings: Settings) -> Outcome:
-    """Solve as `solver.branch` describes; shared ranks, no mean wait."""
+    """Solve as `solver.slopes.branch` describes; shared ranks, no mean wait."""
     question = problem.question
     free = question.structure == "shared" and question.rank_shape != "progression"
     if not free or question.objective != "utility" or question.budgets.mean_wait_s is not None:

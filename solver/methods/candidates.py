@@ -2,9 +2,9 @@
 
 from profiler.schema import InputError
 from solver.allocation import Allocation, shared, utility
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.errors import Infeasible
-from solver.explain import infeasible, without_plan
+from solver.explain.infeasible import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem

@@ -8,7 +8,7 @@ from solver.problem import Problem
 
 
 def plan(problem: Problem, settings: Settings) -> Outcome:
-    """Solve as `solver.capped` and `solver.capped_bound` describe."""
+    """Solve as `solver.capped.plan` and `solver.capped.bound` describe."""
     question = problem.question
     if question.structure != "capped" or question.objective != "utility":
         raise InputError(

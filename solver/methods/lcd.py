@@ -17,8 +17,9 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import Allocation, cost, fits, shared
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.least import least_allocation
 from solver.methods.candidates import (
     deepest_allowed,
@@ -30,7 +31,6 @@ from solver.methods.candidates import (
 from solver.methods.settings import Settings
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 # Added seconds below which a step counts as free.
 SHORTEST_S = 1e-12

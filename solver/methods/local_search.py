@@ -4,7 +4,6 @@ import numpy as np
 
 from profiler.schema import InputError
 from solver.least import least_allocation
-from solver.local_search import improve, too_large
 from solver.methods.candidates import (
     deepest_allowed,
     finished,
@@ -15,10 +14,11 @@ from solver.methods.candidates import (
 from solver.methods.settings import Settings
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.slopes.local_search import improve, too_large
 
 
 def plan(problem: Problem, settings: Settings) -> Outcome:
-    """Search as `solver.local_search` describes, from all layers at the least rank."""
+    """Search as `solver.slopes.local_search` describes, from all layers at the least rank."""
     require_shared(problem, "local-search")
     require_free(problem, "local-search")
     if too_large(problem):

@@ -1,6 +1,6 @@
 """Shared ranks as a flow through (depth, prefix sum) arcs: a program that does not know N.
 
-For proportional costs (`solver.capacity.exact`) a device can train depth k exactly
+For proportional costs (`solver.costs.capacity.exact`) a device can train depth k exactly
 when the prefix sum S of the LoRA sizes is small enough, so the devices enter only as
 
     W[k,S] = weight of the devices whose every cost at depth k and prefix sum S is in limits.
@@ -25,11 +25,11 @@ import pulp
 
 from profiler.schema import InputError
 from solver.allocation import shared
-from solver.capacity import exact
-from solver.devices import Floats
+from solver.costs.capacity import exact
+from solver.costs.devices import Floats
+from solver.costs.resource import TOLERANCE
 from solver.milp.build import Model, Values, stop_if_expired
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 # Cells of a device block times prefix sums that are in memory at once.
 _CELLS = 1 << 22

@@ -3,7 +3,7 @@
 ======== ======================================================= ============
 symbol   meaning                                                 size
 ======== ======================================================= ============
-i        device (a row of `solver.devices`, `count` alike)       N
+i        device (a row of `solver.costs.devices`, `count` alike)       N
 j        layer from the output; depth k                          L
 r        rank choice                                             R
 y[j,r]   1 if layer j has rank r (shared and capped ranks)       L R, binary

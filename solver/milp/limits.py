@@ -10,7 +10,7 @@ import numpy as np
 import pulp
 
 from solver.allocation import cost
-from solver.costs import Resource
+from solver.costs.build import Resource
 from solver.milp.build import Build
 from solver.milp.links import busy_times
 

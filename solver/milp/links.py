@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pulp
 
-from solver.devices import Ints
+from solver.costs.devices import Ints
+from solver.costs.resource import Costs
 from solver.links.graph import NO_LINK
-from solver.resource import Costs
 
 __all__ = ["busy_times"]
 

@@ -13,7 +13,7 @@ import pulp
 
 from profiler.schema import InputError
 from solver.allocation import Allocation
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.milp.build import Build, Model, Values
 from solver.milp.limits import (
     limit_links,

@@ -3,7 +3,7 @@
 It answers the same questions as the dynamic program from the raw costs, in one of two forms:
 `solver.milp.model` (any costs, own ranks, mean wait, least time) and `solver.milp.arcs`
 (proportional costs, independent of the number of devices). A solver is never believed: its
-allocation is priced again by `solver.costs`, and what breaks a limit is no answer.
+allocation is priced again by `solver.costs.build`, and what breaks a limit is no answer.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,7 @@ from solver.allocation import (
 from solver.deadline import current, expired
 from solver.deepest import as_depth, depth_first
 from solver.errors import Infeasible, Stopped
-from solver.explain import infeasible, too_low, without_plan
-from solver.figures import rounded
+from solver.explain.infeasible import infeasible, too_low, without_plan
 from solver.least import least_allocation
 from solver.links.said import overloaded
 from solver.milp.arcs import arcs
@@ -38,6 +37,7 @@ from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.question import Question
 from solver.shapes import keeps_shape
+from solver.show.figures import rounded
 
 Form = Literal["disaggregated", "arcs"]
 

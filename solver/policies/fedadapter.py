@@ -10,8 +10,8 @@ without error would end. Its cache of activations over rounds is not modelled.
 import numpy as np
 
 from solver.allocation import LEFT_OUT, shared, utility
-from solver.devices import Ints
-from solver.explain import infeasible
+from solver.costs.devices import Ints
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import Flags, best_kept, depths_that_fit, uniform

@@ -12,8 +12,8 @@ pattern is the one that grows from there.
 import numpy as np
 
 from solver.allocation import Allocation, utility
-from solver.devices import Ints
-from solver.explain import infeasible
+from solver.costs.devices import Ints
+from solver.explain.infeasible import infeasible
 from solver.least import least_round_time_s
 from solver.outcome import Outcome
 from solver.problem import Problem

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, shared, utility
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.wait.limit import keeps_wait

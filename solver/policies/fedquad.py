@@ -11,7 +11,7 @@ modelled, and its depths under tight memory are understated.
 from collections.abc import Iterator
 
 from solver.allocation import Allocation, utility
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import best_kept, deepest_that_fits, uniform

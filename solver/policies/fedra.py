@@ -12,8 +12,8 @@ others too; here every device runs all layers forward.
 import numpy as np
 
 from solver.allocation import LEFT_OUT, utility
-from solver.devices import Ints
-from solver.explain import infeasible
+from solver.costs.devices import Ints
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import Flags, best_kept, uniform

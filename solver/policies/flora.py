@@ -19,11 +19,11 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, utility
-from solver.devices import Floats, Ints
-from solver.explain import infeasible
+from solver.costs.devices import Floats, Ints
+from solver.costs.stacking import stacked
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.stacking import stacked
 from solver.uniform import best_kept, largest_ranks
 from solver.wait.limit import keeps_wait
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from solver.allocation import Allocation, utility
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.uniform import largest_ranks

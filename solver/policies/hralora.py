@@ -17,13 +17,13 @@ import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, cost, fits, utility
-from solver.binding import shortfalls
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.errors import Infeasible, Shortfall
-from solver.explain import describe, infeasible
-from solver.figures import rounded
+from solver.explain.binding import shortfalls
+from solver.explain.infeasible import describe, infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.show.figures import rounded
 from solver.uniform import bisect_rows
 from solver.wait.limit import keeps_wait
 

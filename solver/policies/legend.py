@@ -11,9 +11,9 @@ each device as deep as round time, memory and mean wait allow.
 import numpy as np
 
 from solver.allocation import Allocation, shared, utility
-from solver.capacity import capacity
-from solver.devices import Ints
-from solver.explain import infeasible
+from solver.costs.capacity import capacity
+from solver.costs.devices import Ints
+from solver.explain.infeasible import infeasible
 from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.progression import candidates, progressions, values

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

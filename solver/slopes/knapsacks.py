@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.slopes.hulls import Hulls
 
 # Rounds over all prices, secants of one, and a share of a value that is rounding.

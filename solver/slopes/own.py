@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solver.allocation import Allocation, deepest
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Costs
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.own import OwnRanks
 from solver.problem import Problem
-from solver.resource import TOLERANCE, Costs
 from solver.slopes.hulls import Hulls
 from solver.slopes.knapsacks import Knapsacks
 from solver.slopes.labels import closed

@@ -1,8 +1,8 @@
 """Shared ranks that keep a mean wait, where costs are out of proportion to the layers' sizes.
 
 `solver.wait.search` bounds round times between two ends with a price on own times, and
-`solver.branch` bounds ranks in a box by capacities that hold there. Here a node is both: round
-times and a box of ranks. Within it devices are as optimistic as the box and the later end
+`solver.slopes.branch` bounds ranks in a box by capacities that hold there. Here a node is both:
+round times and a box of ranks. Within it devices are as optimistic as the box and the later end
 allow, the wait is priced, and ranks through which no better plan goes are forgotten. What is
 left is cut where more is open: at the round time while the wait's price on it weighs more than
 what is missing, else in the box.
@@ -15,12 +15,12 @@ from itertools import count
 import numpy as np
 
 from solver.allocation import Allocation, longest_round_s
-from solver.branch import Box, box_capacity, narrowed, split, spread
-from solver.branch_levels import MOST_CELLS, Levels, levels
+from solver.costs.devices import Ints
 from solver.deadline import expired
-from solver.devices import Ints
 from solver.least import least_round_time_s
 from solver.problem import Problem
+from solver.slopes.branch import Box, box_capacity, narrowed, split, spread
+from solver.slopes.levels import MOST_CELLS, Levels, levels
 from solver.wait.incumbent import Incumbent
 from solver.wait.price import Lines, higher
 from solver.wait.relax import Relaxed, under_deadline

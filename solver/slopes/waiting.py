@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from solver.allocation import Allocation, deepest
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import Costs
 from solver.own import OwnRanks
-from solver.resource import Costs
 from solver.slopes.knapsacks import Knapsacks
 from solver.slopes.own import GAP, knapsacks_of
 from solver.wait.deadlines import Answers, search_deadlines

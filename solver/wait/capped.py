@@ -6,7 +6,7 @@ ranks are then climbed anew under the round time that was found, and so on until
 improves. The bound: with ranks of their own devices can do whatever they can with caps, so
 round times at which those keep no wait, or are worth no more than the plan, are out. Up to
 the longest that is left `solver.wait.capped_bound` prices own time; in a hurry the wait is
-dropped there, and the bound of `solver.capped_bound` holds.
+dropped there, and the bound of `solver.capped.bound` holds.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from solver.allocation import Allocation, round_time_s, utility
-from solver.capped import PROMISED_GAP, CappedRanks, best_ranks
-from solver.capped_bound import GAP, QUICK_WORK, lagrangian_bound
-from solver.devices import Ints
+from solver.capped.bound import GAP, QUICK_WORK, lagrangian_bound
+from solver.capped.plan import PROMISED_GAP, CappedRanks, best_ranks
+from solver.costs.devices import Ints
 from solver.errors import Infeasible
-from solver.explain import infeasible
+from solver.explain.infeasible import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.own import most_of_own
 from solver.problem import Problem
-from solver.rooms import Rooms
+from solver.slopes.rooms import Rooms
 from solver.wait.capped_bound import bound_waiting
 from solver.wait.deadlines import (
     MOST,

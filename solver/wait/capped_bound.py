@@ -1,7 +1,7 @@
 """A bound on capped ranks under a mean wait, by windows of round times.
 
 With T in [a, b] a plan fits the rooms of b, and own times add up to C (a - epsilon) at least.
-In the decomposition of `solver.capped_bound` a second of own time has a price then: over its
+In the decomposition of `solver.capped.bound` a second of own time has a price then: over its
 ranks a group's own time is a line at every depth, so the groups still answer alone.
 
 First the wait is dropped up to the last round time in question. Where that is not close, only
@@ -17,14 +17,14 @@ from itertools import count, pairwise
 
 import numpy as np
 
-from solver.capped import CappedRanks
-from solver.capped_bound import FIRST_STEP, WORK, Split, State
-from solver.capped_parts import OwnTimes
+from solver.capped.bound import FIRST_STEP, WORK, Split, State
+from solver.capped.parts import OwnTimes
+from solver.capped.plan import CappedRanks
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.problem import Problem
-from solver.resource import TOLERANCE
-from solver.rooms import MOST_GROUPS, Rooms, room_of_each
+from solver.slopes.rooms import MOST_GROUPS, Rooms, room_of_each
 from solver.wait.knapsack import Choices
 from solver.wait.relax import under_deadline
 
@@ -94,7 +94,7 @@ class _Windows:
         A device of each group.
     group : array of int, shape (N,)
     fixed_s, slope_s : arrays, shape (L + 1, G) and (L, G)
-        As in `solver.capped_bound.OwnTimes`.
+        As in `solver.capped.bound.OwnTimes`.
     """
 
     problem: Problem
@@ -230,7 +230,7 @@ def own_times(problem: Problem) -> tuple[Floats, Floats]:
 
 
 def _room(problem: Problem, end_s: float) -> tuple[Ints, Ints]:
-    """As `solver.rooms.room_of_each`, within a round time."""
+    """As `solver.slopes.rooms.room_of_each`, within a round time."""
     within = replace(problem, costs=under_deadline(problem.costs, end_s))
     return room_of_each(within, optimistic=True)
 

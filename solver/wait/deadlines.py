@@ -19,11 +19,11 @@ from typing import Protocol
 import numpy as np
 
 from solver.allocation import Allocation, longest_round_s, mean_wait_s
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Costs
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.least import least_round_time_s
 from solver.problem import Problem
-from solver.resource import TOLERANCE, Costs
 from solver.wait.incumbent import Incumbent
 from solver.wait.knapsack import Choices
 from solver.wait.relax import under_deadline

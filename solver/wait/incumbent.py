@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from solver.allocation import Allocation, shared, utility
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.problem import Problem
 from solver.wait.limit import limit_wait
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 
 # Prices that are tried, and how close lines meet at the best one, relatively.
 MOST_PRICES, CLOSE = 60, 1e-12

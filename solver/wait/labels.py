@@ -19,7 +19,7 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.dp.values import Tables
 from solver.wait.relax import Relaxed
 

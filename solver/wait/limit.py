@@ -22,9 +22,9 @@ from solver.allocation import (
     fits_by_depth,
     mean_wait_s,
 )
-from solver.devices import Floats
+from solver.costs.devices import Floats
+from solver.costs.resource import TOLERANCE
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 
 def limit_wait(

@@ -15,12 +15,12 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import Capacity, capacity, units_by_depth
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity, capacity, units_by_depth
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Costs
 from solver.dp.tables import tables
 from solver.dp.values import Band, Prices, Tables
 from solver.problem import Problem
-from solver.resource import TOLERANCE, Costs
 
 # Sums of own times are rounded; relative to all devices at the deadline.
 ROUNDING = 1e-11

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.allocation import Allocation, longest_round_s, round_time_s, shared
-from solver.capacity import exact
+from solver.costs.capacity import exact
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.dp.completions import completions
 from solver.least import least_round_time_s
 from solver.problem import Problem

@@ -4,7 +4,7 @@ The tables of `solver.dp.tables` do not know the rank before, so neither bands o
 nor labels are of use here. What is left is the price and the halving of round times.
 """
 
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.shapes import shaped_ranks
 from solver.wait.price import CLOSE, POOL, Lines, higher
 from solver.wait.relax import Relaxed

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from solver.allocation import shared, utility
-from solver.branch import GAP, Box, _bound, box_capacity
-from solver.branch_levels import levels
-from solver.capacity import capacity
+from solver.costs.capacity import capacity
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
-from solver.local_search import improve
 from solver.problem import Problem
+from solver.slopes.branch import GAP, Box, _bound, box_capacity
+from solver.slopes.levels import levels
+from solver.slopes.local_search import improve
 from tests.solver.exhaustive import best_shared
 from tests.solver.instances import random_fleet
 

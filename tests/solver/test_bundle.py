@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog
 
 from solver.bundle import lowest
-from solver.devices import Floats
+from solver.costs.devices import Floats
 
 
 class Pieces:

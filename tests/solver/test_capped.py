@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from profiler.gain.default import default_gain
 from profiler.schema import Fleet
 from solver.allocation import utility
-from solver.capped import answer, best_ranks
-from solver.capped_bound import QUICK_WORK, lagrangian_bound
+from solver.capped.bound import QUICK_WORK, lagrangian_bound
+from solver.capped.plan import answer, best_ranks
 from solver.check import check
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
@@ -19,7 +19,7 @@ from solver.milp.solve import solve_milp
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.rooms import Rooms
+from solver.slopes.rooms import Rooms
 from tests.solver.exhaustive import best_capped, weights
 from tests.solver.exhaustive import options as depth_options
 from tests.solver.instances import random_fleet
@@ -105,7 +105,7 @@ def test_the_bound_is_tighter_than_ranks_of_their_own() -> None:
 
 
 def test_merged_groups_still_bound_and_still_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solver.rooms.MOST_GROUPS", 2)
+    monkeypatch.setattr("solver.slopes.rooms.MOST_GROUPS", 2)
     for seed in range(300, 330):
         fleet, options = case(seed)
         problem = Problem.of(fleet, structure="capped", **options)

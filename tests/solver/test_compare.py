@@ -9,9 +9,9 @@ from rich.console import Console
 
 from profiler.schema import write
 from solver.compare import compare_policies
-from solver.compare_table import comparison_view
 from solver.policies import POLICIES, described
 from solver.problem import Problem
+from solver.show.comparison import comparison_view
 from tests.solver.instances import random_fleet
 
 OPTIONS: dict[str, Any] = {"ranks": [1, 2, 3, 4], "round_time_s": 9.0}

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from profiler.schema import Fleet
-from solver.caching import ALWAYS, ROUND, choose
 from solver.check import check
-from solver.devices import Devices
+from solver.costs.caching import ALWAYS, ROUND, choose
+from solver.costs.devices import Devices
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.planner import solve

@@ -12,10 +12,10 @@ from rich.console import Console
 from profiler.schema import InputError, write
 from solver.cli.diff import diff as command
 from solver.diff import Kind, plan_diff
-from solver.diff_table import diff_view
 from solver.plan import Configuration, Plan, PlannedDevice
 from solver.planner import solve
 from solver.problem import Problem
+from solver.show.diff import diff_view
 from tests.solver.instances import random_fleet
 
 

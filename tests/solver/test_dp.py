@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp import small as dp_small
 from solver.dp import tables as dp_tables
 from solver.dp.completions import completions

@@ -8,7 +8,7 @@ import pytest
 
 from profiler.schema import Fleet
 from solver.errors import Infeasible
-from solver.explain import without_plan
+from solver.explain.infeasible import without_plan
 from solver.milp.solve import solve_milp
 from solver.problem import Problem
 from tests.solver.exhaustive import best_shared

@@ -187,7 +187,7 @@ def test_nothing_to_gain_is_a_plan_too(least: int, structure: Any) -> None:
 
 def test_sizes_without_a_common_unit_are_bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounded to a coarser unit, the tables stay valid bounds."""
-    from solver import capacity
+    from solver.costs import capacity
 
     monkeypatch.setattr(capacity, "MOST_UNITS", 12)
     optimal = 0

@@ -9,9 +9,9 @@ from profiler.schema import InputError
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.frontier import Point, every_step, frontier_points
-from solver.frontier_picture import draw
 from solver.least import least_round_time_s
 from solver.problem import Problem
+from solver.show.frontier import draw
 from tests.solver.instances import random_fleet
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from profiler.schema import Fleet, write
 from solver.check import check
 from solver.errors import Infeasible, Stopped
-from solver.explain import too_low
+from solver.explain.infeasible import too_low
 from solver.planner import solve
 from solver.policies import POLICIES
 from solver.problem import Problem

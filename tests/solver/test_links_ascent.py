@@ -3,7 +3,7 @@
 import numpy as np
 
 from solver.allocation import round_time_s
-from solver.devices import Ints
+from solver.costs.devices import Ints
 from solver.exact import maximise_utility
 from solver.links.ascent import Ascent, Worth, neighbours
 from solver.links.best import Best

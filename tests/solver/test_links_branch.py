@@ -8,6 +8,7 @@ import pytest
 from solver.allocation import mean_wait_s
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
+from solver.explain.repair import repairs
 from solver.least import least_allocation
 from solver.links import branch as links_branch
 from solver.links import plan as links_plan
@@ -16,7 +17,6 @@ from solver.links.part import Deadline
 from solver.links.pool import Prices
 from solver.outcome import Outcome
 from solver.problem import Problem
-from solver.repair import repairs
 from tests.solver.answers import gap, verified
 from tests.solver.linked import linked_case, preset
 from tests.solver.mixed import best_value

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from solver.devices import Floats
+from solver.costs.devices import Floats
 from solver.links.alike import halved
 from solver.links.copies import LAST_PRICES, Copies
 from solver.links.descent import Metric, descend

@@ -11,10 +11,10 @@ from profiler.schema import Fleet, InputError
 from solver.check import check
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
+from solver.explain.repair import short_wait_s
 from solver.milp.solve import solve_milp
 from solver.planner import solve
 from solver.problem import Problem
-from solver.repair import short_wait_s
 from tests.solver.exhaustive import need
 from tests.solver.linked import with_links
 from tests.solver.mixed import mixed_case, values

@@ -9,8 +9,8 @@ import pytest
 
 from profiler.schema import Fleet, InputError
 from solver.allocation import shared, utility
-from solver.capacity import exact
 from solver.check import check
+from solver.costs.capacity import exact
 from solver.deadline import expired, within
 from solver.errors import Infeasible
 from solver.methods import HEURISTICS, METHODS, Method, described, plan_with

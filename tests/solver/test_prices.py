@@ -8,8 +8,8 @@ from rich.console import Console
 
 from solver.exact import maximise_utility
 from solver.prices import Price, prices
-from solver.prices_table import prices_table
 from solver.problem import Problem
+from solver.show.prices import prices_table
 from tests.solver.instances import random_fleet
 
 

@@ -7,9 +7,9 @@ import pytest
 from profiler.schema import Fleet
 from solver.check import check
 from solver.errors import Infeasible
+from solver.explain.repair import Repair, repairs
 from solver.planner import solve
 from solver.problem import Problem
-from solver.repair import Repair, repairs
 from tests.solver.exhaustive import best_shared
 from tests.solver.questions import random_case
 

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from solver.allocation import mean_wait_s
-from solver.branch import Box, box_capacity
-from solver.branch_levels import levels
 from solver.dp.completions import completions
 from solver.dp.tables import tables
 from solver.errors import Infeasible
@@ -13,6 +11,8 @@ from solver.exact import maximise_utility
 from solver.least import least_round_time_s
 from solver.outcome import relative_gap
 from solver.problem import Problem
+from solver.slopes.branch import Box, box_capacity
+from solver.slopes.levels import levels
 from solver.slopes.wait import GAP
 from solver.wait.relax import Relaxed, under_deadline
 from tests.solver.instances import random_fleet

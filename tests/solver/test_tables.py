@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from profiler.schema import Fleet, write
-from solver.figures import plain
 from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
-from solver.tables import plan_view
+from solver.show.figures import plain
+from solver.show.plans import plan_view
 from tests.solver.instances import random_fleet
 
 CLASS = "jetson-xavier-nx/10w-desktop"

@@ -98,7 +98,7 @@ def test_more_freedom_in_the_ranks_never_hurts() -> None:
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_repair_that_is_named_makes_a_plan_possible(structure: Structure) -> None:
-    from solver.repair import explained
+    from solver.explain.repair import explained
 
     problem = fleet_of(20, structure)
     with pytest.raises(Infeasible) as raised:

@@ -1,4 +1,4 @@
-"""What a device costs, as a solver sees it: `Resource` and `Costs`; built by `solver.costs`."""
+"""What a device costs, as a solver sees it; built by `solver.costs.build`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from solver.caching import Caches
-from solver.devices import Devices, Floats, Ints
+from solver.costs.caching import Caches
+from solver.costs.devices import Devices, Floats, Ints
+from solver.costs.payload import Payload, Spread
 from solver.links.graph import Links
-from solver.payload import Payload, Spread
 
 # Devices handled at once: a few columns of them fit the second-level cache.
 BLOCK = 1 << 15
@@ -114,7 +114,7 @@ class Costs:
         Links that devices share, if there are any.
     spread : {'none', 'less', 'more'}
         Whether what a rank takes on a wire beside its parameters is counted as it is, or
-        spread over them, see `solver.payload`.
+        spread over them, see `solver.costs.payload`.
     """
 
     devices: Devices

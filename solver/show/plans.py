@@ -10,10 +10,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.figures import friendly, plain
 from solver.links.said import at_limit
 from solver.plan import Configuration, Plan, PlannedDevice
-from solver.question_words import question_text
+from solver.show.figures import friendly, plain
+from solver.show.question import question_text
 
 # Columns beside the ranks, and a layer's cell in the grid.
 _BESIDE, _CELL = 78, 3

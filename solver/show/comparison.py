@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.compare import Row
-from solver.figures import friendly, plain
+from solver.show.figures import friendly, plain
 
 _COLUMNS = (
     "utility",

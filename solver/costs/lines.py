@@ -1,4 +1,4 @@
-"""Costs as lines over the prefix sum: what `solver.capacity` divides the room that is left by.
+"""Costs as lines over the prefix sum, by which `solver.costs.capacity` divides what is left.
 
 Where costs per rank are not proportional to the layers' sizes, the lines err on the side asked
 for: the smallest slope and the least fixed cost from a depth on, or the largest of both.
@@ -10,8 +10,8 @@ from typing import Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
-from solver.resource import TOLERANCE, Costs, Resource
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Costs, Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

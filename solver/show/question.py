@@ -1,7 +1,7 @@
 """What a plan was asked for, in one line for people."""
 
-from solver.figures import friendly
 from solver.question import Budgets, Question
+from solver.show.figures import friendly
 
 NO_BUDGETS = "no budgets"
 

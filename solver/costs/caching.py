@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler.schema import DeviceClass, Fleet
-from solver.devices import Devices, Floats
+from solver.costs.devices import Devices, Floats
 from solver.plan import Cache, CacheChoice
 
 KINDS: tuple[Cache, ...] = ("off", "round", "always")

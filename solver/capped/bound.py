@@ -1,10 +1,10 @@
 """How good capped ranks can be: Lagrangian decomposition, a copy of the ranks per device.
 
-Every group of devices i (`solver.rooms`) gets ranks r^i of its own; that they are all the
-same, ``[r^i_j = r] = [r^1_j = r] = ...``, is priced by multipliers u[r, j, i] that sum to zero
-over the groups. Each group then answers alone (`solver.capped_parts`), and the sum of their
-values is a bound for any u (Fisher, Management Science 27, 1981). A budget on the sum of the
-ranks is one more group, the server.
+Every group of devices i (`solver.slopes.rooms`) gets ranks r^i of its own; that they are all
+the same, ``[r^i_j = r] = [r^1_j = r] = ...``, is priced by multipliers u[r, j, i] that sum to
+zero over the groups. Each group then answers alone (`solver.capped.parts`), and the sum of
+their values is a bound for any u (Fisher, Management Science 27, 1981). A budget on the sum of
+the ranks is one more group, the server.
 
 The multipliers start where the incumbent ranks are at rest: a group that keeps its depth and
 cap is paid for any other rank exactly what that costs it, and what all of them win or lose
@@ -21,11 +21,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from solver.capped_parts import NEAR, Answers, OwnTimes, Parts
+from solver.capped.parts import NEAR, Answers, OwnTimes, Parts
+from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.problem import Problem
-from solver.rooms import Rooms
+from solver.slopes.rooms import Rooms
 
 GAP = 1e-4
 # Prices of capacity: on the coarse grid, and in the last look at the best multipliers.
@@ -69,7 +69,7 @@ def lagrangian_bound(
 class State(NamedTuple):
     """Multipliers, (R, L, G) and one more group for a server, with prices.
 
-    Of capacity as in `solver.capped_parts.Answers`, and of a second of all own times.
+    Of capacity as in `solver.capped.parts.Answers`, and of a second of all own times.
     """
 
     multipliers: Floats

@@ -18,12 +18,12 @@ from solver import own
 from solver.allocation import Allocation, cost, mean_wait_s, utility
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
-from solver.explain import without_plan
-from solver.figures import friendly, rounded
+from solver.explain.infeasible import without_plan
 from solver.least import least_allocation, least_round_time_s
 from solver.leave_out import without_unable
 from solver.links.said import overloaded
 from solver.problem import Problem
+from solver.show.figures import friendly, rounded
 from solver.wait import capped
 from solver.wait.limit import limit_wait
 

@@ -5,13 +5,13 @@ off a failed search.
 """
 
 from solver.allocation import Allocation, mean_wait_s
-from solver.binding import shortfalls
-from solver.devices import Ints
+from solver.costs.devices import Ints
+from solver.costs.resource import TOLERANCE
 from solver.errors import Infeasible, Shortfall, Stopped
-from solver.figures import friendly, plain, rounded
+from solver.explain.binding import shortfalls
 from solver.least import least_allocation, least_round_time_s
 from solver.problem import Problem
-from solver.resource import TOLERANCE
+from solver.show.figures import friendly, plain, rounded
 
 __all__ = ["describe", "heads", "infeasible", "too_low", "without_plan"]
 

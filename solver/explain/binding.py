@@ -15,11 +15,11 @@ from solver.allocation import (
     server_ranks,
     summed_ranks,
 )
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE, Resource
 from solver.errors import Shortfall
 from solver.links.graph import NO_LINK
 from solver.problem import Problem
-from solver.resource import TOLERANCE, Resource
 
 Bools = npt.NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solver.diff import KINDS, ClassChange, PlanDiff
-from solver.figures import friendly, plain
+from solver.show.figures import friendly, plain
 
 # Field of a prediction, what it is called here, and its unit.
 _FIGURES = (

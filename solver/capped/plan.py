@@ -4,7 +4,7 @@ Device i adapts its last k_i layers at ranks ``min(r_l, cap_i)``. For given rank
 answers alone: the depth and the largest cap there that fits, of largest gain. So the search
 is over the shared ranks only, one layer at a time with all devices answering, from several
 starts, the best shared plan among them (a cap at the largest rank is no cap). The bound is
-that of `solver.capped_bound`, or of ranks of its own for every device where that is lower.
+that of `solver.capped.bound`, or of ranks of its own for every device where that is lower.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from typing import Self
 import numpy as np
 
 from solver.allocation import LEFT_OUT, Allocation, device_gains, fits, utility
-from solver.capacity import capacity
-from solver.capped_bound import GAP, QUICK_WORK, WORK, lagrangian_bound
+from solver.capped.bound import GAP, QUICK_WORK, WORK, lagrangian_bound
+from solver.costs.capacity import capacity
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import Costs
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.dp.shared import shared_ranks
 from solver.errors import Infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
-from solver.resource import Costs
-from solver.rooms import Rooms
+from solver.slopes.rooms import Rooms
 from solver.uniform import bisect_rows
 from solver.wait.deadlines import Answers
 from solver.wait.limit import within_wait

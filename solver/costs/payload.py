@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from profiler.schema import Fleet
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.plan import Codec
 
 # Whether what a rank takes is as it is, or spread over parameters: no more, or no less.

@@ -9,7 +9,7 @@ with S_k the prefix sum: the dual of a fractional knapsack, and tight where the 
 Every price thus bounds the prefix sum that device i can carry at depth k; the smallest bound
 over the layers' own prices is its capacity, and the dynamic program of `solver.dp` on these
 capacities and the box's ranks bounds every plan in the box. Boxes are split best bound first,
-and lose the outer ranks through which no plan is good enough (`solver.branch_levels`).
+and lose the outer ranks through which no plan is good enough (`solver.slopes.levels`).
 """
 
 import heapq
@@ -20,16 +20,16 @@ from itertools import count
 import numpy as np
 
 from solver.allocation import shared, utility
-from solver.branch_levels import Levels, levels, small_enough
-from solver.capacity import Capacity, grid
-from solver.costs import Costs, Resource
+from solver.costs.build import Costs, Resource
+from solver.costs.capacity import Capacity, grid
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.dp.shared import SharedRanks
-from solver.local_search import improve
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 from solver.shapes import shaped_ranks
+from solver.slopes.levels import Levels, levels, small_enough
+from solver.slopes.local_search import improve
 
 # Gap that is good enough after so many boxes; until then it is closed to rounding.
 GAP, CLOSED, CLOSING = 1e-3, 1e-9, 200

@@ -3,9 +3,9 @@
 import numpy as np
 
 from profiler.schema import DepthCost, DeviceClass
-from solver.devices import Devices, Floats
+from solver.costs.devices import Devices, Floats
+from solver.costs.resource import Resource
 from solver.plan import MAX_RANK
-from solver.resource import Resource
 
 _PHASES = ("forward_bytes", "backward_bytes", "optimizer_bytes")
 

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solver.figures import friendly
 from solver.next_layer import NextLayer
+from solver.show.figures import friendly
 
 # Devices that are shown one by one and not by class.
 FEW = 12

@@ -1,6 +1,6 @@
 """Groups of devices that answer a price list for ranks on their own.
 
-The parts into which `solver.capped_bound` takes the problem with capped ranks apart. Group i
+The parts into which `solver.capped.bound` takes the problem with capped ranks apart. Group i
 is paid u[r, j, i] if layer j gets rank r, and picks its depth, cap and ranks:
 
     v_i(u) = max over k, c, r  of  w_i sum_{j<=k} gain[j, min(r_j, c)] + sum_j u[r_j, j, i],
@@ -21,9 +21,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from solver.devices import Floats, Ints
+from solver.costs.devices import Floats, Ints
 from solver.problem import Problem
-from solver.rooms import Rooms
+from solver.slopes.rooms import Rooms
 
 # Prices of capacity around the one that mattered last, as a share of it.
 NEAR = np.array([0.8, 0.92, 0.97, 0.99, 1.0, 1.01, 1.03, 1.08, 1.25])

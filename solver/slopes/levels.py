@@ -16,8 +16,8 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import Capacity
-from solver.devices import Floats, Ints
+from solver.costs.capacity import Capacity
+from solver.costs.devices import Floats, Ints
 from solver.dp.values import Prices
 
 # Prefix sums times ranks that one layer's table may have.

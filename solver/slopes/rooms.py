@@ -1,7 +1,7 @@
 """Devices by what they can carry: groups of like capacity, for searches that see each device.
 
 Where a device may choose its cap, it matters how much it can carry at every depth, not only
-at one, so devices do not collapse into the weights of `solver.capacity`. They still
+at one, so devices do not collapse into the weights of `solver.costs.capacity`. They still
 collapse into groups of equal capacities, and a large fleet into groups of like ones: at the
 least capacities of a group whatever it is given is feasible, at the largest nothing feasible
 is lost.
@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from solver.capacity import grid, units_by_depth
-from solver.devices import Floats, Ints
+from solver.costs.capacity import grid, units_by_depth
+from solver.costs.devices import Floats, Ints
 from solver.problem import Problem
 
 MOST_GROUPS = 1024
@@ -41,7 +41,7 @@ class Rooms:
 
     @classmethod
     def of(cls, problem: Problem, *, optimistic: bool) -> Self:
-        """Group the devices of a problem; see `solver.capacity` for `optimistic`."""
+        """Group the devices of a problem; see `solver.costs.capacity` for `optimistic`."""
         room, steps = room_of_each(problem, optimistic=optimistic)
         rows, group = np.unique(room, axis=0, return_inverse=True)
         weights = np.bincount(group.reshape(-1), problem.weights).astype(np.float64)

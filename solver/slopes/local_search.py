@@ -13,10 +13,10 @@ search: Lourenço, Martin and Stützle, Handbook of Metaheuristics, 2003).
 import numpy as np
 
 from solver.allocation import cost_by_depth, shared, utility
+from solver.costs.devices import Floats, Ints
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
-from solver.devices import Floats, Ints
 from solver.problem import Problem
-from solver.resource import TOLERANCE
 
 # Devices times layers times resources held at once; larger fleets keep the start.
 MOST_CELLS = 4_000_000

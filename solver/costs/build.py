@@ -7,12 +7,12 @@ All a solver knows of a device is, for each limited resource q,
                       + offset_i + sum_{j<=k} (wire_i size_j + flat_i) r_j   <=   limit_i
 
 with c the class of device i. Layers are counted from the *output* here: j = 1 is the last
-layer, at index 0. What a prefix cache spares (`solver.caching`) is a table by depth too, of
-which device i saves a share of its own. A rank has a flat price where a codec sends scales
-beside the parameters (`solver.payload`) and layers differ in size. A download of everybody's
-adapters, stacked, is part of the offset: it does not depend on the device's own ranks. See
-design section 2; the cost model is that of LEGEND (arXiv 2412.20004) as far as known, with
-measured tables in place of its proportional terms.
+layer, at index 0. What a prefix cache spares (`solver.costs.caching`) is a table by depth too,
+of which device i saves a share of its own. A rank has a flat price where a codec sends scales
+beside the parameters (`solver.costs.payload`) and layers differ in size. A download of
+everybody's adapters, stacked, is part of the offset: it does not depend on the device's own
+ranks. See design section 2; the cost model is that of LEGEND (arXiv 2412.20004) as far as
+known, with measured tables in place of its proportional terms.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from typing import Self
 import numpy as np
 
 from profiler.schema import DeviceClass, Fleet
-from solver.caching import Caches, choose, prefix_s
-from solver.devices import Devices, Floats, Ints
+from solver.costs.caching import Caches, choose, prefix_s
+from solver.costs.devices import Devices, Floats, Ints
+from solver.costs.payload import Payload, Spread
+from solver.costs.phases import memory_phases, uncovered
+from solver.costs.resource import Costs, Resource
 from solver.errors import FleetError
 from solver.links.graph import Links, Traffic
-from solver.payload import Payload, Spread
-from solver.phases import memory_phases, uncovered
 from solver.plan import Question
-from solver.resource import Costs, Resource
 
 __all__ = ["MAX_DEPTH", "Costs", "Resource", "build_costs"]
 

@@ -19,9 +19,9 @@ from functools import cached_property
 
 import numpy as np
 
-from solver.cost_lines import CostLines, ratios
-from solver.devices import Floats, Ints
-from solver.resource import ROUNDING, Costs, Resource, grow
+from solver.costs.devices import Floats, Ints
+from solver.costs.lines import CostLines, ratios
+from solver.costs.resource import ROUNDING, Costs, Resource, grow
 
 # Most prefix sums in a table; beyond, LoRA sizes are rounded to a coarser unit.
 MOST_UNITS = 1 << 21

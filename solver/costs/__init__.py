@@ -1,0 +1,1 @@
+"""What devices cost, as a solver sees it, and how much LoRA their limits leave room for."""

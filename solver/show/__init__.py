@@ -1,0 +1,1 @@
+"""What people read: plans, comparisons, prices and questions as tables, words and pictures."""
