@@ -31,6 +31,10 @@ class AtSlopes:
         Optimistic and conservative.
     ranks : list of arrays, shape (P, L)
         Of all answers so far, which are numbered through.
+    numbered : int
+        How many that are.
+    known : dict of float to Answers
+        What is known at most, by deadline.
     """
 
     upper: OwnRanks
@@ -53,10 +57,8 @@ class AtSlopes:
         _, least, _ = knapsacks.keeping()
         gain, own_s = answers.gain.copy(), np.full(answers.gain.shape, np.inf)
         gain[at, device] = np.minimum(gain[at, device], least)
-        seconds = costs.resources.index(costs.seconds)
-        own_s[at, device] = knapsacks.most_used(seconds) + self._bare_s(
-            costs, answers, at, device
-        )
+        most_s = knapsacks.most_used(costs.resources.index(costs.seconds))
+        own_s[at, device] = most_s + self._bare_s(costs, answers, at, device)
         return replace(answers, gain=gain, own_s=self._with_depth_0(costs, answers, own_s))
 
     def answers(self, costs: Costs) -> Answers:
@@ -67,7 +69,8 @@ class AtSlopes:
         fits, seconds = np.isfinite(least), costs.resources.index(costs.seconds)
         bare_s = self._bare_s(costs, answers, at, device)
         found = []
-        for each in (knapsacks.filled(choice), knapsacks.filled(0 * choice, by=seconds)):
+        busiest = knapsacks.filled(np.zeros_like(choice), by=seconds)
+        for each in (knapsacks.filled(choice), busiest):
             gain, row = np.full(answers.gain.shape, -np.inf), np.zeros_like(answers.row)
             own_s = np.full(gain.shape, np.inf)
             gain[answers.depth == 0] = answers.gain[answers.depth == 0]
