@@ -50,7 +50,8 @@ def limit_wait(
         None where no deadline keeps the wait.
     """
     part = allocation.taking_part
-    times, allowed = depth_times(problem, allocation)[part], _allowed(problem, allocation)[part]
+    times = depth_times(problem, allocation)[part]
+    allowed = _worth_a_stop(times, _allowed(problem, allocation)[part])
     count = problem.costs.devices.count[part].astype(float)
     # Time at the deepest depth allowed up to k; -inf before the first.
     reached = np.maximum.accumulate(np.where(allowed, times, -np.inf), axis=1)
@@ -95,6 +96,18 @@ def _allowed(problem: Problem, allocation: Allocation) -> npt.NDArray[np.bool_]:
     return (
         holds & (depths >= problem.question.min_depth) & (depths <= allocation.depth[:, None])
     )
+
+
+def _worth_a_stop(times: Floats, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Depths that take less time than every deeper one, shape (N, L + 1).
+
+    With a cache one layer may take less time than none: then nobody stays at none.
+    """
+    deeper = np.where(allowed, times, np.inf)[:, :0:-1]
+    least = np.minimum.accumulate(deeper, axis=1)[:, ::-1]
+    worth = allowed.copy()
+    worth[:, :-1] &= times[:, :-1] < least
+    return worth
 
 
 def keeps_wait(problem: Problem, allocation: Allocation) -> bool:
