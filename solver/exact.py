@@ -26,7 +26,7 @@ from solver.progression import most_utility, plan_progressions
 from solver.shapes import shaped_ranks
 from solver.slopes.branch import GAP as BRANCH_GAP
 from solver.slopes.branch import branch
-from solver.slopes.wait import search_boxes, searchable
+from solver.slopes.shared_wait import search_boxes, searchable
 from solver.wait.capped import plan_capped_waiting
 from solver.wait.deadlines import most_kept
 from solver.wait.search import GAP as WAIT_GAP

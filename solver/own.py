@@ -131,7 +131,7 @@ def plan_own(problem: Problem) -> Outcome:
     else:
         # Here, not above: it asks for what is defined here, and most fleets start without it.
         from solver.slopes.own import GAP, plan_at_slopes
-        from solver.slopes.waiting import kept_at_slopes
+        from solver.slopes.own_wait import kept_at_slopes
 
         method, target, gap = "a knapsack for every device", GAP, GAP
         lower = OwnRanks.of(problem, optimistic=False)

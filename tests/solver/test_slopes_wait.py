@@ -13,7 +13,7 @@ from solver.outcome import relative_gap
 from solver.problem import Problem
 from solver.slopes.branch import Box, box_capacity
 from solver.slopes.levels import levels
-from solver.slopes.wait import GAP
+from solver.slopes.shared_wait import GAP
 from solver.wait.relax import Relaxed, under_deadline
 from tests.solver.instances import random_fleet
 from tests.solver.mixed import values
