@@ -68,8 +68,8 @@ def server_ranks(allocation: Allocation) -> Ints:
 
 def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Floats:
     """Cost of resource `q` for every device at its depth, shape (N,)."""
-    slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
-    table, size = q.by_depth[:, None, :] + slope, _prefix(rows * costs.sizes)
+    slope = prefix_sums(q.per_rank[:, None, :] * rows[None, :, :])
+    table, size = q.by_depth[:, None, :] + slope, prefix_sums(rows * costs.sizes)
     # One index into a flat table is several times faster than three.
     k, c = np.maximum(depth, 0), costs.devices.class_index
     at = row * size.shape[1] + k
@@ -79,22 +79,22 @@ def cost(costs: Costs, q: Resource, rows: Ints, row: Ints, depth: Ints) -> Float
     if q.spare is not None and q.saving is not None:
         spent -= q.saving * q.spare.ravel().take(c * size.shape[1] + k)
     if q.flat is not None:
-        spent += q.flat * _prefix(rows).ravel().take(at)
+        spent += q.flat * prefix_sums(rows).ravel().take(at)
     return spent
 
 
 def cost_by_depth(costs: Costs, q: Resource, rows: Ints, row: Ints) -> Floats:
     """Cost of resource `q` at every depth, shape (L + 1, N)."""
-    slope = _prefix(q.per_rank[:, None, :] * rows[None, :, :])
+    slope = prefix_sums(q.per_rank[:, None, :] * rows[None, :, :])
     table = (q.by_depth[:, None, :] + slope).reshape(-1, slope.shape[2]).T
     c = costs.devices.class_index
     spent = q.scale * table.take(c * len(rows) + row, axis=1)
     spent += q.offset
-    spent += q.wire * _prefix(rows * costs.sizes).T.take(row, axis=1)
+    spent += q.wire * prefix_sums(rows * costs.sizes).T.take(row, axis=1)
     if q.spare is not None and q.saving is not None:
         spent -= q.saving * q.spare.T.take(c, axis=1)
     if q.flat is not None:
-        spent += q.flat * _prefix(rows).T.take(row, axis=1)
+        spent += q.flat * prefix_sums(rows).T.take(row, axis=1)
     return spent
 
 
@@ -113,7 +113,7 @@ def deepest(costs: Costs, rows: Ints, row: Ints) -> Ints:
 
 def fits_by_depth(costs: Costs, rows: Ints, row: Ints) -> npt.NDArray[np.bool_]:
     """Whether every limit of a device holds, at every depth, shape (L + 1, N)."""
-    holds: npt.NDArray[np.bool_] = np.equal(_prefix(rows == 0), 0).T.take(row, axis=1)
+    holds: npt.NDArray[np.bool_] = np.equal(prefix_sums(rows == 0), 0).T.take(row, axis=1)
     for q in costs.resources:
         holds &= cost_by_depth(costs, q, rows, row) <= q.limit * (1 + TOLERANCE)
     return holds
@@ -128,7 +128,7 @@ def _scan(costs: Costs, rows: Ints, row: Ints) -> Ints:
 
 def _bisect(costs: Costs, rows: Ints, row: Ints) -> Ints:
     """Halve the depths in question: what holds at one depth holds at 1 and up to it."""
-    most = (_prefix(rows == 0) == 0).sum(axis=1)[row] - 1
+    most = (prefix_sums(rows == 0) == 0).sum(axis=1)[row] - 1
     low: Ints = np.zeros_like(most)
     high = most
     for _ in range(int(most.max(initial=0)).bit_length()):
@@ -190,7 +190,7 @@ def device_gains(problem: Problem, rows: Ints) -> Floats:
     choices = problem.ranks
     index = np.minimum(choices.searchsorted(rows), len(choices) - 1)
     layer = np.arange(problem.layers)
-    return _prefix(np.where(rows > 0, problem.gains[layer, index], 0.0))
+    return prefix_sums(np.where(rows > 0, problem.gains[layer, index], 0.0))
 
 
 def mean_wait_s(problem: Problem, allocation: Allocation) -> float:
@@ -232,20 +232,20 @@ def busy_s(costs: Costs, allocation: Allocation) -> Floats:
 
 def parameters(costs: Costs, allocation: Allocation) -> Floats:
     """LoRA parameters that every device adapts, shape (N,)."""
-    size = _prefix(allocation.rows * costs.sizes)
+    size = prefix_sums(allocation.rows * costs.sizes)
     return size[allocation.row, np.maximum(allocation.depth, 0)]
 
 
 def summed_ranks(allocation: Allocation) -> Floats:
     """Ranks that every device adapts, summed over layers, shape (N,)."""
-    return _prefix(allocation.rows)[allocation.row, np.maximum(allocation.depth, 0)]
+    return prefix_sums(allocation.rows)[allocation.row, np.maximum(allocation.depth, 0)]
 
 
 def _seconds(costs: Costs, allocation: Allocation) -> Floats:
     return cost(costs, costs.seconds, allocation.rows, allocation.row, allocation.depth)
 
 
-def _prefix(values: npt.NDArray[np.generic]) -> Floats:
+def prefix_sums(values: npt.NDArray[np.generic]) -> Floats:
     """Sums of the first k entries of the last axis, for k = 0..L."""
     sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     values.cumsum(axis=-1, dtype=np.float64, out=sums[..., 1:])

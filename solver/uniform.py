@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from solver.allocation import LEFT_OUT, Allocation, fits, shared, utility
+from solver.allocation import LEFT_OUT, Allocation, fits, prefix_sums, shared, utility
 from solver.costs.devices import Ints
+from solver.costs.resource import TOLERANCE, Costs
 from solver.problem import Problem
 from solver.wait.limit import keeps_wait
 
@@ -41,14 +42,58 @@ def within_budget(problem: Problem, depth: int) -> Ints:
     return problem.ranks if budget is None else problem.ranks[problem.ranks * depth <= budget]
 
 
-def bisect_rows(n: int, rows: int, holds: Callable[[Ints], Flags]) -> Ints:
-    """Last of `rows` rising rows that holds for each of `n` devices, -1 where none does."""
-    low, high = np.full(n, LEFT_OUT), np.full(n, rows)
+def bisect_rows(
+    shape: int | tuple[int, int], rows: int, holds: Callable[[Ints], Flags]
+) -> Ints:
+    """Last of `rows` rising rows that holds in each place, -1 where none does."""
+    low, high = np.full(shape, LEFT_OUT), np.full(shape, rows)
     while (high - low > 1).any():
         middle = (low + high) // 2
         ok = holds(middle.clip(0)) & (middle >= 0)
         low, high = np.where(ok, middle, low), np.where(ok, high, middle)
     return low
+
+
+def largest_that_fit(costs: Costs, rows: Ints, depths: Ints) -> Ints:
+    """Largest of rising rows that fits each device at each depth, shape (K, N).
+
+    Parameters
+    ----------
+    costs : Costs
+    rows : array of int, shape (M, L)
+        By layer from the output.
+    depths : array of int, shape (K,)
+
+    Returns
+    -------
+    array of int, shape (K, N)
+        -1 where none does.
+    """
+    found = np.empty((len(depths), len(costs.devices)), dtype=np.int64)
+    for where, block in costs.blocks():
+        found[:, where] = _largest_that_fit(block, rows, depths)
+    return found
+
+
+def _largest_that_fit(costs: Costs, rows: Ints, depths: Ints) -> Ints:
+    """As `largest_that_fit`, all devices and depths at once."""
+    c, k = costs.devices.class_index, depths[:, None]
+    size, whole = prefix_sums(rows * costs.sizes), (prefix_sums(rows == 0) == 0).ravel()
+    bare = [q.limit * (1 + TOLERANCE) - q.offset - q.fixed(c, k) for q in costs.resources]
+    used = [prefix_sums(q.per_rank[:, None, :] * rows).ravel() for q in costs.resources]
+    ranks = prefix_sums(rows).ravel()
+
+    def holds(row: Ints) -> Flags:
+        at = row * size.shape[1] + k
+        fit: Flags = whole.take(at)
+        for q, room, slopes in zip(costs.resources, bare, used, strict=True):
+            spent = q.scale * slopes.take(c * size.size + at) + q.wire * size.ravel().take(at)
+            if q.flat is not None:
+                spent += q.flat * ranks.take(at)
+            fit &= spent <= room
+        return fit
+
+    return bisect_rows((len(depths), len(c)), len(rows), holds)
 
 
 def depths_that_fit(problem: Problem, ranks: Ints) -> Flags:

@@ -6,19 +6,18 @@ time, with a few hundred devices standing for all.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 import numpy as np
 
-from solver.allocation import LEFT_OUT, Allocation, device_gains, fits
+from solver.allocation import LEFT_OUT, Allocation, device_gains, prefix_sums
 from solver.costs.devices import Floats, Ints
 from solver.deadline import expired
 from solver.links.graph import Links
 from solver.links.own import OwnAtPrices
 from solver.links.pool import Prices
 from solver.problem import Problem
-from solver.uniform import bisect_rows
+from solver.uniform import largest_that_fit
 
 # Devices that stand for all while ranks are searched.
 LIKE = 192
@@ -59,16 +58,16 @@ class CappedAnswer:
         rows = np.minimum(ranks, caps[:, None])
         n, depths = len(costs.devices), int((ranks > 0).sum())
         last = np.full((problem.layers + 1, n), LEFT_OUT)
-        for k in range(problem.question.min_depth, depths + 1):
-            last[k] = bisect_rows(n, len(rows), partial(fits, costs, rows, k=k))
+        every = np.arange(problem.question.min_depth, depths + 1)
+        last[every] = largest_that_fit(costs, rows, every)
         q = costs.seconds
-        slope = _prefix(q.per_rank[:, None, :] * rows)
+        slope = prefix_sums(q.per_rank[:, None, :] * rows)
         return cls(
             problem=problem,
             links=links,
             rows=rows,
             gain=device_gains(problem, rows),
-            size=_prefix(rows * costs.sizes),
+            size=prefix_sums(rows * costs.sizes),
             step_s=q.by_depth[:, None, :] + slope,
             last=last,
         )
@@ -96,11 +95,6 @@ class CappedAnswer:
             better = value > best
             best[better], row[better], depth[better] = value[better], at[better], k
         return Allocation(rows=self.rows, row=row, depth=depth)
-
-
-def _prefix(values: np.ndarray) -> Floats:
-    start = np.zeros((*values.shape[:-1], 1))
-    return np.concatenate([start, np.cumsum(values, axis=-1)], axis=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from solver.costs.resource import Costs
 from solver.own import OwnRanks
 from solver.slopes.knapsacks import Knapsacks
 from solver.slopes.own import GAP, knapsacks_of
-from solver.wait.deadlines import Answers, search_deadlines
+from solver.wait.deadlines import Answers, Effort, search_deadlines
 
 # Cells (device, depth, layer) of a fleet that answers deadlines this way, and of all looks.
 CELLS, LOOKED_AT, FEWEST = 60_000, 1_000_000, 20
@@ -128,8 +128,9 @@ def kept_at_slopes(
     if bound == -np.inf or cells > CELLS:
         # Nothing to look for, or too many devices for a knapsack each at every deadline.
         return kept, bound
-    devices, looks = AtSlopes(upper=upper, lower=lower), max(LOOKED_AT // cells, FEWEST)
+    devices = AtSlopes(upper=upper, lower=lower)
+    effort = Effort(gap=GAP, looks=max(LOOKED_AT // cells, FEWEST))
     again, lower_bound = search_deadlines(
-        problem, devices, devices, kept or start, min(bound, most), epsilon_s, GAP, looks
+        problem, devices, devices, kept or start, min(bound, most), epsilon_s, effort
     )
     return again or kept, min(bound, lower_bound)

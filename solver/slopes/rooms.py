@@ -33,21 +33,34 @@ class Rooms:
         Largest prefix sum at each depth, in units; -1 where the depth is not allowed.
     steps : array of int, shape (L,)
         Layer sizes in units.
+    group : array of int, shape (N,)
+        That each device is in.
     """
 
     weights: Floats
     room: Ints
     steps: Ints
+    group: Ints
 
     @classmethod
     def of(cls, problem: Problem, *, optimistic: bool) -> Self:
         """Group the devices of a problem; see `solver.costs.capacity` for `optimistic`."""
         room, steps = room_of_each(problem, optimistic=optimistic)
         rows, group = np.unique(room, axis=0, return_inverse=True)
-        weights = np.bincount(group.reshape(-1), problem.weights).astype(np.float64)
+        group = group.reshape(-1)
+        weights = np.bincount(group, problem.weights).astype(np.float64)
         if len(rows) > MOST_GROUPS:
-            rows, weights = _merged(rows, weights, optimistic=optimistic)
-        return cls(weights=weights, room=rows, steps=steps)
+            rows, merged = _merged(rows, weights, optimistic=optimistic)
+            group = merged[group]
+            weights = np.bincount(group, problem.weights).astype(np.float64)
+        return cls(weights=weights, room=rows, steps=steps, group=group)
+
+
+def added(each: Floats, group: Ints) -> Floats:
+    """Sum of a figure of the devices in each group, shape (F, G) from (N, F)."""
+    total = np.zeros((group.max() + 1, each.shape[1]))
+    np.add.at(total, group, each)
+    return np.ascontiguousarray(total.T)
 
 
 def room_of_each(problem: Problem, *, optimistic: bool) -> tuple[Ints, Ints]:
@@ -63,11 +76,11 @@ def room_of_each(problem: Problem, *, optimistic: bool) -> tuple[Ints, Ints]:
     return np.minimum(room, ends * top), steps
 
 
-def _merged(rows: Ints, weights: Floats, *, optimistic: bool) -> tuple[Ints, Floats]:
-    """At most `MOST_GROUPS` groups: the one that merging costs most is halved, again and again.
+def _merged(rows: Ints, weights: Floats, *, optimistic: bool) -> tuple[Ints, Ints]:
+    """At most `MOST_GROUPS` groups, and which of them each row is in.
 
-    A group is halved between the least and the greatest capacity at the depth where those
-    lie furthest apart.
+    The group that merging costs most is halved, again and again, between the least and the
+    greatest capacity at the depth where those lie furthest apart.
     """
     order = count()
     heap: list[tuple[float, int, Ints]] = []
@@ -86,5 +99,8 @@ def _merged(rows: Ints, weights: Floats, *, optimistic: bool) -> tuple[Ints, Flo
         put(group[~above])
         put(group[above])
     extreme = np.max if optimistic else np.min
-    merged = np.array([extreme(rows[group], axis=0) for _, _, group in heap])
-    return merged, np.array([weights[group].sum() for _, _, group in heap])
+    merged, index = [], np.empty(len(rows), dtype=np.int64)
+    for number, (_, _, group) in enumerate(heap):
+        merged.append(extreme(rows[group], axis=0))
+        index[group] = number
+    return np.array(merged), index

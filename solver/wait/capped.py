@@ -9,14 +9,11 @@ the longest that is left `solver.wait.capped_bound` prices own time; in a hurry 
 dropped there, and the bound of `solver.capped.bound` holds.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from solver.allocation import Allocation, round_time_s, utility
+from solver.allocation import Allocation, round_time_s
 from solver.capped.bound import GAP, QUICK_WORK, lagrangian_bound
-from solver.capped.plan import PROMISED_GAP, CappedRanks, best_ranks
-from solver.costs.devices import Ints
+from solver.capped.plan import PROMISED_GAP, CappedRanks
 from solver.errors import Infeasible
 from solver.explain.infeasible import infeasible
 from solver.least import least_allocation
@@ -25,18 +22,8 @@ from solver.own import most_of_own
 from solver.problem import Problem
 from solver.slopes.rooms import Rooms
 from solver.wait.capped_bound import bound_waiting
-from solver.wait.deadlines import (
-    MOST,
-    MOST_WITHOUT,
-    latest_s,
-    search_deadlines,
-    shortest_wait,
-)
-
-# Most turns of shared ranks and round time, and the gap of the answers in one.
-TURNS, TURN_GAP = 6, 5e-5
-# Ranks that others are raised to, and round times that are looked at with each.
-RAISED, FEW, FEW_WITHOUT = 10, 30, 100
+from solver.wait.capped_ranks import CappedSearch
+from solver.wait.deadlines import latest_s, search_deadlines, shortest_wait
 
 
 def plan_capped_waiting(
@@ -60,8 +47,9 @@ def plan_capped_waiting(
     epsilon_s = problem.question.budgets.mean_wait_s
     assert epsilon_s is not None
     most, own = most_of_own(problem)
-    best, ranks = _turns(problem, start, most, epsilon_s)
-    value = -np.inf if best is None else utility(problem, best)
+    search = CappedSearch.of(problem, start, most, epsilon_s)
+    search.run()
+    best, value, ranks = search.best, search.value, search.ranks
     last_s = latest_s(problem, own, value, epsilon_s)
     if best is None:
         raise infeasible(problem, waiting=waits_little(problem), proven=last_s is None)
@@ -91,47 +79,3 @@ def waits_little(problem: Problem) -> Allocation:
     if problem.question.budgets.rank_budget is None:
         found = shortest_wait(problem, CappedRanks.of(problem, np.full(layers, top)))
     return found or least_allocation(problem)
-
-
-def _turns(
-    problem: Problem, start: Outcome | Infeasible, most: float, epsilon_s: float
-) -> tuple[Allocation | None, Ints]:
-    """Best allocation found and the shared ranks it was found with."""
-    best = start.allocation if isinstance(start, Outcome) else None
-    least = least_allocation(problem) if best is None else best
-    # What nobody adapts has no rank, and takes nothing from a budget on the ranks.
-    adapted = np.arange(problem.layers) < least.depth.max()
-    ranks = kept_ranks = best_ranks(problem, np.where(adapted, least.rows[0], 0))
-    value = -np.inf if best is None else utility(problem, best)
-
-    def better(ranks: Ints, *, hurried: bool = False) -> Allocation | None:
-        """What devices train at these ranks, if it keeps the wait and is the best so far."""
-        capped = CappedRanks.of(problem, ranks)
-        free = capped.best(capped.answers(problem.costs))
-        looks = (FEW, FEW_WITHOUT) if hurried else (MOST, MOST_WITHOUT)
-        found, _ = search_deadlines(
-            problem, capped, capped, free, most, epsilon_s, TURN_GAP, *looks
-        )
-        return None if found is None or utility(problem, found) <= value else found
-
-    for _ in range(TURNS):
-        found = better(ranks)
-        if found is None:
-            break
-        best, value, kept_ranks = found, utility(problem, found), ranks
-        ranks = best_ranks(problem.under(round_time_s=round_time_s(problem, found)), ranks)
-    if kept_ranks is ranks:
-        # Ranks that are best where nobody minds the wait leave the fastest too little.
-        for each in _raised(problem, ranks):
-            found = better(each, hurried=True)
-            if found is not None:
-                best, value, kept_ranks = found, utility(problem, found), each
-    return best, kept_ranks
-
-
-def _raised(problem: Problem, ranks: Ints) -> Iterator[Ints]:
-    """Ranks no smaller than each of a few, wherever there are any."""
-    if problem.question.budgets.rank_budget is None:
-        places = np.linspace(0, len(problem.ranks) - 1, RAISED).round().astype(np.int64)
-        for least in problem.ranks[np.unique(places)].tolist():
-            yield np.where(ranks > 0, np.maximum(ranks, least), 0)

@@ -24,7 +24,7 @@ from solver.costs.devices import Floats, Ints
 from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
 from solver.problem import Problem
-from solver.slopes.rooms import MOST_GROUPS, Rooms, room_of_each
+from solver.slopes.rooms import MOST_GROUPS, Rooms, added, room_of_each
 from solver.wait.knapsack import Choices
 from solver.wait.relax import under_deadline
 
@@ -131,8 +131,8 @@ class _Windows:
             ends=ends,
             first=first,
             group=group,
-            fixed_s=_added(fixed_s, group),
-            slope_s=_added(slope_s, group),
+            fixed_s=added(fixed_s, group),
+            slope_s=added(slope_s, group),
         )
 
     def bound(self, settled: float) -> float:
@@ -203,7 +203,7 @@ class _Windows:
         start_s, end_s = window
         problem, total = self.problem, float(self.problem.costs.devices.count.sum())
         room, steps = _room(problem, end_s)
-        weights = _added(problem.weights[:, None], self.group)[0]
+        weights = added(problem.weights[:, None], self.group)[0]
         epsilon_s = problem.question.budgets.mean_wait_s
         assert epsilon_s is not None
         times = OwnTimes(
@@ -212,7 +212,7 @@ class _Windows:
             needed_s=total * (start_s - epsilon_s * (1 + 2 * TOLERANCE)),
             round_s=total * end_s,
         )
-        rooms = Rooms(weights=weights, room=room[self.first], steps=steps)
+        rooms = Rooms(weights=weights, room=room[self.first], steps=steps, group=self.group)
         return Split.of(problem, rooms, self.ranks, times)
 
 
@@ -233,10 +233,3 @@ def _room(problem: Problem, end_s: float) -> tuple[Ints, Ints]:
     """As `solver.slopes.rooms.room_of_each`, within a round time."""
     within = replace(problem, costs=under_deadline(problem.costs, end_s))
     return room_of_each(within, optimistic=True)
-
-
-def _added(each: Floats, group: Ints) -> Floats:
-    """Sum of a figure of the devices in each group, shape (F, G) from (N, F)."""
-    total = np.zeros((group.max() + 1, each.shape[1]))
-    np.add.at(total, group, each)
-    return np.ascontiguousarray(total.T)

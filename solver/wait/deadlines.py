@@ -6,15 +6,19 @@ is kept exactly when the devices' own times add up to enough:
     sum_i c_i t_i  >=  C (T - epsilon).
 
 Under a deadline b >= T device i gains at most g_ik at depth k, and takes at most t_ik, both at
-its capacity. For all T in [a, b] this makes a knapsack (`solver.wait.knapsack`) that asks for
-C (a - epsilon), and bounds every plan; at a = b its solution is one. Intervals are halved,
-best bound first.
+its capacity. What a device takes beyond a <= T makes up for no more than T - a of what is asked
+for, so for all T in [a, b]
+
+    sum_i c_i min(t_ik, a)  >=  C (a - epsilon),
+
+a knapsack (`solver.wait.knapsack`) that bounds every plan; at a = b its solution is one.
+Intervals are halved, best bound first.
 """
 
 import heapq
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,13 +32,34 @@ from solver.wait.incumbent import Incumbent
 from solver.wait.knapsack import Choices
 from solver.wait.relax import under_deadline
 
-# Gap at which the search stops; intervals that are looked at, and while there is no plan.
-GAP, MOST, MOST_WITHOUT = 1e-6, 100, 1000
+# Gap at which the search stops.
+GAP = 1e-6
+# Intervals that are looked at to bound plans that leave devices out.
+MOST = 100
 # Intervals of round times this narrow, relatively, are not halved, or are narrow enough to say
 # how late a round may end.
 SAME, CLOSE_TIMES = 1e-12, 1e-4
 # Deadlines at which a short wait is looked for.
 DEADLINES = 40
+
+
+class Effort(NamedTuple):
+    """How far a search goes.
+
+    Parameters
+    ----------
+    gap : float
+        Relative gap at which it stops.
+    looks, without : int
+        Intervals that are looked at, once there is a plan and as long as there is none.
+    """
+
+    gap: float = GAP
+    looks: int = 400
+    without: int = 1000
+
+
+THOROUGH = Effort()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +127,7 @@ class _Search(Incumbent):
             return None
         return Choices(
             gain=answers.gain * problem.weights,
-            own_s=np.where(none, 0.0, _most_s(problem, answers, end_s) * counts),
+            own_s=np.where(none, 0.0, _most_s(problem, answers, start_s) * counts),
             needed_s=float(counts.sum()) * (start_s - self.patient_s),
         )
 
@@ -118,7 +143,7 @@ class _Search(Incumbent):
         problem, counts = self.problem, self.problem.costs.devices.count
         answers = self.upper.most(under_deadline(problem.costs, end_s))
         none, nobody = np.isneginf(answers.gain), np.zeros((1, len(counts)))
-        spare_s = _most_s(problem, answers, end_s) - (start_s - self.patient_s)
+        spare_s = _most_s(problem, answers, start_s) - (start_s - self.patient_s)
         choices = Choices(
             gain=np.concatenate([answers.gain * problem.weights, nobody]),
             own_s=np.concatenate([np.where(none, 0.0, spare_s * counts), nobody]),
@@ -148,9 +173,7 @@ def search_deadlines(
     start: Allocation,
     most: float,
     epsilon_s: float,
-    gap: float = GAP,
-    looks: int = MOST,
-    without: int = MOST_WITHOUT,
+    effort: Effort = THOROUGH,
 ) -> tuple[Allocation | None, float]:
     """Find ranks and depths that keep the mean wait.
 
@@ -165,10 +188,7 @@ def search_deadlines(
         Its bound.
     epsilon_s : float
         Largest mean wait, seconds.
-    gap : float
-        Relative gap at which to stop.
-    looks, without : int
-        Intervals that are looked at, once there is a plan and as long as there is none.
+    effort : Effort
 
     Returns
     -------
@@ -176,17 +196,19 @@ def search_deadlines(
         Best allocation found, and a bound on the utility of every one that keeps the wait:
         minus infinity where there is none.
     """
-    state = _Search(problem=problem, epsilon_s=epsilon_s, upper=upper, lower=lower, gap=gap)
+    state = _Search(
+        problem=problem, epsilon_s=epsilon_s, upper=upper, lower=lower, gap=effort.gap
+    )
     state.consider(start)
     whole = _round_times(problem)
     if whole is None:
         return state.allocation, most
     order, settled = count(), -np.inf
     queue = [(-most, next(order), *whole)]
-    for number in range(max(looks, without)):
+    for number in range(max(effort.looks, effort.without)):
         if not queue or -queue[0][0] <= state.floor or expired():
             break
-        if number >= (without if state.allocation is None else looks):
+        if number >= (effort.without if state.allocation is None else effort.looks):
             break
         above, _, start_s, end_s = heapq.heappop(queue)
         bound = min(state.bound(start_s, end_s), -above)
@@ -206,10 +228,19 @@ def search_deadlines(
     return state.allocation, min(max(bound, state.value), most)
 
 
-def _most_s(problem: Problem, answers: Answers, deadline_s: float) -> Floats:
-    """Own time of every answer, at most, within a deadline, shape (M, N)."""
+def kept_within(
+    problem: Problem, lower: Answering, deadline_s: float, epsilon_s: float
+) -> Allocation | None:
+    """A good plan with such a deadline that keeps the mean wait; None where none is found."""
+    state = _Search(problem=problem, epsilon_s=epsilon_s, upper=lower, lower=lower)
+    state.plan(deadline_s)
+    return state.allocation
+
+
+def _most_s(problem: Problem, answers: Answers, counted_s: float) -> Floats:
+    """Own time of every answer, at most, as far as it counts, shape (M, N)."""
     costs, q, c = problem.costs, problem.costs.seconds, problem.costs.devices.class_index
-    most_s = np.full(answers.row.shape, deadline_s * (1 + TOLERANCE))
+    most_s = np.full(answers.row.shape, counted_s * (1 + TOLERANCE))
     if answers.own_s is not None:
         np.minimum(most_s, answers.own_s, out=most_s)
     ratio = np.maximum.accumulate(q.per_rank / costs.sizes, axis=1)

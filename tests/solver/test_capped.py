@@ -10,7 +10,8 @@ from profiler.gain.default import default_gain
 from profiler.schema import Fleet
 from solver.allocation import utility
 from solver.capped.bound import QUICK_WORK, lagrangian_bound
-from solver.capped.plan import answer, best_ranks
+from solver.capped.climb import best_ranks
+from solver.capped.plan import answer
 from solver.check import check
 from solver.errors import Infeasible
 from solver.exact import maximise_utility
