@@ -22,8 +22,9 @@ from solver.explain.infeasible import infeasible, without_plan
 from solver.least import least_allocation
 from solver.outcome import Outcome
 from solver.problem import Problem
+from solver.wait.answers import Answering, Answers
 from solver.wait.deadlines import GAP as WAIT_GAP
-from solver.wait.deadlines import Answering, Answers, search_deadlines, shortest_wait
+from solver.wait.deadlines import search_deadlines, shortest_wait
 
 # Values by prefix sum to the value at each or below, and the place that has it.
 _Running = Callable[[Floats], tuple[Floats, Ints]]

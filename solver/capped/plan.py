@@ -23,7 +23,7 @@ from solver.outcome import Outcome, relative_gap
 from solver.problem import Problem
 from solver.slopes.rooms import Rooms
 from solver.uniform import largest_that_fit
-from solver.wait.deadlines import Answers
+from solver.wait.answers import Answers
 from solver.wait.limit import within_wait
 
 # Relative gap that is good enough; the search for a bound goes on to a tenth of it.

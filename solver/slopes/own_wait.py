@@ -15,7 +15,8 @@ from solver.costs.resource import Costs
 from solver.own import OwnRanks
 from solver.slopes.knapsacks import Knapsacks
 from solver.slopes.own import GAP, knapsacks_of
-from solver.wait.deadlines import Answers, Effort, search_deadlines
+from solver.wait.answers import Answers
+from solver.wait.deadlines import Effort, search_deadlines
 
 # Cells (device, depth, layer) of a fleet that answers deadlines this way, and of all looks.
 CELLS, LOOKED_AT, FEWEST = 60_000, 1_000_000, 20
@@ -23,7 +24,7 @@ CELLS, LOOKED_AT, FEWEST = 60_000, 1_000_000, 20
 
 @dataclass(slots=True, kw_only=True)
 class AtSlopes:
-    """Devices that answer a deadline each for itself, see `solver.wait.deadlines.Answering`.
+    """Devices that answer a deadline each for itself, see `solver.wait.answers.Answering`.
 
     Parameters
     ----------

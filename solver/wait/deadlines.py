@@ -18,16 +18,17 @@ Intervals are halved, best bound first.
 import heapq
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from solver.allocation import Allocation, longest_round_s, mean_wait_s
-from solver.costs.devices import Floats, Ints
-from solver.costs.resource import TOLERANCE, Costs
+from solver.costs.devices import Floats
+from solver.costs.resource import TOLERANCE
 from solver.deadline import expired
 from solver.least import least_round_time_s
 from solver.problem import Problem
+from solver.wait.answers import Answering, Answers
 from solver.wait.incumbent import Incumbent
 from solver.wait.knapsack import Choices
 from solver.wait.relax import under_deadline
@@ -60,43 +61,6 @@ class Effort(NamedTuple):
 
 
 THOROUGH = Effort()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What devices may do, M ways each.
-
-    Parameters
-    ----------
-    depth : array of int, shape (M,)
-    row : array of int, shape (M, N)
-        Ranks, as whoever answers numbers them.
-    parameters : array, shape (M, N)
-        LoRA parameters, at most; infinite where nothing is known.
-    gain : array, shape (M, N)
-        Of the device alone; minus infinity where it may not.
-    own_s : array, shape (M, N), or None
-        Own time, at most; None where all that is known is `parameters`.
-    """
-
-    depth: Ints
-    row: Ints
-    parameters: Floats
-    gain: Floats
-    own_s: Floats | None = None
-
-
-class Answering(Protocol):
-    """Devices that answer a deadline each for itself, with ranks of one kind."""
-
-    def most(self, costs: Costs) -> Answers:
-        """More than any plan, under some limits: best gain and largest prefix sum by depth."""
-
-    def answers(self, costs: Costs) -> Answers:
-        """What plans are made of: by depth, the best gain and the largest prefix sum."""
-
-    def allocation(self, answers: Answers, chosen: Ints) -> Allocation:
-        """What devices train that choose these answers, shape (N,)."""
 
 
 @dataclass(slots=True, kw_only=True)
