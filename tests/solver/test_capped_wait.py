@@ -1,14 +1,19 @@
-"""A bound on capped ranks under a mean wait, by windows of round times."""
+"""Capped ranks under a mean wait: climbing with a price on own time, bounding by windows."""
+
+from dataclasses import replace
 
 import numpy as np
 
 from solver.allocation import cost_by_depth, longest_round_s, mean_wait_s
+from solver.capped.climb import BusyTimes, Climb
 from solver.exact import maximise_utility
 from solver.instances import random_fleet
 from solver.least import least_round_time_s
 from solver.plan import Structure
 from solver.problem import Problem
+from solver.slopes.rooms import added
 from solver.wait.capped_bound import bound_waiting, own_times
+from solver.wait.capped_climb import waiting_ranks
 from tests.solver.mixed import values
 from tests.solver.questions import more_options, random_case
 
@@ -75,3 +80,51 @@ def test_ranks_are_raised_where_the_fastest_would_wait() -> None:
         kept = maximise_utility(problem.under(mean_wait_s=wait_s), branching=False)
         assert mean_wait_s(problem, kept.allocation) <= wait_s * (1 + 1e-9)
         assert 0.3 * free.value < kept.value <= free.value * (1 + 1e-9)
+
+
+def test_a_rank_is_worth_what_the_ranks_with_it_are() -> None:
+    """Looking at all ranks of a layer at once, with and without a price on own time."""
+    for seed in range(71_000, 71_012):
+        problem, rng = posed(seed), np.random.default_rng(seed)
+        climb = Climb.of(problem)
+        fixed_s, slope_s = own_times(problem)
+        group, steps = climb.rooms.group, climb.rooms.steps
+        unit_s = slope_s.sum(axis=1, keepdims=True) / steps.sum()
+        busy = BusyTimes(fixed_s=added(fixed_s, group), unit_s=added(unit_s, group)[0])
+        for priced in (climb, replace(climb, busy=busy, second=float(rng.uniform(0, 0.5)))):
+            ranks = rng.choice(problem.ranks, problem.layers)
+            for layer in range(problem.layers):
+                values = priced.by_rank(ranks, layer)
+                for value, rank in zip(values.tolist(), problem.ranks.tolist(), strict=True):
+                    ranks[layer] = rank
+                    np.testing.assert_allclose(value, priced.value(ranks), rtol=1e-12)
+            gain, own_s = replace(priced, busy=busy).line(ranks)
+            np.testing.assert_allclose(gain + priced.second * own_s, priced.value(ranks))
+
+
+def test_a_higher_price_on_own_time_keeps_devices_busier() -> None:
+    fleet = random_fleet(3, layers=6, classes=4, devices=12, max_rank=16)
+    problem = Problem.of(fleet, structure=CAPPED, ranks=range(1, 17))
+    least_s = least_round_time_s(problem)
+    assert least_s is not None
+    within = problem.under(round_time_s=1.5 * least_s)
+    climb = Climb.of(within)
+    fixed_s, slope_s = own_times(within)
+    group = climb.rooms.group
+    unit_s = slope_s.sum(axis=1, keepdims=True) / climb.rooms.steps.sum()
+    busy = BusyTimes(fixed_s=added(fixed_s, group), unit_s=added(unit_s, group)[0])
+    start = np.full(6, 8)
+    lines = []
+    for second in (0.0, 0.01, 0.1, 1.0, 100.0):
+        priced = replace(climb, busy=busy, second=second)
+        lines.append(priced.line(priced.ascend(start)))
+    gains, own_s = zip(*lines, strict=True)
+    assert own_s[-1] > own_s[0]
+    assert gains[-1] < gains[0]
+    # Where the wait asks for more than the best ranks keep, others are found.
+    needed_s = (own_s[0] + own_s[-1]) / 2
+    epsilon_s = 1.5 * least_s - needed_s / float(within.costs.devices.count.sum())
+    found = {
+        ranks.tobytes() for ranks in waiting_ranks(within, 1.5 * least_s, start, epsilon_s)
+    }
+    assert len(found) > 1
