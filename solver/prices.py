@@ -13,6 +13,7 @@ from msgspec.structs import replace as replace_fields
 from profiler.schema import Link
 from solver.allocation import busy_s
 from solver.costs.build import build_costs
+from solver.costs.limited import OWN
 from solver.exact import maximise_utility
 from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able
@@ -62,9 +63,10 @@ class Price:
 
 
 def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter) -> list[Price]:
-    """Price every budget in force, and more memory and storage on each device.
+    """Price every budget in force, and more memory, storage and limits of devices' own.
 
-    100 MB of memory, where it is limited, and 1 GB of storage, where caches are asked for.
+    100 MB of memory, where it is limited, 1 GB of storage, where caches are asked for, and one
+    unit of each limit that devices have of their own, on all that have it.
 
     Parameters
     ----------
@@ -102,10 +104,21 @@ def _loosened(problem: Problem) -> dict[str, Problem]:
         for name, (words, step) in _UNITS.items()
         if getattr(problem.question.budgets, name) is not None
     }
-    if any(q.name == "memory" for q in problem.costs.resources):
-        looser["100 MB of memory everywhere"] = _with_more(problem, "memory", _MEMORY_BYTES)
+    limited = {q.name for q in problem.costs.resources}
+    if "memory" in limited:
+        looser["100 MB of memory everywhere"] = _with_more(
+            problem, "memory_bytes", _MEMORY_BYTES
+        )
     if problem.costs.caches is not None:
-        looser["GB of storage everywhere"] = _with_more(problem, "storage", _STORAGE_BYTES)
+        looser["GB of storage everywhere"] = _with_more(
+            problem, "storage_bytes", _STORAGE_BYTES
+        )
+    # On every device that has such a limit: the others have no less than all of it.
+    looser |= {
+        own.step_words: _with_more(problem, own.field, own.step)
+        for name, own in OWN.items()
+        if name in limited
+    }
     return looser | _wider_links(problem)
 
 
@@ -137,7 +150,8 @@ def _proven(outcome: Outcome) -> bool:
     return outcome.certificate("utility").status == "optimal"
 
 
-def _with_more(problem: Problem, what: str, more_bytes: float) -> Problem:
-    devices, field = problem.costs.devices, f"{what}_bytes"
-    roomier = replace(devices, **{field: getattr(devices, field) + more_bytes})
+def _with_more(problem: Problem, field: str, more: float) -> Problem:
+    """Every device with so much more of a column of `Devices`."""
+    devices = problem.costs.devices
+    roomier = replace(devices, **{field: getattr(devices, field) + more})
     return replace(problem, costs=build_costs(problem.fleet, problem.question, roomier))

@@ -28,6 +28,7 @@ from profiler.schema.fleet import (
     Link,
     read_fleet,
 )
+from profiler.schema.limits import LIMIT_COLUMNS, LIMITS, limit_of
 from profiler.schema.model import Gain, Lora, Model, Target, Training
 from profiler.schema.origins import VERSION, InputFile, Origin, Provenance, provenance
 from profiler.schema.profile import (
@@ -43,6 +44,8 @@ from profiler.schema.trace import TRACE_SCHEMA, DeviceTrace, Trace, read_trace
 
 __all__ = [
     "FLEET_SCHEMA",
+    "LIMITS",
+    "LIMIT_COLUMNS",
     "PROFILE_SCHEMA",
     "TRACE_SCHEMA",
     "VERSION",
@@ -69,6 +72,7 @@ __all__ = [
     "blamed",
     "changed",
     "check_writable",
+    "limit_of",
     "provenance",
     "read",
     "read_bytes",

@@ -12,6 +12,7 @@ from solver.check.certificate import UNSEALED, certificate_checks, seal_checks
 from solver.check.costs import Recomputed, recompute
 from solver.check.finding import Check, close, reaches, within
 from solver.check.links import link_checks
+from solver.check.own_limits import own_limit_checks
 from solver.check.shape import shape_checks
 from solver.plan import Plan, PredictedRound
 
@@ -80,6 +81,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             truth = recompute(plan, fleet)
             checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
+            checks += own_limit_checks(fleet, truth)
             checks += link_checks(plan, truth.links)
             checks += binding_checks(plan, fleet, truth)
             checks += certificate_checks(plan, truth)
