@@ -28,6 +28,7 @@ from profiler.schema.fleet import (
     Link,
     read_fleet,
 )
+from profiler.schema.limit_table import LimitTable, limited
 from profiler.schema.limits import LIMIT_COLUMNS, LIMITS, limit_of
 from profiler.schema.model import Gain, Lora, Model, Target, Training
 from profiler.schema.origins import VERSION, InputFile, Origin, Provenance, provenance
@@ -58,6 +59,7 @@ __all__ = [
     "Gain",
     "InputError",
     "InputFile",
+    "LimitTable",
     "Link",
     "Lora",
     "Memory",
@@ -73,6 +75,7 @@ __all__ = [
     "changed",
     "check_writable",
     "limit_of",
+    "limited",
     "provenance",
     "read",
     "read_bytes",
