@@ -173,6 +173,9 @@ def _mean_wait(problem: Problem) -> Iterator[Repair]:
     limit_s = problem.question.budgets.mean_wait_s
     if limit_s is None or without_plan(problem) is not None:
         return
+    if overloaded(problem, least_allocation(problem)):
+        # No wait makes room on a link.
+        return
     need_s = short_wait_s(problem)
     if need_s > limit_s:
         text = rounded(need_s, up=True)
