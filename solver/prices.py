@@ -14,6 +14,7 @@ from profiler.schema import Link
 from solver.allocation import busy_s
 from solver.costs.build import build_costs
 from solver.costs.limited import OWN
+from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able
@@ -81,10 +82,24 @@ def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter)
         If there is no plan to begin with.
     """
     asked = {_AS_ASKED: problem, **_loosened(problem)}
-    plans = {words: plan_able(asked[words], _best) for words in watch(list(asked))}
+    plans = {words: _planned(words, asked[words]) for words in watch(list(asked))}
     base = plans.pop(_AS_ASKED)
-    found = [_price(words, base, better) for words, better in plans.items()]
+    assert base is not None
+    found = [_price(words, base, better or base) for words, better in plans.items()]
     return sorted(found, key=lambda price: -price.utility)
+
+
+def _planned(words: str, problem: Problem) -> Outcome | None:
+    """The best plan; None where more of something leaves none, which then buys nothing.
+
+    Storage may: with a faster cache a device may wait longer than it is allowed to.
+    """
+    try:
+        return plan_able(problem, _best)
+    except Infeasible:
+        if words == _AS_ASKED:
+            raise
+        return None
 
 
 def _price(words: str, base: Outcome, better: Outcome) -> Price:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from profiler.schema import LIMITS, Fleet, limit_of
 from solver.errors import FleetError
@@ -112,6 +113,10 @@ def _own_limits(fleet: Fleet) -> dict[str, Floats]:
     classes = {c.name: c for c in fleet.classes}
     found = {}
     for field in LIMITS:
+        # Most fleets have none, and may have a million devices.
+        listed = (*fleet.classes, *fleet.devices)
+        if all(getattr(each, field) is UNSET for each in listed):
+            continue
         each = [limit_of(d, classes[d.device_class], field) for d in fleet.devices]
         if any(limit is not None for limit in each):
             found[field] = np.array([np.inf if limit is None else limit for limit in each])

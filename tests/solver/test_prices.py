@@ -11,6 +11,7 @@ from solver.prices import Price, prices
 from solver.problem import Problem
 from solver.show.prices import prices_table
 from tests.solver.instances import random_fleet
+from tests.solver.mixed import mixed_case
 
 
 def problem(**budgets: float) -> Problem:
@@ -62,3 +63,11 @@ def test_what_is_not_proven_is_explained(exact: bool, said: bool) -> None:
     found = Price(budget="joule", utility=0.1, fraction=0.01, exact=exact)
     Console(width=80, file=out).print(prices_table([found]))
     assert ("one is not proven the best" in " ".join(out.getvalue().split())) is said
+
+
+def test_more_of_what_leaves_no_plan_buys_nothing() -> None:
+    """With more storage a device has a faster cache, and then waits for longer than it may."""
+    fleet, options = mixed_case(254)
+    assert options["cache"] == "auto"
+    found = {price.budget: price for price in prices(Problem.of(fleet, **options))}
+    assert found["GB of storage everywhere"].utility == 0

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from profiler.cli.fleet import fleet as command
 from profiler.fleet import FleetRequest, preset_fleet
 from profiler.fleet.files import TableRequest, table_fleet
 from profiler.fleet.frame import devices_frame, fleet_from_frame
@@ -114,6 +117,46 @@ def test_a_table_gives_limits_and_a_missing_cell_none(tmp_path: Path) -> None:
         {"upload_limit_bytes": 0.0, "download_limit_bytes": 2.5e6},
         {"time_limit_s": 30.0},
     ]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".json"])
+def test_other_formats_say_them_too(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"devices{suffix}"
+    if suffix == ".json":
+        one = (
+            "name='a' class='jetson-tx2' uplink-mbit-per-s=8 downlink-mbit-per-s=16 upload-mb=0"
+        )
+        other = {"node-id": "b", "device": "jetson-tx2", "uplink-mbit-per-s": 8,
+                 "downlink-mbit-per-s": 16, "time-s": 30.5}  # fmt: skip
+        path.write_text(json.dumps([one, other]))
+    else:
+        columns = HEADER.split(",")
+        rows = [["a", "jetson-tx2", 8, 16, 0, None, None, None],
+                ["b", "jetson-tx2", 8, 16, None, None, None, 30.5]]  # fmt: skip
+        pd.DataFrame(rows, columns=columns).to_parquet(path)
+    fleet = table_fleet(
+        TableRequest(
+            path=path, profiles=(), profile_paths=(), model="gpt2", training=TRAINING,
+            local_steps=3, options={},
+        )
+    )  # fmt: skip
+    assert limits(fleet) == [{"upload_limit_bytes": 0.0}, {"time_limit_s": 30.5}]
+
+
+def test_the_command_counts_who_has_limits(tmp_path: Path) -> None:
+    out, whole = tmp_path / "fleet.json", ["paper-80", "--devices", "8"]
+    plain = CliRunner().invoke(command, [*whole, "-o", str(out), "--json"])
+    assert json.loads(plain.stdout)["limited_devices"] == 0
+    assert "limit_" not in out.read_text()
+    first = read_fleet(out).devices[0]
+    change = ("--set", f"device={first.name},upload_mb=0", "--set", "device=x,time_s=1")
+    bad = CliRunner().invoke(command, [*whole, *change, "-o", str(out), "--json"])
+    assert "the fleet has no device 'x'" in str(bad.exception)
+    limited = CliRunner().invoke(command, [*whole, *change[:2], "-o", str(out), "--json"])
+    assert json.loads(limited.stdout)["limited_devices"] == 1
+    said = CliRunner().invoke(command, [*whole, *change[:2], "-o", str(out)])
+    assert "1 of 8 with limits of their own" in said.stderr
+    assert limits(read_fleet(out))[0] == {"upload_limit_bytes": 0.0}
 
 
 def test_bad_cells_are_named_one_by_one(tmp_path: Path) -> None:
