@@ -35,7 +35,7 @@ from solver.explain.infeasible import describe
 from solver.fill import filled
 from solver.leave_out import plan_able
 from solver.links.said import overloaded
-from solver.outcome import Outcome, relative_gap
+from solver.outcome import OPTIMAL_GAP, Outcome, relative_gap
 from solver.plan import Kept, Plan
 from solver.problem import Problem
 from solver.shapes import keeps_shape
@@ -43,8 +43,10 @@ from solver.wait.limit import limit_wait
 
 __all__ = ["check_keep", "check_same_model", "stay"]
 
-# Ranks of the earlier plan that a new device tries, and what two losses differ by in rounding.
-MOST_TRIED, ROUNDING = 64, 1e-12
+# Ranks of the earlier plan that a new device tries.
+MOST_TRIED = 64
+# What a loss and a share may differ by in rounding, to the checker too.
+ROUNDING = OPTIMAL_GAP
 
 
 def check_keep(problem: Problem, keep: Plan | None, within: float | None) -> None:

@@ -1,6 +1,7 @@
 """Plans that stay with an earlier one where that loses little, and say so."""
 
 import math
+from dataclasses import replace as dataclass_replace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from profiler.schema import Fleet, InputError, changed
 from solver.check import check
 from solver.errors import Infeasible, Stopped
+from solver.exact import maximise_utility
 from solver.plan import Kept, Plan
 from solver.planner import solve
 from solver.problem import Problem
@@ -252,3 +254,14 @@ def test_the_checker_finds_a_false_word_about_the_earlier_plan() -> None:
     ):
         false = replace(plan, kept=replace(kept, **{field: value}))
         assert name in {c.name for c in check(false, now).failed}, field
+
+
+def test_a_loss_that_is_rounding_is_none_to_the_checker_too() -> None:
+    fleet = fleet_of()
+    problem = Problem.of(fleet, **ASKED)
+    before, found = solve(problem), maximise_utility(problem)
+    near = dataclass_replace(found, bound=found.value * (1 + 5e-10))
+    after = solve(problem, using=lambda _: near, keep=before, keep_within=0.0)
+    assert record(after).decision == "kept"
+    assert record(after).loss_fraction
+    assert check(after, fleet).ok, check(after, fleet).failed
