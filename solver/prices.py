@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace as replace_fields
 
-from profiler.schema import Link
+from profiler.schema import InputError, Link
 from solver.allocation import busy_s
 from solver.costs.build import build_costs
 from solver.costs.limited import OWN
@@ -82,7 +82,14 @@ def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter)
         If there is no plan to begin with.
     """
     asked = {_AS_ASKED: problem, **_loosened(problem)}
-    plans = {words: _planned(words, asked[words]) for words in watch(list(asked))}
+    plans = dict[str, Outcome | None]()
+    for words in watch(list(asked)):
+        try:
+            plans[words] = _planned(words, asked[words])
+        except InputError:
+            # Where links come to bind that did not, some shapes of ranks have no method.
+            if words == _AS_ASKED:
+                raise
     base = plans.pop(_AS_ASKED)
     assert base is not None
     found = [_price(words, base, better or base) for words, better in plans.items()]

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from solver.exact import maximise_utility
+from solver.limited_instances import with_limits
 from solver.prices import Price, prices
 from solver.problem import Problem
 from solver.show.prices import prices_table
@@ -71,3 +72,13 @@ def test_more_of_what_leaves_no_plan_buys_nothing() -> None:
     assert options["cache"] == "auto"
     found = {price.budget: price for price in prices(Problem.of(fleet, **options))}
     assert found["GB of storage everywhere"].utility == 0
+
+
+def test_a_looser_limit_that_has_no_method_is_not_priced() -> None:
+    """With more download more devices take part, and a link may bind, which it did not."""
+    fleet, options = mixed_case(444)
+    asked = Problem.of(with_limits(fleet, 444, 1.0), **options, leave_out="unable")
+    assert options["rank_shape"] == "progression"
+    budgets = {price.budget for price in prices(asked)}
+    assert "joule of own energy" in budgets
+    assert "MB of own download" not in budgets
