@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from profiler.schema import provenance
 from solver.allocation import (
@@ -22,6 +23,7 @@ from solver.links.said import link_of, predicted_links
 from solver.plan import (
     Certificate,
     Configuration,
+    Kept,
     Plan,
     PlannedDevice,
     PredictedDevice,
@@ -39,6 +41,7 @@ def assemble(
     seed: int = 0,
     options: dict[str, str] | None = None,
     inputs: tuple[Path, ...] = (),
+    kept: Kept | UnsetType = UNSET,
 ) -> Plan:
     """Write an allocation out as a plan.
 
@@ -49,6 +52,8 @@ def assemble(
     certificate : Certificate
     seed, options, inputs
         Provenance.
+    kept : Kept, optional
+        What it has of an earlier plan.
     """
     # Whatever stops a device from a layer more, stops it before its wait is filled.
     stopped = binding(problem, allocation)
@@ -86,6 +91,7 @@ def assemble(
         links=predicted_links(problem.costs, allocation),
         predicted=_round(problem, allocation, predicted),
         certificate=sealed(problem.question, certificate),
+        kept=kept,
     )
 
 

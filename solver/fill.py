@@ -6,9 +6,10 @@ layers at which rank, device i has ``T - t_i`` seconds left, in which it can tak
     min(floor((T - t_i) / step_i), floor((c - 1) steps_i), floor((E - e_i) / (power_i step_i)))
 
 more local steps of ``step_i`` seconds, with c the most times its own number of steps and E a
-budget on its energy. Nothing else changes: not the round time, not what travels, not
-the memory, and not the utility, which counts layers and ranks and not steps; so what was proven
-of the plan without them holds with them. A budget on the mean wait counts what is left of the
+budget on its energy, the question's or its own; a limit on its own time stands beside T.
+Nothing else changes: not the round time, not what travels, not the memory, and not the utility,
+which counts layers and ranks and not steps; so what was proven of the plan without them holds
+with them. A budget on the mean wait counts what is left of the
 waits (`solver.fill_budget`). Devices of more steps move further from the others
 between two rounds; c bounds that (Wang et al., "Tackling the Objective Inconsistency Problem in
 Heterogeneous Federated Optimization", NeurIPS 2020, arXiv 2007.07481).
@@ -21,10 +22,14 @@ import numpy as np
 from solver.allocation import Allocation, cost, round_time_s
 from solver.costs.build import build_costs
 from solver.costs.devices import Floats, Ints
+from solver.costs.limited import OWN_ENERGY, OWN_TIME
 from solver.costs.resource import Resource
 from solver.problem import Problem
 
 __all__ = ["filled"]
+
+# What more local steps take more of, beside the round's time.
+_SPENT = ("energy", OWN_ENERGY, OWN_TIME)
 
 
 def filled(problem: Problem, allocation: Allocation) -> Problem:
@@ -51,7 +56,7 @@ def _steps(problem: Problem, allocation: Allocation) -> Ints:
     # No file counts further.
     most = np.minimum(np.floor(problem.question.fill_wait * own), 2.0**53)
     timed = [(costs.seconds, np.full(len(own), round_time_s(problem, allocation)))]
-    timed += [(q, np.asarray(q.limit)) for q in costs.resources if q.name == "energy"]
+    timed += [(q, np.asarray(q.limit)) for q in costs.resources if q.name in _SPENT]
     for q, limit in timed:
         spent = cost(costs, q, allocation.rows, allocation.row, allocation.depth)
         step = _of_a_step(problem, allocation, q)

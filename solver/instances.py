@@ -42,6 +42,7 @@ def random_fleet(
     slope_noise: float = 0.0,
     sizes: tuple[int, ...] = (),
     concave: bool = True,
+    limited: float = 0.0,
 ) -> Fleet:
     """Draw a fleet; the same arguments give the same fleet, byte for byte.
 
@@ -59,11 +60,15 @@ def random_fleet(
         LoRA parameters that a rank adds, by layer from the input; alike by default.
     concave : bool
         Whether a layer gains less by every further rank.
+    limited : float
+        Share of the devices that have limits of their own on upload, download, energy or time,
+        and of the classes that have some, between what the least configuration needs and what
+        the largest does. Everything else of a seed's fleet stays what it is without.
 
     Raises
     ------
     InputError
-        If the seed is negative, or there is nothing of what there must be.
+        If the seed is negative, there is nothing of what there must be, or a share is none.
     """
     least = {"layers": layers, "classes": classes, "devices": devices, "max_rank": max_rank}
     for name, value in least.items():
@@ -71,6 +76,8 @@ def random_fleet(
             raise InputError(f"{name} is {value}; expected 1 or more")
     if seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more")
+    if not 0 <= limited <= 1:
+        raise InputError(f"limited is {limited}; expected a share of the devices, 0 to 1")
     draw = _Draw(
         rng=np.random.default_rng(seed),
         seed=seed,
@@ -78,7 +85,7 @@ def random_fleet(
         slope_noise=slope_noise,
     )
     gain = draw.gain(max_rank, concave=concave)
-    return Fleet(
+    made = Fleet(
         provenance=Provenance(
             version=VERSION, created="2026-01-01", host="none", seed=seed, origins=ORIGINS
         ),
@@ -89,6 +96,12 @@ def random_fleet(
         classes=[draw.device_class(i) for i in range(classes)],
         devices=[draw.device(i, classes) for i in range(devices)],
     )
+    if limited == 0:
+        return made
+    # Here, not above: these need costs.
+    from solver.limited_instances import with_limits
+
+    return with_limits(made, seed, limited)
 
 
 def _model(layers: int) -> Model:

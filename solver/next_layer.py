@@ -22,8 +22,8 @@ from solver.allocation import (
     server_ranks,
     summed_ranks,
 )
-from solver.costs.build import MAX_DEPTH
 from solver.costs.devices import Floats, Ints
+from solver.costs.limited import MAX_DEPTH, OWN_ENERGY, OWN_TIME
 from solver.costs.resource import TOLERANCE, Resource
 from solver.costs.stacking import stacked
 from solver.explain.binding import limits, longest_s, one_more
@@ -52,10 +52,13 @@ class NextLayer:
     round_time_s : float
         How much longer a round would have to last, for the device or a link that it shares.
     uplink_bytes_per_s : float or None
-        How much faster its uplink would have to be in place of a longer round; None where
-        none is fast enough.
+        How much faster its uplink would have to be in place of a longer round, or a longer
+        time of its own; None where none is fast enough.
+    own_time_s : float
+        How much longer the limit on its own time would have to be.
     memory_bytes, upload_bytes, download_bytes, energy_j : float
-        How much more memory, and how much larger a budget.
+        How much more memory, and how much larger the limit on it: the question's or its own,
+        whichever is further off.
     mean_wait_s : float
         How much longer a mean wait would have to be allowed; 0 where waits are filled, as it
         is not known there.
@@ -70,6 +73,7 @@ class NextLayer:
     rank: int
     binding: str
     round_time_s: float
+    own_time_s: float
     uplink_bytes_per_s: float | None
     memory_bytes: float
     upload_bytes: float
@@ -151,6 +155,10 @@ _BUDGETS = {
     "upload": "upload_bytes",
     "download": "download_bytes",
     "energy": "energy_j",
+    OWN_TIME: "own_time_s",
+    "own upload": "upload_bytes",
+    "own download": "download_bytes",
+    OWN_ENERGY: "energy_j",
     MAX_DEPTH: "max_depth",
 }
 
@@ -186,9 +194,7 @@ class _Lacks:
 
     def uplink(self, linked_s: Floats) -> Floats:
         """How much faster an uplink would have to be, bytes a second; NaN where none helps."""
-        costs, limit_s = self.problem.costs, longest_s(self.problem, self.now)
-        if limit_s is None:
-            return np.zeros(len(self.now.depth))
+        costs, limit_s = self.problem.costs, self._most_s()
         speed = costs.devices.uplink_bytes_per_s
         ranks = summed_ranks(self.then)
         sent = costs.upload.adapter_bytes(parameters(costs, self.then), ranks)
@@ -200,6 +206,13 @@ class _Lacks:
         with np.errstate(divide="ignore"):
             more = sent / left_s - speed
         return np.where(helps, more, np.where(late, np.nan, 0.0))
+
+    def _most_s(self) -> Floats:
+        """How long each device may take, by the round and its own limit; infinite if so."""
+        round_s = longest_s(self.problem, self.now)
+        own_s = self.problem.costs.devices.time_limit_s
+        found = np.full(len(self.now.depth), np.inf if round_s is None else round_s)
+        return found if own_s is None else np.minimum(found, own_s)
 
     def wait_s(self) -> Floats:
         """By how much others would wait for longer than they may."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from profiler.schema import (
     InputError,
@@ -48,6 +48,7 @@ __all__ = [
     "Codec",
     "Configuration",
     "InputError",
+    "Kept",
     "Lora",
     "Model",
     "Objective",
@@ -192,6 +193,35 @@ class Certificate(Base, frozen=True, kw_only=True):
     ] = None
 
 
+class Kept(Base, frozen=True, kw_only=True):
+    """Whether a plan stays with an earlier one, as it was asked to, and why.
+
+    It stays where the earlier plan's ranks, and depths as far as each device still can, lose
+    no more than `within_fraction` against the bound of the question as it is now; that loss is
+    then the certificate's gap.
+    """
+
+    decision: Annotated[
+        Literal["kept", "best", "new"],
+        Meta(
+            description="'kept': the earlier plan's; 'new': that loses too much, or cannot be "
+            "kept; 'best': it loses more than is allowed, and nothing better was found"
+        ),
+    ]
+    within_fraction: Annotated[float, Meta(ge=0, le=1, description="loss that was asked for")]
+    loss_fraction: Annotated[
+        float | None,
+        Meta(description="what staying loses against the bound; null if it is not known"),
+    ]
+    reason: Annotated[str, Meta(description="why, in words")]
+    same: Annotated[int, Meta(ge=0, description="devices as in the earlier plan")] = 0
+    less: Annotated[
+        int, Meta(ge=0, description="devices with fewer layers, or other ranks, than there")
+    ] = 0
+    added: Annotated[int, Meta(ge=0, description="devices that took no part there")] = 0
+    gone: Annotated[int, Meta(ge=0, description="devices that took part only there")] = 0
+
+
 class Plan(Base, frozen=True, kw_only=True):
     """A plan for a fleet: ``legend/plan/1``."""
 
@@ -207,6 +237,10 @@ class Plan(Base, frozen=True, kw_only=True):
     links: Annotated[list[PredictedLink], Meta(description="links that devices share")] = []
     predicted: PredictedRound
     certificate: Certificate
+    kept: Annotated[
+        Kept | UnsetType,
+        Meta(description="of an earlier plan; left out where it was not to stay with one"),
+    ] = UNSET
 
     def __post_init__(self) -> None:
         layers = self.model.layers

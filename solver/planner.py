@@ -5,16 +5,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
+
 from profiler.schema import InputError
 from solver.assemble import assemble
 from solver.costs.stacking import stacked
 from solver.errors import Infeasible
 from solver.exact import utility_bound
 from solver.fill_budget import plan_filled, posed
+from solver.keep import check_keep, stay
 from solver.leave_out import plan_able
 from solver.links.said import overloaded
 from solver.outcome import Outcome
-from solver.plan import Plan
+from solver.plan import Kept, Plan
 from solver.policies import policy
 from solver.problem import Problem
 from solver.wording import spoken
@@ -31,6 +34,8 @@ def solve(
     seed: int = 0,
     options: dict[str, str] | None = None,
     inputs: tuple[Path, ...] = (),
+    keep: Plan | None = None,
+    keep_within: float | None = None,
 ) -> Plan:
     """Answer a problem with a plan.
 
@@ -44,6 +49,11 @@ def solve(
         Seed of every random choice.
     options, inputs
         For the plan's provenance.
+    keep : Plan, optional
+        An earlier plan to stay with where that gives little away.
+    keep_within : float, optional
+        How much, as a share of the bound, 0 to 1: its ranks are kept, and depths as far as
+        each device still can, if they lose no more. The plan's `kept` says what was done.
 
     Returns
     -------
@@ -70,6 +80,7 @@ def solve(
     if not isinstance(problem, Problem):
         raise InputError(f"problem is {problem!r:.60}; expected a Problem, as Problem.of gives")
     _check(problem)
+    check_keep(problem, keep, keep_within)
     plan = using or policy(problem.question.policy, seed).plan
     try:
         outcome = plan_able(problem, partial(plan_filled, plan=plan))
@@ -79,6 +90,9 @@ def solve(
     if outcome.bound is None and answered.question.objective == "utility":
         # A stack holds the device's own adapter: to receive only that bounds it.
         outcome = replace(outcome, bound=max(utility_bound(answered), outcome.value))
+    kept: Kept | UnsetType = UNSET
+    if keep is not None and keep_within is not None:
+        outcome, kept = stay(answered, outcome, keep, keep_within)
     if answered.question.download == "stacked":
         answered = stacked(answered, outcome.allocation)
     broken = overloaded(answered, outcome.allocation, least=False)
@@ -86,7 +100,13 @@ def solve(
         raise broken
     certificate = outcome.certificate(answered.question.objective)
     return assemble(
-        answered, outcome.allocation, certificate, seed=seed, options=options, inputs=inputs
+        answered,
+        outcome.allocation,
+        certificate,
+        seed=seed,
+        options=options,
+        inputs=inputs,
+        kept=kept,
     )
 
 

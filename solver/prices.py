@@ -10,9 +10,11 @@ from functools import partial
 
 from msgspec.structs import replace as replace_fields
 
-from profiler.schema import Link
+from profiler.schema import InputError, Link
 from solver.allocation import busy_s
 from solver.costs.build import build_costs
+from solver.costs.limited import OWN
+from solver.errors import Infeasible
 from solver.exact import maximise_utility
 from solver.fill_budget import plan_filled
 from solver.leave_out import plan_able
@@ -62,9 +64,10 @@ class Price:
 
 
 def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter) -> list[Price]:
-    """Price every budget in force, and more memory and storage on each device.
+    """Price every budget in force, and more memory, storage and limits of devices' own.
 
-    100 MB of memory, where it is limited, and 1 GB of storage, where caches are asked for.
+    100 MB of memory, where it is limited, 1 GB of storage, where caches are asked for, and one
+    unit of each limit that devices have of their own, on all that have it.
 
     Parameters
     ----------
@@ -79,10 +82,31 @@ def prices(problem: Problem, watch: Callable[[list[str]], Iterable[str]] = iter)
         If there is no plan to begin with.
     """
     asked = {_AS_ASKED: problem, **_loosened(problem)}
-    plans = {words: plan_able(asked[words], _best) for words in watch(list(asked))}
+    plans = dict[str, Outcome | None]()
+    for words in watch(list(asked)):
+        try:
+            plans[words] = _planned(words, asked[words])
+        except InputError:
+            # Where links come to bind that did not, some shapes of ranks have no method.
+            if words == _AS_ASKED:
+                raise
     base = plans.pop(_AS_ASKED)
-    found = [_price(words, base, better) for words, better in plans.items()]
+    assert base is not None
+    found = [_price(words, base, better or base) for words, better in plans.items()]
     return sorted(found, key=lambda price: -price.utility)
+
+
+def _planned(words: str, problem: Problem) -> Outcome | None:
+    """The best plan; None where more of something leaves none, which then buys nothing.
+
+    Storage may: with a faster cache a device may wait longer than it is allowed to.
+    """
+    try:
+        return plan_able(problem, _best)
+    except Infeasible:
+        if words == _AS_ASKED:
+            raise
+        return None
 
 
 def _price(words: str, base: Outcome, better: Outcome) -> Price:
@@ -102,10 +126,21 @@ def _loosened(problem: Problem) -> dict[str, Problem]:
         for name, (words, step) in _UNITS.items()
         if getattr(problem.question.budgets, name) is not None
     }
-    if any(q.name == "memory" for q in problem.costs.resources):
-        looser["100 MB of memory everywhere"] = _with_more(problem, "memory", _MEMORY_BYTES)
+    limited = {q.name for q in problem.costs.resources}
+    if "memory" in limited:
+        looser["100 MB of memory everywhere"] = _with_more(
+            problem, "memory_bytes", _MEMORY_BYTES
+        )
     if problem.costs.caches is not None:
-        looser["GB of storage everywhere"] = _with_more(problem, "storage", _STORAGE_BYTES)
+        looser["GB of storage everywhere"] = _with_more(
+            problem, "storage_bytes", _STORAGE_BYTES
+        )
+    # On every device that has such a limit: the others have no less than all of it.
+    looser |= {
+        own.step_words: _with_more(problem, own.field, own.step)
+        for name, own in OWN.items()
+        if name in limited
+    }
     return looser | _wider_links(problem)
 
 
@@ -137,7 +172,8 @@ def _proven(outcome: Outcome) -> bool:
     return outcome.certificate("utility").status == "optimal"
 
 
-def _with_more(problem: Problem, what: str, more_bytes: float) -> Problem:
-    devices, field = problem.costs.devices, f"{what}_bytes"
-    roomier = replace(devices, **{field: getattr(devices, field) + more_bytes})
+def _with_more(problem: Problem, field: str, more: float) -> Problem:
+    """Every device with so much more of a column of `Devices`."""
+    devices = problem.costs.devices
+    roomier = replace(devices, **{field: getattr(devices, field) + more})
     return replace(problem, costs=build_costs(problem.fleet, problem.question, roomier))

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import asdict
 from msgspec.structs import replace as replace_fields
 
-from profiler.schema import Fleet, Gain, InputError
+from profiler.schema import Fleet, Gain, InputError, LimitTable, limited
 from solver.costs.build import Costs, build_costs
 from solver.costs.devices import Devices, Floats, Ints
 from solver.costs.payload import Spread
@@ -193,6 +193,34 @@ class Problem:
         """
         changed = budgets_of({**asdict(self.question.budgets), **budgets})
         return self.asking(replace_fields(self.question, budgets=changed))
+
+    @spoken
+    def with_limits(self, limits: LimitTable) -> Self:
+        """Return the same problem of a fleet whose devices have limits of their own.
+
+        Its `fleet` is then the one to check and to run the plan with.
+
+        Parameters
+        ----------
+        limits : pandas.DataFrame or mapping
+            One row a device, by its name, with columns upload_mb, download_mb, energy_j and
+            time_s, or some of them; what is missing stays as it is.
+
+        Raises
+        ------
+        InputError
+            If a device or column is not known, a limit is no number of 0 or more, or the
+            problem's devices are not those of its fleet.
+        """
+        fleet = limited(self.fleet, limits)
+        devices = Devices.of(fleet)
+        if devices.names != self.costs.devices.names:
+            raise InputError(
+                "the problem's devices are columns of their own; give these their limits "
+                "(solver.costs.devices.Devices)"
+            )
+        costs = replace(self.costs, devices=devices)
+        return replace(self, fleet=fleet, costs=costs).under()
 
     def asking(self, question: Question, stack_bytes: float | Floats | None = None) -> Self:
         """Return the same problem with another question.

@@ -17,6 +17,7 @@ SUFFIXES = (
 )  # fmt: skip
 COUNTS = {
     "batch_size", "cache_rounds", "configuration", "count", "depth", "edge_rounds", "examples",
+    "added", "gone", "less", "same",
     "head_parameters", "hidden_size", "in_features", "labels", "layers", "local_steps",
     "max_depth", "min_depth", "out_features", "parameters", "rank_budget", "rank_choices",
     "ranks", "seed", "sequence_length", "threads",

@@ -19,6 +19,10 @@ missing (and are then):
   [count]              devices alike (1)
   [time_scale]         observed over planned compute time (1)
   [link]               shared link it is behind (none)
+  [upload_mb]          most it sends in a round, MB of 10^6 bytes (no limit)
+  [download_mb]        most it receives in a round, MB (no limit)
+  [energy_j]           most energy it uses in a round, joules (no limit)
+  [time_s]             longest it takes in a round, seconds (no limit)
 
 \b
 Columns of --links:

@@ -34,6 +34,7 @@ def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
         "model": made.model.name,
         "layers": made.model.layers,
         "devices": sum(d.count for d in made.devices),
+        "limited_devices": _limited(made),
         "classes": [
             {
                 "name": c.name,
@@ -44,6 +45,18 @@ def _summary(made: "Fleet", output: Path, trace: Path | None) -> dict[str, Any]:
             for c in made.classes
         ],
     }
+
+
+def _limited(made: "Fleet") -> int:
+    """Devices that have a limit of their own or of their class."""
+    from profiler.schema import LIMITS, limit_of
+
+    classes = {c.name: c for c in made.classes}
+    return sum(
+        d.count
+        for d in made.devices
+        if any(limit_of(d, classes[d.device_class], field) is not None for field in LIMITS)
+    )
 
 
 def _range(made: "Fleet", name: str) -> list[float]:
@@ -85,5 +98,7 @@ def _print(summary: dict[str, Any]) -> None:
     # Names are printed as they are, whatever brackets and colons they hold.
     console = Console(stderr=True, width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
+    if limited := summary["limited_devices"]:
+        console.print(f"{limited} of {devices} with limits of their own", soft_wrap=True)
     for path in filter(None, (summary["output"], summary["trace"])):
         console.print(f"wrote {path}", soft_wrap=True)

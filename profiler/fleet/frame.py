@@ -14,7 +14,7 @@ from profiler.fleet.table import (
     check_header,
     links_of,
 )
-from profiler.schema import Fleet, Profile, Training
+from profiler.schema import LIMIT_COLUMNS, Fleet, Profile, Training, limit_of
 from profiler.units import BYTES_PER_GB, BYTES_PER_S_PER_MBIT
 
 if TYPE_CHECKING:
@@ -91,11 +91,12 @@ def _rows(
 def devices_frame(fleet: Fleet) -> "pd.DataFrame":
     """Devices of a fleet, one row each by name, with the columns that `fleet_from_frame` takes.
 
-    Memory without a limit is missing there, and so would become the device's own. Links that
-    devices share are another frame: `links_frame`.
+    Memory without a limit is missing there, and so would become the device's own. Limits of a
+    class are said of its devices. Links that devices share are another frame: `links_frame`.
     """
     import pandas as pd
 
+    classes = {c.name: c for c in fleet.classes}
     rows = [
         {
             "name": d.name,
@@ -110,6 +111,11 @@ def devices_frame(fleet: Fleet) -> "pd.DataFrame":
             "count": d.count,
             "time_scale": d.time_scale,
             "link": d.link,
+            **{
+                column: None if limit is None else limit / factor
+                for column, (field, factor) in LIMIT_COLUMNS.items()
+                for limit in (limit_of(d, classes[d.device_class], field),)
+            },
         }
         for d in fleet.devices
     ]

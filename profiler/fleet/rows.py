@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Mapping
 
-from profiler.schema import DeviceClass, FleetDevice, InputError, Link
+from profiler.schema import LIMIT_COLUMNS, DeviceClass, FleetDevice, InputError, Link
 from profiler.units import BYTES_PER_GB, BYTES_PER_S_PER_MBIT
 
 __all__ = ["ANY_MODE", "LINK_SPEEDS", "Row", "RowReader"]
@@ -32,6 +32,7 @@ NUMBERS: tuple[tuple[str, float | None, bool, bool], ...] = (
     ("storage_gb", math.nan, False, False),
     ("count", 1.0, True, True),
     ("time_scale", 1.0, True, False),
+    *((column, math.nan, False, False) for column in LIMIT_COLUMNS),
 )
 
 
@@ -191,4 +192,9 @@ def _build(
         storage_bytes=storage_bytes if math.isnan(storage) else round(storage * BYTES_PER_GB),
         time_scale=numbers["time_scale"],
         link=link,
+        **{
+            field: numbers[column] * factor
+            for column, (field, factor) in LIMIT_COLUMNS.items()
+            if not math.isnan(numbers[column])
+        },
     )

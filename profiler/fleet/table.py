@@ -18,6 +18,10 @@ One row a device, or several alike. Columns, in any order:
 ``count``                  optional: devices alike (1)
 ``time_scale``             optional: observed over profiled compute time (1)
 ``link``                   optional: shared link it is behind (none)
+``upload_mb``              optional: most it sends in a round, MB of 10^6 bytes (no limit)
+``download_mb``            optional: most it receives in a round (no limit)
+``energy_j``               optional: most energy it uses in a round, joules (no limit)
+``time_s``                 optional: longest it takes in a round, seconds (no limit)
 =========================  =============================================================
 
 Links that devices share come from a second table, one row a link:
@@ -46,7 +50,14 @@ from pathlib import Path
 
 from profiler.fleet.formats import flower_table, parquet_table
 from profiler.fleet.rows import LINK_SPEEDS, Row, RowReader
-from profiler.schema import DeviceClass, FleetDevice, InputError, Link, read_bytes
+from profiler.schema import (
+    LIMIT_COLUMNS,
+    DeviceClass,
+    FleetDevice,
+    InputError,
+    Link,
+    read_bytes,
+)
 
 __all__ = [
     "LINK_OPTIONAL",
@@ -70,6 +81,7 @@ OPTIONAL = (
     "count",
     "time_scale",
     "link",
+    *LIMIT_COLUMNS,
 )
 LINK_REQUIRED = ("name", *LINK_SPEEDS)
 LINK_OPTIONAL = ("parent",)

@@ -28,6 +28,8 @@ from profiler.schema.fleet import (
     Link,
     read_fleet,
 )
+from profiler.schema.limit_table import LimitTable, limited
+from profiler.schema.limits import LIMIT_COLUMNS, LIMITS, limit_of
 from profiler.schema.model import Gain, Lora, Model, Target, Training
 from profiler.schema.origins import VERSION, InputFile, Origin, Provenance, provenance
 from profiler.schema.profile import (
@@ -43,6 +45,8 @@ from profiler.schema.trace import TRACE_SCHEMA, DeviceTrace, Trace, read_trace
 
 __all__ = [
     "FLEET_SCHEMA",
+    "LIMITS",
+    "LIMIT_COLUMNS",
     "PROFILE_SCHEMA",
     "TRACE_SCHEMA",
     "VERSION",
@@ -55,6 +59,7 @@ __all__ = [
     "Gain",
     "InputError",
     "InputFile",
+    "LimitTable",
     "Link",
     "Lora",
     "Memory",
@@ -69,6 +74,8 @@ __all__ = [
     "blamed",
     "changed",
     "check_writable",
+    "limit_of",
+    "limited",
     "provenance",
     "read",
     "read_bytes",

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from profiler.files import read
 from profiler.schema.base import Base, Count, Positive, finite
+from profiler.schema.limits import Download, Energy, Time, Upload, check_limits
 from profiler.schema.model import Gain, Lora, Model, Training, check_model
 from profiler.schema.origins import Provenance
 from profiler.schema.profile import Costs
@@ -17,9 +18,16 @@ FLEET_SCHEMA = "legend/fleet/1"
 
 
 class DeviceClass(Costs, frozen=True, kw_only=True):
-    """The costs that all devices of a class share."""
+    """The costs that all devices of a class share, and limits of those that have no own."""
 
     name: Annotated[str, Meta(description="class name, unique in the fleet", min_length=1)]
+    upload_limit_bytes: Upload = UNSET
+    download_limit_bytes: Download = UNSET
+    energy_limit_j: Energy = UNSET
+    time_limit_s: Time = UNSET
+
+    def __post_init__(self) -> None:
+        check_limits(f"class '{self.name}'", self)
 
 
 class FleetDevice(Base, frozen=True, kw_only=True):
@@ -43,8 +51,13 @@ class FleetDevice(Base, frozen=True, kw_only=True):
     time_scale: Annotated[
         float, Meta(description="observed over profiled compute time, 1 until observed")
     ] = 1.0
+    upload_limit_bytes: Upload = UNSET
+    download_limit_bytes: Download = UNSET
+    energy_limit_j: Energy = UNSET
+    time_limit_s: Time = UNSET
 
     def __post_init__(self) -> None:
+        check_limits(f"device '{self.name}'", self)
         finite(self.name, latency_s=self.latency_s, time_scale=self.time_scale)
         for field in ("uplink_bytes_per_s", "downlink_bytes_per_s", "time_scale"):
             value = getattr(self, field)

@@ -26,6 +26,7 @@ from solver.check.costs import (
     stack_bytes,
 )
 from solver.check.finding import TOLERANCE, Check, verdict
+from solver.check.own_limits import own_limits
 from solver.plan import Configuration, Plan, PlannedDevice, PredictedDevice
 
 __all__ = ["binding_checks"]
@@ -178,6 +179,10 @@ def _own_limits(
         ("energy", need.energy_j, budgets.energy_j),
     )
     shares = [(_share(seen, limit), name) for name, seen, limit in limits if limit is not None]
+    owner = case.classes[device.device_class]
+    shares += [
+        (_share(seen, limit), name) for name, seen, limit in own_limits(device, owner, need)
+    ]
     if deepest is not None and depth > deepest:
         shares.append((_share(depth, deepest), "greatest depth"))
     return shares

@@ -11,7 +11,9 @@ from solver.check.caches import cache_checks
 from solver.check.certificate import UNSEALED, certificate_checks, seal_checks
 from solver.check.costs import Recomputed, recompute
 from solver.check.finding import Check, close, reaches, within
+from solver.check.kept import kept_checks
 from solver.check.links import link_checks
+from solver.check.own_limits import own_limit_checks
 from solver.check.shape import shape_checks
 from solver.plan import Plan, PredictedRound
 
@@ -80,6 +82,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             truth = recompute(plan, fleet)
             checks += cache_checks(plan, fleet)
             checks += _figures(plan, truth) + _limits(plan, fleet, truth)
+            checks += own_limit_checks(fleet, truth)
             checks += link_checks(plan, truth.links)
             checks += binding_checks(plan, fleet, truth)
             checks += certificate_checks(plan, truth)
@@ -87,7 +90,7 @@ def check(plan: Plan, fleet: Fleet) -> Verdict:
             checks.append(
                 Check(name="numbers", ok=False, detail="a figure is too large for a float")
             )
-    checks += seal_checks(plan)
+    checks += kept_checks(plan) + seal_checks(plan)
     notes = (UNSEALED,) if plan.certificate.seal_sha256 is None else ()
     return Verdict(checks=tuple(checks), notes=notes)
 

@@ -34,7 +34,8 @@ CHANGES = click.option(
     help="What if: 'device=tx2-03,uplink_mbit_per_s=5', 'class=NAME,time_scale=2', "
     "'all,memory_gb=4' or 'link=ap-1,uplink_mbit_per_s=50'; may be given again. Fields: "
     "uplink_mbit_per_s, downlink_mbit_per_s, latency_s, memory_gb, storage_gb, time_scale, "
-    "examples, local_steps, count; of a class or all: power_w.",
+    "examples, local_steps, count; limits of a device's own a round, or none: upload_mb, "
+    "download_mb, energy_j, time_s; of a class or all: power_w.",
 )
 LEAVE_OUT = click.option(
     "--leave-out",

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from solver import methods
+from solver.cli.again import again, earlier
 from solver.cli.options import (
     CHANGES,
     FILL_WAIT,
@@ -28,7 +29,6 @@ from solver.question import Objective
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from profiler.schema import Fleet
     from solver.outcome import Outcome
     from solver.plan import Plan
     from solver.problem import Problem
@@ -94,6 +94,13 @@ if TYPE_CHECKING:
     help="Ask the question of this plan again, of FLEET; no other option of the question.",
 )
 @click.option(
+    "--keep-within",
+    type=float,
+    metavar="SHARE",
+    help="Stay with the ranks and depths of --like PLAN where that loses no more than this "
+    "share of the bound, such as 0.02.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=0, help="Seed of every random choice.  [0]"
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan here.")
@@ -105,6 +112,7 @@ def solve(
     fleet_path: Path,
     output: Path | None,
     like: Path | None,
+    keep_within: float | None,
     as_json: bool,
     seed: int,
     changes: tuple[str, ...],
@@ -120,6 +128,7 @@ def solve(
     legend solve fleet.json --round-time 30 --mean-wait 5 --policy legend
     legend solve fleet.json --objective time --min-utility 0.8
     legend solve fleet-today.json --like plan.json -o plan-today.json
+    legend solve fleet-today.json --like plan.json --keep-within 0.02 -o plan-today.json
     legend solve fleet.json --round-time 30 --cache auto --upload-codec int8
     legend solve fleet.json --round-time 30 --prices --next-layer
     """
@@ -134,8 +143,9 @@ def solve(
         check_writable(path, fleet_path)
     fleet = changed(read_fleet(fleet_path), changes)
     with naming(fleet_path):
+        keep = earlier(fleet, like, keep_within)
         if like is not None:
-            problem = _again(fleet, like)
+            problem = again(fleet, like)
         else:
             problem = Problem.of(
                 fleet,
@@ -149,10 +159,17 @@ def solve(
     if program is not None:
         _write_program(problem, program)
     options["set"] = "; ".join(changes) or None
+    options["keep_within"] = keep_within
     inputs = (fleet_path,) if like is None else (fleet_path, like)
     with waiting("planning"), within(options["time_limit_s"]) as clock:
         plan = plan_problem(
-            problem, using=using, seed=seed, options=given(options), inputs=inputs
+            problem,
+            using=using,
+            seed=seed,
+            options=given(options),
+            inputs=inputs,
+            keep=keep,
+            keep_within=keep_within,
         )
     # Less than what was asked for: the time ended before the gap was closed.
     code = 4 if clock.cut_short and plan.certificate.status == "feasible" else 0
@@ -174,34 +191,6 @@ def solve(
     if output is not None:
         click.echo(f"wrote {output}", err=True)
     ctx.exit(code)
-
-
-# What `solve` may be told beside --like: how to solve and what to print, not what is asked.
-_BESIDE_LIKE = {
-    "fleet_path", "output", "as_json", "seed", "changes", "want_prices", "want_next", "like",
-    "program",
-    "method", "backend", "time_limit_s",
-}  # fmt: skip
-
-
-def _again(fleet: "Fleet", like: Path) -> "Problem":
-    """Pose the question of a plan for another fleet, or the same one as it is now."""
-    from solver.again import pose_again
-    from solver.errors import FleetError
-    from solver.plan import InputError, read_plan
-
-    ctx = click.get_current_context()
-    for name in sorted(ctx.params.keys() - _BESIDE_LIKE):
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
-            raise InputError(f"{flag} and --like both say what is asked; give one of them")
-    question = read_plan(like).question
-    try:
-        return pose_again(fleet, question)
-    except FleetError:
-        raise
-    except InputError as error:
-        raise InputError(f"{like}: {error}") from None
 
 
 def _method(

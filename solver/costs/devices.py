@@ -1,12 +1,13 @@
 """Devices as columns, so that a million of them are a few arrays and not a million objects."""
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
-from profiler.schema import Fleet
+from profiler.schema import LIMITS, Fleet, limit_of
 from solver.errors import FleetError
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +33,11 @@ class Devices:
         Storage for cached layer outputs; 0 where there is none.
     time_scale : array, shape (N,)
         Observed over profiled compute time.
+    upload_limit_bytes, download_limit_bytes : array, shape (N,), or None
+        Most that each device sends and receives in a round, by its own limit or its class's;
+        infinite where it has none, None where nobody has one.
+    energy_limit_j, time_limit_s : array, shape (N,), or None
+        Most energy, and longest time, of each device in a round; as above.
     """
 
     names: list[str]
@@ -45,18 +51,26 @@ class Devices:
     memory_bytes: Floats
     storage_bytes: Floats
     time_scale: Floats
+    upload_limit_bytes: Floats | None = None
+    download_limit_bytes: Floats | None = None
+    energy_limit_j: Floats | None = None
+    time_limit_s: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, where: slice) -> Self:
-        return type(self)(**{f.name: getattr(self, f.name)[where] for f in fields(self)})
+        return type(self)(names=self.names[where], **self._rows(where))
 
     def select(self, indices: Ints) -> Self:
         """Rows at these indices."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
         names = [self.names[i] for i in indices.tolist()]
-        return type(self)(names=names, **{name: v[indices] for name, v in columns.items()})
+        return type(self)(names=names, **self._rows(indices))
+
+    def _rows(self, where: slice | Ints) -> dict[str, Any]:
+        """Some rows of every column but the names; limits that nobody has stay None."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        return {name: v if v is None else v[where] for name, v in columns.items()}
 
     @classmethod
     def of(cls, fleet: Fleet) -> Self:
@@ -90,4 +104,20 @@ class Devices:
             memory_bytes=memory,
             storage_bytes=floats("storage_bytes"),
             time_scale=floats("time_scale"),
+            **_own_limits(fleet),
         )
+
+
+def _own_limits(fleet: Fleet) -> dict[str, Floats]:
+    """Limits of devices' own or of their classes, by field, of those that somebody has."""
+    classes = {c.name: c for c in fleet.classes}
+    found = {}
+    for field in LIMITS:
+        # Most fleets have none, and may have a million devices.
+        listed = (*fleet.classes, *fleet.devices)
+        if all(getattr(each, field) is UNSET for each in listed):
+            continue
+        each = [limit_of(d, classes[d.device_class], field) for d in fleet.devices]
+        if any(limit is not None for limit in each):
+            found[field] = np.array([np.inf if limit is None else limit for limit in each])
+    return found

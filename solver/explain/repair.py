@@ -8,14 +8,18 @@ value, of the layers, or of the devices' weight.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
 from solver import own
 from solver.allocation import Allocation, cost, mean_wait_s, utility
+from solver.costs.devices import Floats
+from solver.costs.limited import OWN
+from solver.costs.resource import TOLERANCE
 from solver.errors import Infeasible, Stopped
 from solver.exact import maximise_utility
 from solver.explain.infeasible import without_plan
@@ -81,6 +85,7 @@ def repairs(problem: Problem) -> list[Repair]:
     every = (
         *_round_time(problem),
         *_device_budgets(problem),
+        *_own_limits(problem),
         *_rank_budget(problem),
         *_mean_wait(problem),
         *_min_depth(problem),
@@ -120,6 +125,41 @@ def _device_budgets(problem: Problem) -> Iterator[Repair]:
             yield from _kept(problem.under(**{field: need}), text, need, limit)
 
 
+def _own_limits(problem: Problem) -> Iterator[Repair]:
+    """One kind of limits of devices' own raised, of those that need it, to the most of them."""
+    devices = problem.costs.devices
+    for q in problem.costs.resources:
+        if q.name not in OWN:
+            continue
+        kind, limit = OWN[q.name], q.limit
+        patient = _with_limit(problem, kind.field, None)
+        least = least_allocation(patient)
+        if not least.taking_part.all():
+            continue
+        need = cost(problem.costs, q, least.rows, least.row, least.depth)
+        short = need > limit * (1 + TOLERANCE)
+        if not short.any():
+            continue
+        most = float(rounded(float(need[short].max()), up=True))
+        raised = np.where(short, np.maximum(limit, most), limit)
+        mended = _with_limit(problem, kind.field, raised)
+        first, count = devices.names[int(short.argmax())], int(devices.count[short].sum())
+        whose = f"of {first}" if short.sum() == 1 else f"of {count} devices"
+        lowest = float(limit[short].min())
+        text = (
+            f"{q.name} {whose} of {friendly(most, kind.unit, 5)} instead of "
+            f"{friendly(lowest, kind.unit, 5)}"
+        )
+        yield from _kept(mended, text, most, lowest)
+
+
+def _with_limit(problem: Problem, field: str, limit: Floats | None) -> Problem:
+    """The problem with other limits of its devices' own."""
+    column: dict[str, Any] = {field: limit}
+    devices = replace(problem.costs.devices, **column)
+    return replace(problem, costs=replace(problem.costs, devices=devices)).under()
+
+
 def _rank_budget(problem: Problem) -> Iterator[Repair]:
     limit, least = problem.question.budgets.rank_budget, least_allocation(problem)
     if limit is not None and least.taking_part.all():
@@ -132,6 +172,9 @@ def _rank_budget(problem: Problem) -> Iterator[Repair]:
 def _mean_wait(problem: Problem) -> Iterator[Repair]:
     limit_s = problem.question.budgets.mean_wait_s
     if limit_s is None or without_plan(problem) is not None:
+        return
+    if overloaded(problem, least_allocation(problem)):
+        # No wait makes room on a link.
         return
     need_s = short_wait_s(problem)
     if need_s > limit_s:

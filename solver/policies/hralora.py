@@ -8,7 +8,8 @@ no layer goes below the least.
 
 It knows no round time, so many of its plans are late. The server may close the round without
 the late devices (``hralora``; the same for the energy budget, of which it knows as little),
-or wait for them (``hralora-straggler``, whose question drops those budgets and says so).
+or wait for them (``hralora-straggler``, whose question drops those budgets and says so). Time
+and energy of devices' own are no question's to drop: whoever passes them is left out by both.
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from msgspec.structs import replace as replace_fields
 
 from solver.allocation import LEFT_OUT, Allocation, cost, fits, utility
 from solver.costs.devices import Floats, Ints
+from solver.costs.limited import OWN_ENERGY, OWN_TIME
 from solver.errors import Infeasible, Shortfall
 from solver.explain.binding import shortfalls
 from solver.explain.infeasible import describe, infeasible
@@ -33,8 +35,7 @@ def plan(problem: Problem) -> Outcome:
     wanted = _allocate(problem)
     if not wanted.taking_part.any():
         raise _refusal(problem, wanted)
-    in_time = fits(problem.costs, wanted.rows, wanted.row, problem.layers)
-    allocation = replace(wanted, depth=np.where(in_time, wanted.depth, LEFT_OUT))
+    allocation = _in_time(problem, wanted)
     if not allocation.taking_part.any():
         raise _too_late(problem, wanted)
     if not keeps_wait(problem, allocation):
@@ -45,10 +46,19 @@ def plan(problem: Problem) -> Outcome:
 def plan_straggler(problem: Problem) -> Outcome:
     """All layers, ranks by gain within memory and traffic; the late are waited for."""
     patient = problem.under(round_time_s=None, mean_wait_s=None, energy_j=None)
-    allocation = _allocate(patient)
+    wanted = _allocate(patient)
+    if not wanted.taking_part.any():
+        raise _refusal(patient, wanted)
+    allocation = _in_time(patient, wanted)
     if not allocation.taking_part.any():
-        raise _refusal(patient, allocation)
+        raise _too_late(patient, wanted)
     return _outcome(patient, allocation)
+
+
+def _in_time(problem: Problem, wanted: Allocation) -> Allocation:
+    """Who keeps all limits at what it is given; the others are left out."""
+    keeps = fits(problem.costs, wanted.rows, wanted.row, problem.layers)
+    return replace(wanted, depth=np.where(keeps, wanted.depth, LEFT_OUT))
 
 
 def _outcome(problem: Problem, allocation: Allocation) -> Outcome:
@@ -83,13 +93,20 @@ def _shares(gains: Floats) -> Floats:
 
 def _allocate(problem: Problem) -> Allocation:
     """Largest rank budget that memory, upload and download of each device allow."""
-    known = problem.under(round_time_s=None, energy_j=None).costs
+    known = _seen(problem).costs
     rows, layers, n = rank_rows(problem), problem.layers, len(known.devices)
     best = bisect_rows(n, len(rows), lambda row: fits(known, rows, row, layers))
     if not len(rows):
         rows = np.full((1, layers), problem.ranks[0])
     depth = np.where(best == LEFT_OUT, LEFT_OUT, layers)
     return Allocation(rows=rows, row=best.clip(0), depth=depth)
+
+
+def _seen(problem: Problem) -> Problem:
+    """The problem without what it does not look at: time and energy, also devices' own."""
+    devices = replace(problem.costs.devices, time_limit_s=None, energy_limit_j=None)
+    blind = replace(problem, costs=replace(problem.costs, devices=devices))
+    return blind.under(round_time_s=None, energy_j=None)
 
 
 def _refusal(problem: Problem, allocation: Allocation) -> Infeasible:
@@ -108,6 +125,8 @@ def _too_late(problem: Problem, wanted: Allocation) -> Infeasible:
     repair = "Use --policy hralora-straggler, which waits."
     if least_s is not None:
         repair = f"The least feasible round time is {rounded(least_s, up=True)} s."
+    elif all(short.constraint in (OWN_TIME, OWN_ENERGY) for short in found):
+        repair = f"Raise the limit on {found[0].constraint}."
     return Infeasible(
         reason="hralora sees neither time nor energy; at the ranks that it gives "
         f"even {describe(found[0])}. {repair}",

@@ -17,6 +17,7 @@ FEW = 12
 # Field, unit, and what it is more of.
 _KINDS = (
     ("round_time_s", "s", "of round time"),
+    ("own_time_s", "s", "of own time"),
     ("memory_bytes", "bytes", "of memory"),
     ("upload_bytes", "bytes", "of upload"),
     ("download_bytes", "bytes", "of download"),
@@ -64,7 +65,9 @@ def _said(group: Sequence[NextLayer]) -> str:
         short = [each for each in group if getattr(each, field) > 0]
         if short:
             said = f"{_span([getattr(e, field) for e in short], unit)} {words}"
-            said += _faster(short) if field == "round_time_s" else ""
+            # One uplink does for both, and is said once.
+            late = [e for e in short if field == "round_time_s" or not e.round_time_s]
+            said += _faster(late) if unit == "s" and field != "mean_wait_s" else ""
             found.append(said + _count(short, group))
     return ", ".join(found) or f"nothing ({', '.join(sorted({e.binding for e in group}))})"
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
+from msgspec import UNSET
 from rich import box
 from rich.console import Group
 from rich.table import Table
@@ -44,7 +45,16 @@ def plan_view(plan: Plan, width: int) -> Group:
     return Group(
         _heading(plan),
         plan_table(plan, width),
-        _summary([*ranks, *_links(plan), *_totals(plan), *_caches(plan), *_certificate(plan)]),
+        _summary(
+            [
+                *ranks,
+                *_links(plan),
+                *_totals(plan),
+                *_caches(plan),
+                *_certificate(plan),
+                *_kept(plan),
+            ]
+        ),
     )
 
 
@@ -254,3 +264,19 @@ def _certificate(plan: Plan) -> list[Row]:
         proof = f"{value} {c.value:.6g}, bound {c.bound:.6g}, gap {c.gap_fraction:.3%}"
     status = c.status.replace("_", " ")
     return [("proof", Text(f"{status}: {proof}", style=style)), ("method", c.method)]
+
+
+def _kept(plan: Plan) -> list[Row]:
+    """What was done with the earlier plan, and why, in one line."""
+    kept = plan.kept
+    if kept is UNSET:
+        return []
+    said = f"the earlier ranks and depths {kept.reason}"
+    if kept.decision == "new":
+        return [("new plan", said)]
+    counts = [
+        (kept.same, "as before"), (kept.less, "with less"), (kept.added, "new"),
+        (kept.gone, "gone"),
+    ]  # fmt: skip
+    devices = ", ".join(f"{n} {words}" for n, words in counts if n)
+    return [("kept", f"{said}; devices: {devices}")]

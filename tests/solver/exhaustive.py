@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
 
+from msgspec import UNSET
+
 from profiler.schema import Fleet, FleetDevice
 from solver.plan import Question
 
@@ -110,7 +112,7 @@ def spared_s(fleet: Fleet, device: FleetDevice, depth: int, question: Question |
     return prefix * max(spared, default=0.0)
 
 
-def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
+def fits(fleet: Fleet, device: FleetDevice, question: Question, needs: Need) -> bool:
     budgets = question.budgets
     pairs = [
         (needs.time_s, budgets.round_time_s),
@@ -118,8 +120,28 @@ def fits(device: FleetDevice, question: Question, needs: Need) -> bool:
         (needs.received_bytes, budgets.download_bytes),
         (needs.energy_j, budgets.energy_j),
         (needs.memory_bytes, device.memory_bytes or None),
+        *own_pairs(fleet, device, needs),
     ]
     return all(limit is None or value <= limit * (1 + SLACK) for value, limit in pairs)
+
+
+def own_pairs(
+    fleet: Fleet, device: FleetDevice, needs: Need
+) -> list[tuple[float, float | None]]:
+    """What a device needs of everything that it, or else its class, has a limit on."""
+    owner = next(c for c in fleet.classes if c.name == device.device_class)
+    figures = {
+        "upload_limit_bytes": needs.sent_bytes,
+        "download_limit_bytes": needs.received_bytes,
+        "energy_limit_j": needs.energy_j,
+        "time_limit_s": needs.time_s,
+    }
+    pairs = []
+    for field, figure in figures.items():
+        own, common = getattr(device, field), getattr(owner, field)
+        limit = common if own is UNSET else own
+        pairs.append((figure, None if limit is UNSET else limit))
+    return pairs
 
 
 def layer_gain(fleet: Fleet, j: int, rank: int) -> float:
@@ -171,7 +193,7 @@ def depths(
     most = len(ranks) if question.max_depth is None else min(question.max_depth, len(ranks))
     for depth in range(question.min_depth, most + 1):
         needs = need(fleet, device, ranks, depth, question)
-        if fits(device, question, needs):
+        if fits(fleet, device, question, needs):
             gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
             found.append((gain, needs.time_s, depth))
     return found

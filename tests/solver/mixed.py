@@ -63,7 +63,7 @@ def choices(
     for cap, depth in product(caps, range(question.min_depth, most + 1)):
         own = tuple(min(r, cap) for r in ranks)
         needs = need(fleet, device, own, depth, question)
-        if fits(device, question, needs):
+        if fits(fleet, device, question, needs):
             gain = math.fsum(layer_gain(fleet, j, own[j]) for j in range(depth))
             sizes = (needs.sent_bytes, needs.received_bytes)
             found.add(Choice(gain, needs.time_s, *sizes, depth))

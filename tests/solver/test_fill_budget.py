@@ -34,7 +34,7 @@ def most_utility(fleet: Fleet, question: Question) -> float | None:
             options = []
             for depth in range(question.min_depth, len(ranks) + 1):
                 needs = need(fleet, device, ranks, depth, question)
-                if fits(device, question, needs):
+                if fits(fleet, device, question, needs):
                     step_s = need(fleet, longer, ranks, depth, question).time_s - needs.time_s
                     gain = math.fsum(layer_gain(fleet, j, ranks[j]) for j in range(depth))
                     options.append((gain, needs.time_s, step_s))

@@ -97,7 +97,7 @@ def affordable(fleet: Fleet, problem: Problem, rank: int) -> list[bool]:
     layers = problem.layers
     budget = problem.question.budgets.rank_budget
     return [
-        fits(d, problem.question, need(fleet, d, (rank,) * layers, layers))
+        fits(fleet, d, problem.question, need(fleet, d, (rank,) * layers, layers))
         and (budget is None or rank * layers <= budget)
         for d in fleet.devices
     ]

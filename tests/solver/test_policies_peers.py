@@ -51,7 +51,7 @@ def affordable(fleet: Fleet, question: Question, device: FleetDevice, rank: int)
     return [
         k
         for k in range(question.min_depth, reached(fleet, question, rank) + 1)
-        if fits(device, question, need(fleet, device, (rank,) * layers, k))
+        if fits(fleet, device, question, need(fleet, device, (rank,) * layers, k))
     ]
 
 
@@ -172,7 +172,7 @@ def rows_that_fit(fleet: Fleet, problem: Problem, device: FleetDevice) -> list[l
     return [
         row
         for row in rank_rows(problem).tolist()
-        if fits(device, known, need(fleet, device, tuple(row), layers))
+        if fits(fleet, device, known, need(fleet, device, tuple(row), layers))
     ]
 
 
@@ -180,7 +180,7 @@ def test_hralora_spends_the_largest_budget_that_memory_and_traffic_allow() -> No
     left_out = 0
     for seed in SEEDS:
         fleet, options = case(seed)
-        problem = Problem.of(fleet, **options)
+        problem, layers = Problem.of(fleet, **options), fleet.model.layers
         wanted = [rows_that_fit(fleet, problem, d) for d in fleet.devices]
         largest = [max(rows, key=sum, default=[]) for rows in wanted]
         waits = plan_of(fleet, "hralora-straggler", **options)
@@ -190,7 +190,7 @@ def test_hralora_spends_the_largest_budget_that_memory_and_traffic_allow() -> No
             assert waits.question.budgets.round_time_s is None
         in_time = [
             row
-            if row and fits(d, problem.question, need(fleet, d, tuple(row), fleet.model.layers))
+            if row and fits(fleet, d, problem.question, need(fleet, d, tuple(row), layers))
             else []
             for d, row in zip(fleet.devices, largest, strict=True)
         ]

@@ -7,10 +7,12 @@ import pytest
 from rich.console import Console
 
 from solver.exact import maximise_utility
+from solver.limited_instances import with_limits
 from solver.prices import Price, prices
 from solver.problem import Problem
 from solver.show.prices import prices_table
 from tests.solver.instances import random_fleet
+from tests.solver.mixed import mixed_case
 
 
 def problem(**budgets: float) -> Problem:
@@ -62,3 +64,21 @@ def test_what_is_not_proven_is_explained(exact: bool, said: bool) -> None:
     found = Price(budget="joule", utility=0.1, fraction=0.01, exact=exact)
     Console(width=80, file=out).print(prices_table([found]))
     assert ("one is not proven the best" in " ".join(out.getvalue().split())) is said
+
+
+def test_more_of_what_leaves_no_plan_buys_nothing() -> None:
+    """With more storage a device has a faster cache, and then waits for longer than it may."""
+    fleet, options = mixed_case(254)
+    assert options["cache"] == "auto"
+    found = {price.budget: price for price in prices(Problem.of(fleet, **options))}
+    assert found["GB of storage everywhere"].utility == 0
+
+
+def test_a_looser_limit_that_has_no_method_is_not_priced() -> None:
+    """With more download more devices take part, and a link may bind, which it did not."""
+    fleet, options = mixed_case(444)
+    asked = Problem.of(with_limits(fleet, 444, 1.0), **options, leave_out="unable")
+    assert options["rank_shape"] == "progression"
+    budgets = {price.budget for price in prices(asked)}
+    assert "joule of own energy" in budgets
+    assert "MB of own download" not in budgets

@@ -11,6 +11,7 @@ from solver.explain.repair import Repair, repairs
 from solver.planner import solve
 from solver.problem import Problem
 from tests.solver.exhaustive import best_shared
+from tests.solver.linked import linked_case
 from tests.solver.questions import random_case
 
 
@@ -91,3 +92,12 @@ def test_what_is_left_after_leaving_out_is_told() -> None:
                 )
                 told += 1
     assert told > 2
+
+
+def test_a_link_too_narrow_for_all_is_mended_by_no_wait_and_named() -> None:
+    """What a wait would take was asked of a question without a plan, which ended all."""
+    fleet, options = linked_case(25)
+    problem = Problem.of(fleet, **{**options, "round_time_s": 3.5, "mean_wait_s": 1.0})
+    assert not any("mean wait" in repair.text for repair in repairs(problem))
+    with pytest.raises(Infeasible, match="link ap-1 is busy for"):
+        solve(problem)
