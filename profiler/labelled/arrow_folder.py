@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from profiler.schema import InputError, blamed, read_bytes, refuse_repeated_keys
+from profiler.files import InputError, blamed, read_bytes, refuse_repeated_keys
 
 __all__ = ["data_files", "read_folder"]
 
