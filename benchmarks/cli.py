@@ -10,11 +10,13 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.option("-o", "--output", type=FOLDER, default=Path("demo"), help="Folder to write.")
 @click.option("--model", type=FOLDER, help="Local Hugging Face folder instead of the BERT.")
-@click.option("--data", type=FOLDER, help="Local CSV (text, label) instead of the reviews.")
+@click.option(
+    "--data", type=FOLDER, help="Table (text, label; two classes) instead of the reviews."
+)
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--sample", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--sample", type=click.IntRange(1, 80), default=5, show_default=True)
 @click.option("--local-steps", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON on stdout.")
 def demo(
     output: Path,

@@ -6,17 +6,23 @@ in files alone, as they would across machines.
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from benchmarks.fetch import fetch_model, fetch_reviews
 from finetune.child import environment, module_command
+
+STOPPED = 130
+STEP_ENDS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +68,25 @@ def run_demo(demo: Demo, say: Callable[[str], None], *, quiet: bool) -> None:
         say(f"\n{title}\n$ legend {shlex.join(command)}")
         out = sys.stderr if quiet else None
         words = module_command("legend", *command)
-        done = subprocess.run(words, check=False, env=patient, stdout=out)
-        code = done.returncode
+        code = run_step(words, patient, out)
+        if code == STOPPED:
+            raise click.exceptions.Exit(code)  # the step has said so
         if code != 0:
             raise StepFailed(command[0], code)
     say(f"\nDone in {time.monotonic() - began:.0f} s. Look at {demo.folder / 'report.html'}")
+
+
+def run_step(words: list[str], environment: dict[str, str], out: TextIO | None) -> int:
+    """Exit code of a step; Ctrl-C is the step's, which may have something to keep."""
+    with subprocess.Popen(words, env=environment, stdout=out) as step:
+        try:
+            return step.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                return step.wait(STEP_ENDS_S)
+            # A terminal tells everybody; a signal sent here alone has to be passed on.
+            step.send_signal(signal.SIGINT)
+            return step.wait()
 
 
 def steps(demo: Demo, model: Path, data: Path) -> list[tuple[str, list[str]]]:
@@ -124,10 +144,7 @@ def main(demo: Demo, *, as_json: bool) -> None:
     """Run the demonstration into an empty folder; titles go to stderr."""
     from profiler.schema import InputError
 
-    if demo.folder.exists() and any(demo.folder.iterdir()):
-        raise InputError(
-            f"{demo.folder}: not empty; choose another folder with -o or remove it"
-        )
+    check_demo(demo)
     try:
         demo.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,3 +153,21 @@ def main(demo: Demo, *, as_json: bool) -> None:
     if as_json:
         files = sorted(str(path) for path in demo.folder.iterdir())
         click.echo(json.dumps({"folder": str(demo.folder), "files": files}))
+
+
+def check_demo(demo: Demo) -> None:
+    """Refuse what a step would refuse minutes later; raises `InputError`."""
+    from profiler.labelled import class_names, read_columns
+    from profiler.schema import InputError
+
+    if demo.folder.exists() and not demo.folder.is_dir():
+        raise InputError(f"{demo.folder}: is a file; expected a folder to write with -o")
+    if demo.folder.exists() and any(demo.folder.iterdir()):
+        raise InputError(
+            f"{demo.folder}: not empty; choose another folder with -o or remove it"
+        )
+    if demo.model is not None and not (demo.model / "config.json").is_file():
+        raise InputError(f"{demo.model}: holds no config.json; expected a model's folder")
+    if demo.data is not None:
+        # The model is profiled for two classes.
+        class_names([read_columns(demo.data, ["text", "label"])["label"]], 2)

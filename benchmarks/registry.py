@@ -97,6 +97,11 @@ class Case:
         Repetitions by default.
     measure : callable
         Does it; raises `InputError` where something it needs is not there.
+    shortfall : str
+        Why targets are missed, where some are, and what is known of it.
+    front : str
+        Regular expression of the figures that the page of results shows; the others are left to
+        the result file.
     """
 
     name: str
@@ -105,6 +110,8 @@ class Case:
     seeds: int
     quick_seeds: int
     measure: Callable[[Job], list[Figure]]
+    shortfall: str = ""
+    front: str = ".*"
 
 
 def find(name: str) -> Case:

@@ -1,12 +1,14 @@
 """Results as tables for people: in the terminal and in ``benchmarks/README.md``."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.grids import render_grids, target_text
 from benchmarks.pictures.catalogue import PICTURES, picture_path
 from benchmarks.registry import NAMES, RESULTS, find, result_path
 from benchmarks.result import Figure, Result, read_result
-from benchmarks.verdicts import render_verdicts
+from benchmarks.verdicts import render_verdicts, title
 from benchmarks.words import number, quantity
 from profiler.schema import InputError, read_bytes, write_bytes
 
@@ -20,10 +22,7 @@ HEADERS = ("figure", "setting", "median", "lowest", "highest", "target", "met")
 
 def cells(one: Figure) -> list[str]:
     """One figure as the columns `HEADERS`."""
-    sign = {"low": "≤", "high": "≥"}[one.better]
-    target = "" if one.target is None else f"{sign} {number(one.target)}"
-    if target and one.judged == "worst":
-        target += " at worst"
+    target = target_text(one)
     met = {None: "", True: "yes", False: "**no**"}[one.met]
     spread = [number(one.lowest), number(one.highest)] if len(one.values) > 1 else ["", ""]
     return [one.name, one.setting, quantity(one.median, one.unit), *spread, target, met]
@@ -45,27 +44,45 @@ def _pictures(case: str, folder: Path) -> list[str]:
 
 
 def _section(result: Result, folder: Path) -> str:
-    machine = result.machine
-    notes = "".join(f"\n{note}\n" for note in result.notes)
+    case = find(result.case)
+    shown = [one for one in result.figures if re.fullmatch(case.front, one.name)]
     lines = [
-        f"### {result.case}{' (quick)' if result.quick else ''}",
+        f"### {title(result)}",
         "",
-        find(result.case).summary,
+        case.summary,
         "",
         *_pictures(result.case, folder),
-        "| " + " | ".join(HEADERS) + " |",
-        "|" + "---|" * len(HEADERS),
-        *("| " + " | ".join(cells(one)) + " |" for one in result.figures),
-        notes,
-        f"`{result.command}`, {result.provenance.created}, {result.seeds} seeds, "
-        f"{result.seconds:.0f} s; commit {machine.commit}; {machine.cores} cores of "
-        f"{machine.processor}, load {machine.load_before:g} before and {machine.load_after:g} "
-        "after.",
+        *render_grids(shown),
         "",
-        f"Protocol: {result.protocol}",
+        *_folded(result, list(dict.fromkeys(o.name for o in result.figures if o not in shown))),
         "",
     ]
     return "\n".join(lines)
+
+
+def _folded(result: Result, left: Sequence[str]) -> list[str]:
+    """Protocol, notes and provenance, which a reader opens."""
+    machine = result.machine
+    told = [result.protocol, *(f"{note[:1].upper()}{note[1:]}." for note in result.notes)]
+    if left:
+        told.append(f"Also in the result file: {', '.join(left)}.")
+    told.append(
+        f"Took {result.seconds:.0f} s; commit {machine.commit}; {machine.cores} cores of "
+        f"{machine.processor}, load {machine.load_before:g} before and "
+        f"{machine.load_after:g} after."
+    )
+    return [
+        f"<details><summary><code>{result.command}</code>, {result.provenance.created}, "
+        f"{_seeds(result.seeds)}: how it was measured</summary>",
+        "",
+        " ".join(told),
+        "",
+        "</details>",
+    ]
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def latest(folder: Path = RESULTS) -> list[Result]:

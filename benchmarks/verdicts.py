@@ -1,79 +1,83 @@
-"""What holds and what does not: every target with its figures, missed ones first."""
+"""What holds and what does not: missed targets first, with their reason, then the met ones."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from benchmarks.registry import find
 from benchmarks.result import Figure, Result
 from benchmarks.words import number, quantity
 
-__all__ = ["render_verdicts"]
+__all__ = ["render_verdicts", "title"]
 
 # Settings that meet a target are named up to here, and summed up beyond; missed ones always.
 NAMED = 2
 
-Target = tuple[Result, list[Figure]]
+Targets = list[list[Figure]]
 
 
 def render_verdicts(results: Sequence[Result], names: Sequence[str] = ()) -> str:
-    """One line a target, as Markdown; cases of `names` without a result are named too."""
-    targets = [target for result in results for target in _targets(result)]
-    missed = [target for target in targets if not _holds(target)]
-    met = [target for target in targets if _holds(target)]
+    """Missed targets by case, as Markdown; cases of `names` without a result are named too."""
+    by_case = [(result, _targets(result)) for result in results]
+    missed = [(r, targets) for r, targets in by_case if not all(map(_holds, targets))]
+    every = [target for _, targets in by_case for target in targets]
     measured = {result.case for result in results}
     absent = ", ".join(name for name in names if name not in measured)
-    count = f"{len(targets)} targets: **{len(missed)} missed**, {len(met)} met."
-    return "\n".join(
-        [
-            count + (f" Without a result on file: {absent}." if absent else ""),
-            "",
-            *_table("**missed**", missed),
-            "",
-            *_table("met", met),
-        ]
-    )
+    lines = [f"**{sum(map(_holds, every))} of {len(every)} targets are met.**"]
+    if absent:
+        lines += ["", f"Without a result on file: {absent}."]
+    for result, targets in missed:
+        lines += ["", *_missed(result, targets)]
+    whole = [(r, targets) for r, targets in by_case if targets and all(map(_holds, targets))]
+    if whole:
+        cases = ", ".join(f"{_link(r)} ({len(targets)})" for r, targets in whole)
+        lines += ["", f"All targets are met (how many there are) in {cases}."]
+    return "\n".join(lines)
 
 
-def _targets(result: Result) -> list[Target]:
+def title(result: Result) -> str:
+    """Heading of a case on the page."""
+    return f"{result.case}{' (quick)' if result.quick else ''}"
+
+
+def _link(result: Result) -> str:
+    name = title(result)
+    return f"[{name}](#{name.translate({ord(c): None for c in '()'}).replace(' ', '-')})"
+
+
+def _missed(result: Result, targets: Targets) -> Iterator[str]:
+    short = [target for target in targets if not _holds(target)]
+    why = find(result.case).shortfall
+    count = f"{len(targets) - len(short)} of {len(targets)} met"
+    yield f"**{_link(result)}**: {count}. {why}".rstrip()
+    yield ""
+    for figures in short:
+        yield f"- {_goal(figures[0])}: {_measured(figures)}"
+
+
+def _goal(first: Figure) -> str:
+    assert first.target is not None
+    sign = {"low": "≤", "high": "≥"}[first.better]
+    worst = " at worst" if first.judged == "worst" else ""
+    return f"{first.name} {sign} {quantity(first.target, first.unit)}{worst}"
+
+
+def _targets(result: Result) -> Targets:
     """Figures that are held against the same target, by name and target."""
     found = defaultdict[tuple[object, ...], list[Figure]](list)
     for one in result.figures:
         if one.target is not None:
             found[one.name, one.target, one.better, one.judged].append(one)
-    return [(result, figures) for figures in found.values()]
+    return list(found.values())
 
 
-def _holds(target: Target) -> bool:
-    return all(one.met for one in target[1])
-
-
-def _table(verdict: str, targets: Sequence[Target]) -> list[str]:
-    if not targets:
-        return []
-    head = [f"| {verdict} | target | what was measured |", "|---|---|---|"]
-    return [*head, *(_line(*target) for target in targets)]
-
-
-def _line(result: Result, figures: list[Figure]) -> str:
-    first = figures[0]
-    assert first.target is not None
-    name = f"{result.case}{' (quick)' if result.quick else ''}"
-    sign = {"low": "≤", "high": "≥"}[first.better]
-    goal = f"{first.name} {sign} {quantity(first.target, first.unit)}"
-    if first.judged == "worst":
-        goal += " at worst"
-    anchor = name.translate({ord(c): None for c in "()"}).replace(" ", "-")
-    return f"| [{name}](#{anchor}) | {goal} | {_measured(figures)} |"
+def _holds(target: list[Figure]) -> bool:
+    return all(one.met for one in target)
 
 
 def _measured(figures: list[Figure]) -> str:
     missed = [one for one in figures if not one.met]
     met = [one for one in figures if one.met]
-    if not missed:
-        return _in_short(met)
-    if not met:
-        return _one_by_one(missed)
-    counts = f"missed in {len(missed)} of {len(figures)}"
-    return f"{counts}: {_one_by_one(missed)}; met: {_in_short(met)}"
+    return _one_by_one(missed) + (f"; met: {_in_short(met)}" if met else "")
 
 
 def _one_by_one(figures: list[Figure]) -> str:

@@ -11,6 +11,25 @@ __all__ = ["RunOptions"]
 
 FLAGS = {"deadline_s": "deadline"}
 
+# Options that are 1 or more, 0 or more, above 0, and below an end, with what that is for.
+COUNTS = (
+    "rounds", "sample", "workers", "eval_every", "batch_size", "local_epochs", "max_test",
+    "replan_every",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "seed", "clip_norm", "logit_adjustment", "cache_memory_mb", "cache_disk_mb",
+    "clip_update_norm", "aggregation_trim", "server_momentum",
+)  # fmt: skip
+POSITIVE = (
+    "alpha", "learning_rate", "server_learning_rate", "time_limit_s", "deadline_s",
+    "replan_on_drift",
+)  # fmt: skip
+BELOW = {
+    "server_momentum": (1, "forget rounds long past"),
+    "aggregation_trim": (0.5, "leave something to average"),
+    "test_fraction": (1, "leave training data"),
+}
+
 
 class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     r"""Options of a run, checked where they are built.
@@ -129,55 +148,19 @@ class RunOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replan_on_drift: float | None = None
 
     def __post_init__(self) -> None:
-        counts = (
-            "rounds",
-            "sample",
-            "workers",
-            "eval_every",
-            "batch_size",
-            "local_epochs",
-            "max_test",
-            "replan_every",
-        )
-        for name in counts:
+        for name in COUNTS:
             self._check(name, low=1)
-        not_negative = (
-            "seed",
-            "clip_norm",
-            "logit_adjustment",
-            "cache_memory_mb",
-            "cache_disk_mb",
-            "clip_update_norm",
-            "aggregation_trim",
-        )
-        for name in not_negative:
+        for name in NOT_NEGATIVE:
             self._check(name, low=0)
         self._check("warmup_rounds", low=0, high=self.rounds - 1)
-        positive = (
-            "alpha",
-            "learning_rate",
-            "server_learning_rate",
-            "time_limit_s",
-            "deadline_s",
-            "replan_on_drift",
-        )
-        for name in positive:
+        for name in POSITIVE:
             self._check(name, low=0, open_low=True)
         for name in ("test_fraction", "target_accuracy"):
             self._check(name, low=0, high=1, open_low=True)
-        self._check("server_momentum", low=0)
-        if self.server_momentum >= 1:
-            raise InputError(
-                f"--server-momentum is {self.server_momentum}; expected below 1, to forget "
-                "rounds long past"
-            )
-        if self.aggregation_trim >= 0.5:
-            raise InputError(
-                f"--aggregation-trim is {self.aggregation_trim}; expected below 0.5, to leave "
-                "something to average"
-            )
-        if self.test_fraction == 1:
-            raise InputError("--test-fraction is 1; expected below 1, to leave training data")
+        for name, (end, why) in BELOW.items():
+            if (value := getattr(self, name)) >= end:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} is {value}; expected below {end:g}, to {why}")
         if self.partition not in ("dirichlet", "iid") and not self.natural_column:
             raise InputError(
                 f"--partition is '{self.partition}'; expected dirichlet, iid or natural:COLUMN"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from profiler.schema import InputError, read_bytes
+from profiler.schema import InputError, read_bytes, refuse_repeated_keys
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -92,11 +92,13 @@ def load_config(model: str) -> tuple[str, dict[str, Any]]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(read_bytes(path))
+        data = read_bytes(path)
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON ({error}); expected a model config") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object; expected a model config")
+    refuse_repeated_keys(data, str(path))
     return value
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from profiler.keys import repeated_key
 from profiler.migrations import bring_up, is_newer
 
 T = TypeVar("T", bound=Struct)
@@ -98,17 +99,31 @@ def read(path: Path | str, kind: type[T], schema: str, remedy: str) -> T:
 def decode(data: bytes, name: str, kind: type[T], schema: str, remedy: str) -> T:
     """Check the bytes of a JSON file; see `read`. `name` stands in the error message."""
     head = _schema_of(data, name, remedy)
-    if head != schema:
-        data = _brought_up(data, name, head, schema, remedy)
+    content = data if head == schema else _brought_up(data, name, head, schema, remedy)
     try:
-        return msgspec.json.decode(data, type=kind)
+        value = msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{name}: {error}{_seen(data, str(error))}. {remedy}") from None
+        # One of the two may be what is wrong.
+        refuse_repeated_keys(data, name)
+        raise InputError(f"{name}: {error}{_seen(content, str(error))}. {remedy}") from None
     except UNREADABLE as error:
         # In a field that does not say of which schema the file is.
         raise InputError(
             f"{name}: is not JSON ({error}); expected UTF-8 JSON. {remedy}"
         ) from None
+    # What is as we write it has no key twice; encoding takes a fraction of a second look.
+    if _written(value) != data:
+        refuse_repeated_keys(data, name)
+    return value
+
+
+def refuse_repeated_keys(data: bytes, name: str) -> None:
+    """Raise `InputError` where JSON has a key twice in one object, of which one is lost.
+
+    Every reader of people's JSON asks this once it has decoded `data`; `name` says whose.
+    """
+    if twice := repeated_key(data):
+        raise InputError(f"{name}: {twice}; keep the one that is meant")
 
 
 def _brought_up(data: bytes, name: str, head: str, schema: str, remedy: str) -> bytes:
@@ -173,8 +188,11 @@ def write(path: Path | str, value: Struct) -> None:
     InputError
         If the folder cannot be written.
     """
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    write_bytes(Path(path), text + b"\n")
+    write_bytes(Path(path), _written(value))
+
+
+def _written(value: Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.schema import Fleet, InputError, Model, read_bytes
+from profiler.schema import Fleet, InputError, Model, read_bytes, refuse_repeated_keys
 from solver.peft_rules import CONFIG, Config, listed, matches, rank_of, scale_of
 from solver.plan import MAX_RANK
 
@@ -112,6 +112,7 @@ def _read_config(path: Path) -> Config:
         raise InputError(
             f"{path}: is not the configuration of a PEFT adapter ({error})"
         ) from None
+    refuse_repeated_keys(data, str(path))
     if config.peft_type.upper() != "LORA":
         raise InputError(f"{path}: peft_type is '{config.peft_type}'; expected 'LORA'")
     unfit = [name for name in UNFIT if whole.get(name)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace as replace_fields
 
-from profiler.schema import Fleet, InputError, read_bytes
+from profiler.schema import Fleet, InputError, read_bytes, refuse_repeated_keys
 from solver.allocation import LEFT_OUT, Allocation, fits, server_ranks, utility
 from solver.costs.devices import Ints
 from solver.errors import Infeasible
@@ -94,9 +94,12 @@ def read_import(folder: Path, fleet: Fleet, *, convert: bool = False) -> Import:
 
 def _read_index(path: Path) -> dict[str, _Device]:
     try:
-        return msgspec.json.decode(read_bytes(path), type=_Index).devices
+        data = read_bytes(path)
+        devices = msgspec.json.decode(data, type=_Index).devices
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}; expected who trains which folder") from None
+    refuse_repeated_keys(data, str(path))
+    return devices
 
 
 def _inside(folder: Path, name: str) -> Path:

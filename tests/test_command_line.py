@@ -38,12 +38,19 @@ RUN = "run plan.json --model m --data data.csv -o out"
 TABLE = "name,class,uplink_mbit_per_s,downlink_mbit_per_s\nvan,jetson-tx2/maxq,2,6\n"
 
 
+def contents() -> dict[Path, bytes]:
+    """What all files here and below hold."""
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
     ("line", "lost"),
     [
         ("report plan.json -o plan.json", "plan.json"),
         ("report plan.json --fleet fleet.json -o fleet.json", "fleet.json"),
         ("report plan.json --frontier run.json -o run.json", "run.json"),
+        ("report plan.json played -o played/metrics.jsonl", "played/metrics.jsonl"),
+        ("report plan.json played -o played/adapter/config", "played/adapter/config"),
         ("fleet --from devices.csv --model roberta-base -o devices.csv", "devices.csv"),
         ("fleet paper-80 --profile profile.json -o profile.json", "profile.json"),
         (
@@ -58,13 +65,16 @@ TABLE = "name,class,uplink_mbit_per_s,downlink_mbit_per_s\nvan,jetson-tx2/maxq,2
 )
 def test_what_is_read_is_not_written_over(call: Any, line: str, lost: str) -> None:
     Path("devices.csv").write_text(TABLE)
-    before = {path: path.read_bytes() for path in Path().iterdir()}
+    Path("played/adapter").mkdir(parents=True)
+    Path("played/metrics.jsonl").touch()
+    Path("played/adapter/config").touch()
+    before = contents()
     code, err = call(line)
     assert (code, err) == (
         2,
         f"legend: {Path(lost)}: is read here and would be lost; write to another file\n",
     )
-    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+    assert contents() == before
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from finetune import doctor
 from finetune.cli.doctor import doctor as command
-from legend import COMMANDS
+from frontdoor import COMMANDS
 
 
 def found(name: str) -> doctor.Finding:

@@ -1,6 +1,7 @@
 """The command as a person meets it: lazy, one line per failure, the right exit code."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import frontdoor
 import legend
 from profiler.schema import write
 from tests.solver.instances import random_fleet
@@ -38,7 +40,7 @@ def fleet_path(tmp_path: Path) -> Path:
 def test_help_names_every_command() -> None:
     done = run("--help")
     assert done.returncode == 0
-    assert all(command in done.stdout for command in legend.COMMANDS)
+    assert all(command in done.stdout for command in frontdoor.COMMANDS)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run_here
 
 
-@pytest.mark.parametrize("command", sorted(legend.COMMANDS))
+@pytest.mark.parametrize("command", sorted(frontdoor.COMMANDS))
 def test_every_command_has_help(call: Any, command: str) -> None:
     code, out, err = call(command, "--help")
     assert (code, err) == (0, "")
@@ -118,13 +120,66 @@ def test_planning_loads_no_torch_and_no_pandas(fleet_path: Path) -> None:
     assert done.stderr.strip() == "[]"
 
 
+INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        f"{INTERRUPT}pass\n",
+        "class Named:\n    def __set_name__(self, owner, name):\n"
+        f"        {INTERRUPT}        pass\n"
+        "class Owner:\n    name = Named()\n",
+        f"class Cleaned:\n    def __del__(self):\n        {INTERRUPT}        pass\n"
+        "Cleaned()\nimport time; time.sleep(20)\n",
+        f"exec({INTERRUPT + 'pass'!r})\n",
+    ],
+    ids=["import", "class", "lost", "made"],
+)
+@pytest.mark.parametrize("hook", ["click", "solver.cli.solve", "solver.planner"])
+def test_ctrl_c_amid_imports_is_quiet(tmp_path: Path, module: str, hook: str) -> None:
+    """In the front door's own imports, in a command's, and in those of a command at work."""
+    (tmp_path / "interrupted.py").write_text(module)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {hook!r}:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            import interrupted\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    root = str(Path(legend.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "legend", "solve", "docs/examples/fleet.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), root])},
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.strip() == "legend: stopped by the user"
+
+
+def test_a_command_in_the_background_ignores_ctrl_c() -> None:
+    code = (
+        "import signal, sys, legend; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "sys.argv = ['legend', 'solve', '--help']\n"
+        "try:\n    legend.main()\nfinally:\n"
+        "    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_bug_is_one_line_and_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(legend, "cli", broken)
+    monkeypatch.setattr(frontdoor, "cli", broken)
     with pytest.raises(SystemExit) as stopped:
         legend.main()
     message = capsys.readouterr().err.strip()

@@ -251,6 +251,10 @@ def _watched(work: Callable[[], object], devices: int) -> dict[str, float]:
 CASE = Case(
     name="engine-vs-ray",
     summary="How much faster is a round on our engine than on Flower's Ray simulation?",
+    shortfall=(
+        "Training dominates: what the engine saves is all that is not training, and Ray "
+        "trains a client a core as well."
+    ),
     protocol=PROTOCOL,
     seeds=3,
     quick_seeds=1,

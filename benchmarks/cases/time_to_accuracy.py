@@ -184,9 +184,18 @@ def _to_target(
     ]  # fmt: skip
 
 
+# Beside it the result has waits, uploads, how many seeds arrive and what others send more.
+FRONT = r"final accuracy|time to \d+%( over ours)?|(traffic|bytes saved by ours) to 77%"
+
 CASE = Case(
     name="time-to-accuracy",
     summary="How much virtual time and how many bytes does each policy take to an accuracy?",
+    shortfall=(
+        "The targets are the paper's figures for its own task. On this easy one all "
+        "policies end alike, and accuracy is looked at every 3 s, which shrinks ratios to "
+        "the first level."
+    ),
+    front=FRONT,
     protocol=PROTOCOL,
     seeds=3,
     quick_seeds=1,

@@ -1,7 +1,7 @@
 """Virtual time and bytes to accuracy if every policy plays its most efficient rounds."""
 
 from benchmarks.cases.learning_rates import ALPHA
-from benchmarks.cases.time_to_accuracy import PROTOCOL, compare
+from benchmarks.cases.time_to_accuracy import FRONT, PROTOCOL, compare
 from benchmarks.learning.arms import SHORT_ARMS
 from benchmarks.registry import Case, Job
 from benchmarks.result import Figure
@@ -20,6 +20,11 @@ def measure(job: Job) -> list[Figure]:
 CASE = Case(
     name="time-to-accuracy-short",
     summary="The same where no policy has to reach a utility, only the most a second?",
+    shortfall=(
+        "Without a least utility the plans of peers become tiny adapters, and on a task "
+        "this easy those learn as fast as ours."
+    ),
+    front=FRONT,
     protocol=f"As time-to-accuracy, but without the least utility of plans. {PROTOCOL}",
     seeds=3,
     quick_seeds=1,

@@ -81,7 +81,7 @@ def report(
 
     _check_wanted(output, pictures, picture, beside=bool(runs or fleet or frontier or compare))
     for path in filter(None, (output, picture)):
-        check_writable(path, plan, fleet, frontier, compare)
+        check_writable(path, plan, fleet, frontier, compare, *_files_of(runs))
     wanted = read_plan(plan)
     sources = Sources(runs=read_runs(runs, labels))
     if output is not None or pictures is not None:
@@ -92,6 +92,12 @@ def report(
         return
     for path in written:
         click.echo(f"wrote {path}", err=True)
+
+
+def _files_of(runs: tuple[Path, ...]) -> list[Path]:
+    """What runs have written: no page or picture takes its place."""
+    files = [path for run in runs if run.is_dir() for path in run.rglob("*")]
+    return [path for path in files if path.suffix not in (".html", ".svg", ".png")]
 
 
 def _check_wanted(

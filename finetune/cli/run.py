@@ -22,7 +22,7 @@ DEFAULT = RunOptions()
     "--data",
     type=PATH,
     required=True,
-    help="Examples: CSV, TSV, JSON lines, Parquet or a datasets folder.",
+    help="Examples: CSV, TSV, JSON, Parquet or a datasets folder.",
 )
 @click.option("-o", "--out", type=PATH, required=True, help="Folder of the run.")
 @click.option("--rounds", type=int, default=DEFAULT.rounds, show_default=True)

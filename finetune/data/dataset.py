@@ -9,17 +9,15 @@ import numpy.typing as npt
 import pandas as pd
 from msgspec import structs
 
-from finetune.data.arrow_folder import read_folder
 from finetune.options import RunOptions
 from finetune.seeds import Stream, generator
-from profiler.schema import Training, blamed
+from profiler.labelled import class_names, read_columns
+from profiler.schema import Training
 from solver.plan import InputError
 
-__all__ = ["Dataset", "Examples", "load_dataset", "load_examples", "load_test", "read_table"]
+__all__ = ["Dataset", "Examples", "load_dataset", "load_examples", "load_test"]
 
 Indices = npt.NDArray[np.int64]
-
-FORMATS = ".csv, .tsv, .jsonl, .json (one object a line), .parquet or a datasets folder"
 
 
 class Examples(NamedTuple):
@@ -63,9 +61,10 @@ def load_dataset(
     if training.task == "classification" and classes < 2:
         raise InputError(f"the plan trains {classes} labels; expected 2 or more. Profile again")
     columns = _columns(options, labelled=bool(classes))
-    table = _checked(path, columns)
-    test_table = _checked(test_path, columns[: 1 + bool(classes)]) if test_path else None
-    names = _label_names([t for t in (table, test_table) if t is not None], columns, classes)
+    table = read_columns(path, columns)
+    test_table = read_columns(test_path, columns[: 1 + bool(classes)]) if test_path else None
+    tables = [t for t in (table, test_table) if t is not None]
+    names = class_names([t[columns[1]] for t in tables], classes) if classes else []
     examples = _examples(table, columns, names, options)
     if test_table is None:
         train, test = _split(examples, options)
@@ -105,8 +104,10 @@ def load_examples(
     classes = training.labels if training.task == "classification" else 0
     whole = structs.replace(options, partition="iid")
     columns = _columns(whole, labelled=bool(classes))
-    table = _checked(path, columns)
-    known = list(names) if names is not None else _label_names([table], columns, classes)
+    table = read_columns(path, columns)
+    known = list(names) if names is not None else []
+    if classes and names is None:
+        known = class_names([table[columns[1]]], classes)
     if classes and (strange := sorted({v.strip() for v in table[columns[1]]} - set(known))):
         raise InputError(
             f"{path}: column '{columns[1]}' holds '{strange[0]}'; the run knows "
@@ -115,81 +116,11 @@ def load_examples(
     return _examples(table, columns, known, whole), known
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table, every column as text; raises `InputError`."""
-    if path.is_dir():
-        return _as_text(read_folder(path))
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".tsv", ".jsonl", ".json", ".parquet"):
-        raise InputError(f"{path}: ends in '{suffix}'; expected {FORMATS}")
-    if suffix == ".parquet":
-        import pyarrow  # noqa: F401  (so that its absence is named, with a remedy)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    with blamed(f"{path}: is no readable {suffix} table"):
-        return _parse(path, suffix)
-
-
-def _parse(path: Path, suffix: str) -> pd.DataFrame:
-    if suffix == ".parquet":
-        table = pd.read_parquet(path)
-    elif suffix in (".jsonl", ".json"):
-        table = pd.read_json(path, lines=True, dtype=False)
-    else:
-        separator = "\t" if suffix == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    return _as_text(table)
-
-
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    missing = table.isna()
-    return table.astype(str).mask(missing, "")
-
-
 def _columns(options: RunOptions, *, labelled: bool) -> list[str]:
     """Columns needed: text, then label, then owner."""
     label = [options.label_column] if labelled else []
     owner = [options.natural_column] if options.natural_column else []
     return [options.text_column, *label, *owner]
-
-
-def _checked(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    table = read_table(path)
-    if table.empty:
-        raise InputError(f"{path}: holds no rows; expected one example a row")
-    for column in columns:
-        if column not in table.columns:
-            raise InputError(
-                f"{path}: no column '{column}'; it has {', '.join(map(str, table.columns))}. "
-                "Name the columns with --text-column and --label-column"
-            )
-        empty = np.flatnonzero(table[column].str.strip().to_numpy() == "")
-        if len(empty):
-            raise InputError(
-                f"{path}: '{column}' is empty in row {empty[0] + 1} ({len(empty)} such rows); "
-                "fill or remove them"
-            )
-    return table
-
-
-def _label_names(
-    tables: Sequence[pd.DataFrame], columns: Sequence[str], classes: int
-) -> list[str]:
-    """Names of the classes in the order of their index; integers 0..classes-1 keep theirs."""
-    if not classes:
-        return []
-    seen = sorted({str(v).strip() for table in tables for v in table[columns[1]]})
-    if len(seen) < 2:
-        raise InputError(f"column '{columns[1]}' holds only '{seen[0]}'; expected 2 or more")
-    integers = [str(i) for i in range(classes)]
-    if set(seen) <= set(integers):
-        return integers
-    if len(seen) > classes:
-        raise InputError(
-            f"column '{columns[1]}' holds {len(seen)} labels; the plan trains {classes}. "
-            f"Profile the model with {len(seen)} labels, or merge labels"
-        )
-    return seen
 
 
 def _examples(

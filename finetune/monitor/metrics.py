@@ -7,6 +7,7 @@ import msgspec
 import pandas as pd
 from msgspec import Struct
 
+from profiler.schema import refuse_repeated_keys
 from solver.plan import InputError, read_bytes
 
 __all__ = [
@@ -98,12 +99,27 @@ def append_metrics(path: Path, row: RoundMetrics, kept_bytes: int) -> int:
         ) from None
 
 
+_DECODER = msgspec.json.Decoder(RoundMetrics)
+
+
 def decode_metrics(data: bytes, name: str) -> list[RoundMetrics]:
-    """Parse metrics lines; raises `InputError`."""
+    """Parse metrics lines; raises `InputError`.
+
+    Half a line at the end, of a run that was killed while it wrote, is left out.
+    """
+    whole, newline, _ = data.rpartition(b"\n")
     try:
-        return msgspec.json.Decoder(RoundMetrics).decode_lines(data)
-    except msgspec.DecodeError as error:
+        try:
+            found = _DECODER.decode_lines(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if not newline:
+                raise
+            data, found = whole, _DECODER.decode_lines(whole)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: is no metrics file ({error}); expected a run's") from None
+    for number, line in enumerate(data.splitlines(), 1):
+        refuse_repeated_keys(line, f"{name}, line {number}")
+    return found
 
 
 def read_metrics(path: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from profiler.schema import refuse_repeated_keys
 from solver.plan import InputError, Plan, read_bytes
 
 __all__ = [
@@ -123,6 +124,7 @@ def _decode(data: bytes, name: str, kind: type[T], command: str) -> list[T]:
         found = msgspec.json.decode(data, type=list[kind])  # type: ignore[valid-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name}: {error}; expected what '{command}' prints") from None
+    refuse_repeated_keys(data, name)
     if not found:
         raise InputError(f"{name}: is an empty list; expected what '{command}' prints")
     _check_numbers(found, name, command)

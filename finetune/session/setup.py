@@ -10,7 +10,6 @@ import numpy.typing as npt
 from finetune.aggregate import Aggregation, Settings, aggregation_for
 from finetune.clock import clock_for
 from finetune.clock.protocol import Caches
-from finetune.data.arrow_folder import data_files
 from finetune.data.dataset import Dataset, load_dataset, load_test
 from finetune.data.partition import shares
 from finetune.data.tokens import Tokenised, load_tokeniser
@@ -32,6 +31,7 @@ from finetune.options import RunOptions
 from finetune.server.optimizer import optimizer_for
 from finetune.server.round import Server
 from finetune.session.checks import check_bytes, check_codec, check_ranks
+from profiler.labelled import data_files
 from profiler.schema import Fleet, Trace, read_fleet, read_trace
 from solver.plan import Plan
 

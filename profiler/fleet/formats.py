@@ -26,7 +26,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.files import InputError, read_bytes
+from profiler.files import InputError, read_bytes, refuse_repeated_keys
 
 __all__ = ["flower_table", "parquet_table"]
 
@@ -55,11 +55,13 @@ def parquet_table(path: Path) -> list[list[str]]:
 def flower_table(path: Path) -> list[list[str]]:
     """Header and rows of a list of Flower node configurations; raises `InputError`."""
     try:
-        nodes = msgspec.json.decode(read_bytes(path), type=list[dict[str, object] | str])
+        data = read_bytes(path)
+        nodes = msgspec.json.decode(data, type=list[dict[str, object] | str])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path}: {error}; expected a JSON list of node configurations"
         ) from None
+    refuse_repeated_keys(data, str(path))
     rows = [_columns(path, line, node) for line, node in enumerate(nodes, start=2)]
     header = list(dict.fromkeys(name for row in rows for name in row))
     return [header, *([row.get(name, "") for name in header] for row in rows)]

@@ -5,7 +5,7 @@ Shapes: B examples of a batch, S tokens of its longest example.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,14 +13,11 @@ from transformers import AutoTokenizer
 
 from profiler.adapters import Batch
 from profiler.checkpoint import Checkpoint
+from profiler.labelled import class_names, read_columns
 from profiler.schema import InputError, Training, blamed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Source", "Text", "load_text"]
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
 IGNORED_LABEL = -100
 
@@ -31,7 +28,7 @@ class Source(NamedTuple):
     Parameters
     ----------
     path : Path
-        A table: CSV, TSV, JSON lines or Parquet.
+        A table: CSV, TSV, JSON, Parquet or a datasets folder.
     text_column, label_column : str
         Its columns; causal-lm needs no label.
     """
@@ -121,74 +118,16 @@ def load_text(
     if training.labels == 1 and not causal:
         raise InputError("gain on data needs 2 or more --labels; expected classes, not scores")
     columns = [source.text_column, *([] if causal else [source.label_column])]
-    table = _checked(source.path, columns)
+    table = read_columns(source.path, columns)
     labels = [0] * len(table)
     if not causal:
-        labels = _class_indices(table[source.label_column], training.labels)
+        column = table[source.label_column]
+        names = class_names([column], training.labels)
+        labels = [names.index(value.strip()) for value in column]
     drawn = np.random.default_rng(seed).permutation(len(table))[:count].tolist()
     texts = table[source.text_column].tolist()
     ids, pad_id = _tokenise([texts[i] for i in drawn], checkpoint, training)
     return Text(ids, [labels[i] for i in drawn], pad_id, causal)
-
-
-def _checked(path: Path, columns: Sequence[str]) -> "pd.DataFrame":
-    table = _read_table(path)
-    if table.empty:
-        raise InputError(f"{path}: holds no rows; expected one example a row")
-    for column in columns:
-        if column not in table.columns:
-            raise InputError(
-                f"{path}: no column '{column}'; it has {', '.join(map(str, table.columns))}. "
-                "Name the columns with --text-column and --label-column"
-            )
-        empty = np.flatnonzero(table[column].str.strip().to_numpy() == "")
-        if len(empty):
-            raise InputError(
-                f"{path}: '{column}' is empty in row {empty[0] + 1} ({len(empty)} such rows); "
-                "fill or remove them"
-            )
-    return table
-
-
-def _read_table(path: Path) -> "pd.DataFrame":
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"{path}: ends in '{suffix}'; expected {', '.join(FORMATS)}")
-    if suffix == ".parquet":
-        import pyarrow  # noqa: F401  (so that its absence is named, with a remedy)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    with blamed(f"{path}: is no readable {suffix} table"):
-        return _parse(path, suffix)
-
-
-def _parse(path: Path, suffix: str) -> "pd.DataFrame":
-    import pandas as pd
-
-    if suffix in (".csv", ".tsv"):
-        separator = "\t" if suffix == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    table = (
-        pd.read_parquet(path)
-        if suffix == ".parquet"
-        else pd.read_json(path, lines=True, dtype=False)
-    )
-    return table.astype(str).mask(table.isna(), "")
-
-
-def _class_indices(column: "pd.Series[str]", classes: int) -> list[int]:
-    """Class of each row: integers 0..classes-1 as they are, other labels in sorted order."""
-    values = [value.strip() for value in column]
-    names = sorted(set(values))
-    if len(names) < 2 or len(names) > classes:
-        raise InputError(
-            f"column '{column.name}' holds {len(names)} labels; the profile is for {classes}. "
-            "Profile with the right --labels"
-        )
-    integers = [str(i) for i in range(classes)]
-    if set(names) <= set(integers):
-        names = integers
-    return [names.index(value) for value in values]
 
 
 def _tokenise(

@@ -14,6 +14,7 @@ from profiler.gain.energy import gradient_energy
 from profiler.gain.fisher import fisher
 from profiler.gain.probe import plan_probes, probe
 from profiler.gain.training import Bench, open_bench
+from profiler.labelled import data_files
 from profiler.listener import Listener, Silence
 from profiler.probes import Processor
 from profiler.schema import (
@@ -114,7 +115,7 @@ def measure_gain(
         "gain_s": f"{time.perf_counter() - start:.1f}",
         "gain_seed": str(seed),
     }
-    return _replaced(profile, gain, options, [checkpoint.config_path, source.path])
+    return _replaced(profile, gain, options, [checkpoint.config_path, *data_files(source.path)])
 
 
 def _training(training: Training) -> Training:

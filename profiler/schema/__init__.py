@@ -16,6 +16,7 @@ from profiler.files import (
     check_writable,
     read,
     read_bytes,
+    refuse_repeated_keys,
     write,
     write_bytes,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "read_fleet",
     "read_profile",
     "read_trace",
+    "refuse_repeated_keys",
     "write",
     "write_bytes",
 ]

@@ -94,7 +94,9 @@ def _closed(knapsacks: Knapsacks, prices: Floats, aims: Floats, most: int) -> Cl
         labels = _Labels(of[kept], gained[kept], used[:, kept], label[kept], rank[kept])
         history.append(labels)
     choice, last = np.zeros((number, layers), dtype=np.int64), history[-1]
-    order = np.lexsort((last.gained, last.of))
+    # Labels that only hoped for more, as they leave room, are no better than what is known.
+    more = np.flatnonzero(last.gained > known[last.of])
+    order = more[np.lexsort((last.gained[more], last.of[more]))]
     best = order[np.append(last.of[order][1:] != last.of[order][:-1], True)[: len(order)]]
     known[last.of[best]] = last.gained[best]
     at, of = best, last.of[best]

@@ -175,45 +175,20 @@ def make_plan(
     download_codec: Codec = "none",
 ) -> Plan:
     """Plan of a few devices that take the shapes in turn; the last device takes no part."""
-    targets = [Target(name=n, in_features=i, out_features=o) for n, i, o in TARGETS[family]]
-    per_rank = sum(t.in_features + t.out_features for t in targets)
-    head, head_parameters = HEADS[family] if task == "classification" else ("", 0)
+    model = _planned_model(family, task)
     part = [sum(shapes[index % len(shapes)]) for index in range(devices - 1)]
-
-    def sent(ranks: int, codec: Codec) -> float:
-        if codec == "int8":
-            return ranks * (per_rank + 8 * len(targets)) + 2 * head_parameters
-        width = 2 if codec == "float16" else bytes_per_parameter
-        return width * (ranks * per_rank + head_parameters)
 
     def predicted(index: int) -> PredictedDevice:
         stacked = sum(part) if download == "stacked" else part[index]
-        return PredictedDevice(
-            time_s=10.0 + index,
-            compute_s=8.0 + index,
-            upload_s=1.0,
-            download_s=1.0,
-            wait_s=0.0,
-            memory_bytes=1e6,
-            upload_bytes=sent(part[index], codec),
-            download_bytes=sent(stacked, download_codec),
-            energy_j=0.0,
+        return _predicted(
+            index,
+            upload_bytes=_sent_bytes(model, part[index], codec, bytes_per_parameter),
+            download_bytes=_sent_bytes(model, stacked, download_codec, bytes_per_parameter),
         )
 
     return Plan(
         provenance=Provenance(version="0.1.0", created="2026-01-01", host="test"),
-        model=Model(
-            name="tiny",
-            config_sha256="0" * 64,
-            family=family,
-            layers=LAYERS,
-            hidden_size=HIDDEN,
-            parameters=1000,
-            head_parameters=head_parameters,
-            head_modules=[head] if head else [],
-            layers_path=LAYERS_PATH[family],
-            targets=targets,
-        ),
+        model=model,
         training=training
         or Training(
             batch_size=4,
@@ -223,7 +198,8 @@ def make_plan(
             labels=2 if task == "classification" else 0,
         ),
         lora=Lora(
-            parameters_per_rank=[per_rank] * LAYERS, bytes_per_parameter=bytes_per_parameter
+            parameters_per_rank=[_per_rank(model)] * LAYERS,
+            bytes_per_parameter=bytes_per_parameter,
         ),
         question=Question(
             policy="exact",
@@ -261,6 +237,49 @@ def make_plan(
         certificate=Certificate(
             status="optimal", method="test", value=0.5, bound=0.5, gap_fraction=0.0
         ),
+    )
+
+
+def _planned_model(family: Family, task: str) -> Model:
+    head, head_parameters = HEADS[family] if task == "classification" else ("", 0)
+    return Model(
+        name="tiny",
+        config_sha256="0" * 64,
+        family=family,
+        layers=LAYERS,
+        hidden_size=HIDDEN,
+        parameters=1000,
+        head_parameters=head_parameters,
+        head_modules=[head] if head else [],
+        layers_path=LAYERS_PATH[family],
+        targets=[Target(name=n, in_features=i, out_features=o) for n, i, o in TARGETS[family]],
+    )
+
+
+def _per_rank(model: Model) -> int:
+    """Parameters that a rank has in one layer."""
+    return sum(t.in_features + t.out_features for t in model.targets)
+
+
+def _sent_bytes(model: Model, ranks: int, codec: Codec, bytes_per_parameter: float) -> float:
+    """What an adapter of so many ranks in all layers takes on the wire, with its head."""
+    if codec == "int8":
+        return ranks * (_per_rank(model) + 8 * len(model.targets)) + 2 * model.head_parameters
+    width = 2 if codec == "float16" else bytes_per_parameter
+    return width * (ranks * _per_rank(model) + model.head_parameters)
+
+
+def _predicted(index: int, *, upload_bytes: float, download_bytes: float) -> PredictedDevice:
+    return PredictedDevice(
+        time_s=10.0 + index,
+        compute_s=8.0 + index,
+        upload_s=1.0,
+        download_s=1.0,
+        wait_s=0.0,
+        memory_bytes=1e6,
+        upload_bytes=upload_bytes,
+        download_bytes=download_bytes,
+        energy_j=0.0,
     )
 
 

@@ -17,7 +17,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from finetune.data.dataset import load_dataset, read_table
+from finetune.data.dataset import load_dataset
 from finetune.data.partition import partition
 from finetune.deterministic import deterministic
 from finetune.exchange.messages import Answer, Task
@@ -30,6 +30,7 @@ from finetune.run import Stopped, run
 from finetune.server.schedule import HALVING, learning_rate
 from finetune.session.result import Summary
 from finetune.session.setup import Sources, set_up
+from profiler.labelled import read_table
 from solver.plan import InputError, Plan, read_plan
 from tests.finetune.arrow import save_to_disk
 from tests.finetune.conftest import MakeInputs

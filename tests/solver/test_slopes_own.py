@@ -88,6 +88,12 @@ def test_knapsacks_are_bounded_and_filled() -> None:
         few = closed(each, descended, gained, 2)
         assert (few.bound >= np.array(best) - 1e-9).all()
         assert (few.gained <= np.array(best) + 1e-9).all()
+        # What is known is handed back, whatever was dropped or hoped for in vain.
+        assert (few.gained >= gained).all()
+        for kept in (1, 10_000):
+            again = closed(each, descended, np.array(best), kept)
+            assert again.gained == pytest.approx(best, abs=1e-12)
+            assert (again.bound >= np.array(best) - 1e-12).all()
     assert open_ > 0
     assert loss > 0
 

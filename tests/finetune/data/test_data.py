@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune.data.dataset import Examples, load_dataset, read_table
+from finetune.data.dataset import Examples, load_dataset
 from finetune.data.partition import partition
 from finetune.options import RunOptions
+from profiler.labelled import read_table
 from profiler.schema import Training
 from solver.plan import InputError
 from tests.finetune.arrow import save_to_disk
@@ -86,7 +87,7 @@ def test_label_names_keep_integers_and_sort_words(tmp_path: Path) -> None:
         ("text,stars\nx,0\n", "no column 'label'"),
         ("text,label\nx,0\n  ,1\n", "'text' is empty in row 2"),
         ("text,label\nx,0\ny,\n", "'label' is empty in row 2"),
-        ("text,label\nx,a\ny,b\nz,c\n", "holds 3 labels; the plan trains 2"),
+        ("text,label\nx,a\ny,b\nz,c\n", "holds 3 labels; the model is profiled for 2"),
         ("text,label\nx,a\ny,a\n", "holds only 'a'; expected 2 or more"),
         ("text,label\nx,a\ny,b\n", "2 examples leave 2 to train and 0 to test"),
         ("text,label\n", "holds no rows"),

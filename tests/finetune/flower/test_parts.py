@@ -78,18 +78,23 @@ def test_a_report_that_is_none_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_an_order_whose_plan_is_damaged_is_refused() -> None:
-    order = Order(
-        device="device-0",
-        position=0,
+def order_for(plan: Plan, position: int) -> Order:
+    """What a server asks of one device in the first round: two steps."""
+    return Order(
+        device=f"device-{position}",
+        position=position,
         round_index=0,
-        task="0/0/0",
-        learning_rate=1e-3,
-        local_steps=1,
+        task=f"0/0/{position}",
+        learning_rate=1e-2,
+        local_steps=2,
         labels=["0", "1"],
         options=RunOptions(),
-        plan=plan_of_one(make_plan(), 0),
+        plan=plan_of_one(plan, position),
     )
+
+
+def test_an_order_whose_plan_is_damaged_is_refused() -> None:
+    order = order_for(make_plan(), 0)
     assert decode(encode(order), Order) == order
     with pytest.raises(InputError, match="expected 0 below the depth"):
         decode(encode(order).replace('"depth":1', '"depth":2'), Order)
@@ -103,18 +108,7 @@ def test_a_node_trains_from_what_the_servers_codec_leaves(
     inputs: MakeInputs, tmp_path: Path
 ) -> None:
     def ordered(codec: Codec) -> tuple[Node, Order]:
-        plan = make_plan(download_codec=codec)
-        order = Order(
-            device="device-1",
-            position=1,
-            round_index=0,
-            task="0/0/1",
-            learning_rate=1e-2,
-            local_steps=2,
-            labels=["0", "1"],
-            options=RunOptions(),
-            plan=plan_of_one(plan, 1),
-        )
+        order = order_for(make_plan(download_codec=codec), 1)
         return Node("device-1", given.model, files["device-1"]), order
 
     given = inputs()

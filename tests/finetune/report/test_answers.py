@@ -15,7 +15,7 @@ from finetune.report.page import render
 from finetune.report.pictures import Sources
 from finetune.report.tables import class_table, link_table
 from finetune.report.words import seconds_alike, time_unit
-from legend import cli
+from frontdoor import cli
 from profiler.schema import write
 from solver.plan import InputError, PredictedLink, read_plan
 from tests.finetune.plans import plan_to_show

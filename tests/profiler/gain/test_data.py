@@ -38,6 +38,8 @@ def test_tables_of_all_kinds_give_the_same_examples(
     lines = [json.dumps(dict(zip(rows[0], row, strict=True))) for row in rows[1:]]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     assert load(tmp_path / "a.jsonl", checkpoint) == expected
+    (tmp_path / "a.json").write_text("[" + ",\n".join(lines) + "]")
+    assert load(tmp_path / "a.json", checkpoint) == expected
     assert load(write_reviews(tmp_path / "a.tsv", separator="\t"), checkpoint) == expected
 
 
@@ -111,7 +113,7 @@ def test_labels_by_name_are_counted_in_sorted_order(
         ("words,label\na,0\n", "no column 'text'"),
         ("text,label\n ,0\nb,1\n", "'text' is empty in row 1"),
         ("text,label\na,0\nb,1\nc,2\n", "holds 3 labels"),
-        ("text,label\na,0\nb,0\n", "holds 1 labels"),
+        ("text,label\na,0\nb,0\n", "holds only '0'; expected 2 or more labels"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from profiler.schema import InputError, blamed, read_bytes
+from profiler.files import InputError, blamed, read_bytes, refuse_repeated_keys
 
 __all__ = ["data_files", "read_folder"]
 
@@ -66,9 +66,11 @@ def read_folder(path: Path) -> pd.DataFrame:
 
 def _json(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(read_bytes(path))
+        data = read_bytes(path)
+        found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({error}); save the data again") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: is no JSON object; save the data again")
+    refuse_repeated_keys(data, str(path))
     return found
