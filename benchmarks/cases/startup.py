@@ -1,5 +1,6 @@
 """How long `legend solve` takes before and with its work."""
 
+import os
 import random
 import resource
 import subprocess
@@ -24,7 +25,8 @@ Wall and CPU seconds of whole processes, in shuffled order within a repetition, 
 each that does not count: `python -c pass`; `legend solve --help`; `legend solve` at
 {ROUND_TIME_S} s for one device, which loads all that planning needs and has next to nothing to
 plan; `legend solve` of the paper-80 fleet. Files are read and written. Ratios are of wall times
-to `python -c pass` of the same repetition.
+to `python -c pass` of the same repetition. Byte code is kept, as Python does unless it is told
+otherwise: those that do not count write it.
 """
 
 
@@ -64,8 +66,14 @@ class Span(NamedTuple):
 
 def _run(arguments: list[str]) -> Span:
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
