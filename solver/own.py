@@ -24,7 +24,7 @@ from solver.outcome import Outcome
 from solver.problem import Problem
 from solver.wait.answers import Answering, Answers
 from solver.wait.deadlines import GAP as WAIT_GAP
-from solver.wait.deadlines import search_deadlines, shortest_wait
+from solver.wait.deadlines import Effort, search_deadlines, shortest_wait
 
 # Values by prefix sum to the value at each or below, and the place that has it.
 _Running = Callable[[Floats], tuple[Floats, Ints]]
@@ -128,7 +128,8 @@ def plan_own(problem: Problem) -> Outcome:
     if exact(problem.costs, problem.question.rank_choices[-1], problem.question.min_depth):
         method, target, gap = "dynamic program, one table for all devices", 0.0, WAIT_GAP
         bound, allocation = upper.plan()
-        keep = partial(search_deadlines, problem, upper, upper)
+        effort = Effort.thorough(len(problem.costs.devices))
+        keep = partial(search_deadlines, problem, upper, upper, effort=effort)
     else:
         # Here, not above: it asks for what is defined here, and most fleets start without it.
         from solver.slopes.own import GAP, plan_at_slopes

@@ -124,8 +124,9 @@ def kept_at_slopes(
 ) -> tuple[Allocation | None, float]:
     """Ranks and depths that keep a mean wait; see `solver.wait.deadlines.search_deadlines`."""
     problem = upper.problem
-    kept, bound = search_deadlines(problem, upper, lower, start, most, epsilon_s)
-    cells = len(problem.costs.devices) * problem.layers**2
+    number = len(problem.costs.devices)
+    thorough, cells = Effort.thorough(number), number * problem.layers**2
+    kept, bound = search_deadlines(problem, upper, lower, start, most, epsilon_s, thorough)
     if bound == -np.inf or cells > CELLS:
         # Nothing to look for, or too many devices for a knapsack each at every deadline.
         return kept, bound

@@ -18,7 +18,6 @@ from solver.errors import Infeasible
 from solver.explain.infeasible import infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
-from solver.own import most_of_own
 from solver.problem import Problem
 from solver.slopes.rooms import Rooms
 from solver.wait.capped_bound import bound_waiting
@@ -46,10 +45,10 @@ def plan_capped_waiting(
     """
     epsilon_s = problem.question.budgets.mean_wait_s
     assert epsilon_s is not None
-    most, own = most_of_own(problem)
-    search = CappedSearch.of(problem, start, most, epsilon_s)
+    search = CappedSearch.of(problem, start, epsilon_s)
     search.run()
     best, value, ranks = search.best, search.value, search.ranks
+    most, own = search.most, search.own
     last_s = latest_s(problem, own, value, epsilon_s)
     if best is None:
         raise infeasible(problem, waiting=waits_little(problem), proven=last_s is None)

@@ -8,6 +8,7 @@ polished layer by layer at the round time found.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -19,13 +20,17 @@ from solver.deadline import expired
 from solver.errors import Infeasible
 from solver.least import least_allocation
 from solver.outcome import Outcome
+from solver.own import most_of_own
 from solver.problem import Problem
+from solver.wait.answers import Answering
 from solver.wait.capped_climb import waiting_ranks
-from solver.wait.deadlines import Effort, kept_within, search_deadlines
+from solver.wait.deadlines import Effort, kept_within, latest_s, search_deadlines
 
 # Most turns of shared ranks and round time, and what one must gain, relatively.
 TURNS, TURN_GAP = 6, 5e-5
-USUAL, HURRIED = Effort(gap=TURN_GAP, looks=100), Effort(gap=TURN_GAP, looks=30, without=100)
+USUAL, HURRIED = Effort(gap=TURN_GAP), Effort(gap=TURN_GAP, looks=30, without=100)
+# Where the wait costs no more than this, ranks that minded it would gain next to nothing.
+LITTLE = 1e-3
 # Ranks that others are raised to.
 RAISED = 10
 # Cells (device, layer) of all looks while layers are polished.
@@ -41,6 +46,8 @@ class CappedSearch:
     problem : Problem
     most : float
         Utility that no plan exceeds.
+    own : Answering
+        Devices with ranks of their own, which can do whatever they can with caps.
     epsilon_s : float
         Largest mean wait, seconds.
     ranks : array of int, shape (L,)
@@ -54,6 +61,7 @@ class CappedSearch:
 
     problem: Problem
     most: float
+    own: Answering
     epsilon_s: float
     ranks: Ints
     best: Allocation | None = None
@@ -61,16 +69,15 @@ class CappedSearch:
     tried: set[bytes] = field(default_factory=set)
 
     @classmethod
-    def of(
-        cls, problem: Problem, start: Outcome | Infeasible, most: float, epsilon_s: float
-    ) -> "CappedSearch":
+    def of(cls, problem: Problem, start: Outcome | Infeasible, epsilon_s: float) -> Self:
         """Begin with a plan of shared ranks, or with why none was found."""
+        most, own = most_of_own(problem)
         best = start.allocation if isinstance(start, Outcome) else None
         least = least_allocation(problem) if best is None else best
         # What nobody adapts has no rank, and takes nothing from a budget on the ranks.
         adapted = np.arange(problem.layers) < least.depth.max()
         ranks = best_ranks(problem, np.where(adapted, least.rows[0], 0))
-        found = cls(problem=problem, most=most, epsilon_s=epsilon_s, ranks=ranks)
+        found = cls(problem=problem, most=most, own=own, epsilon_s=epsilon_s, ranks=ranks)
         if best is not None:
             found.best, found.value = best, utility(problem, best)
         return found
@@ -82,6 +89,8 @@ class CappedSearch:
             # Ranks that are best where nobody minds the wait leave the fastest too little.
             for each in self._raised():
                 self.offer(each, HURRIED)
+        if self._waits_cheaply():
+            return
         if longest_s is not None:
             self._priced(longest_s)
         for _ in range(TURNS):
@@ -124,6 +133,18 @@ class CappedSearch:
             places = np.linspace(0, len(problem.ranks) - 1, RAISED).round().astype(np.int64)
             for least in problem.ranks[np.unique(places)].tolist():
                 yield np.where(ranks > 0, np.maximum(ranks, least), 0)
+
+    def _waits_cheaply(self) -> bool:
+        """Whether little more is gained without the wait in any round that is worth as much."""
+        if self.best is None:
+            return False
+        last_s = latest_s(self.problem, self.own, self.value, self.epsilon_s)
+        if last_s is None:
+            return True
+        within = self.problem.under(round_time_s=last_s, mean_wait_s=None)
+        capped = CappedRanks.of(within, best_ranks(within, self.ranks))
+        free = utility(within, capped.best(capped.answers(within.costs)))
+        return free <= self.value * (1 + LITTLE)
 
     def _priced(self, round_s: float) -> bool:
         """Ranks with a price on own time; whether they are better by more than a little."""

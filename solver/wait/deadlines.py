@@ -18,7 +18,7 @@ Intervals are halved, best bound first.
 import heapq
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -35,8 +35,9 @@ from solver.wait.relax import under_deadline
 
 # Gap at which the search stops.
 GAP = 1e-6
-# Intervals that are looked at to bound plans that leave devices out.
-MOST = 100
+# Intervals that are looked at, four times as many where devices are few: in all so many of
+# each of them.
+MOST, LOOKED_AT = 100, 40_000
 # Intervals of round times this narrow, relatively, are not halved, or are narrow enough to say
 # how late a round may end.
 SAME, CLOSE_TIMES = 1e-12, 1e-4
@@ -56,11 +57,16 @@ class Effort(NamedTuple):
     """
 
     gap: float = GAP
-    looks: int = 400
+    looks: int = MOST
     without: int = 1000
 
+    @classmethod
+    def thorough(cls, devices: int) -> Self:
+        """More looks for fewer devices: of many, each is a smaller part of what is asked."""
+        return cls(looks=max(MOST, min(LOOKED_AT // devices, 4 * MOST)))
 
-THOROUGH = Effort()
+
+USUAL = Effort()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,7 +143,7 @@ def search_deadlines(
     start: Allocation,
     most: float,
     epsilon_s: float,
-    effort: Effort = THOROUGH,
+    effort: Effort = USUAL,
 ) -> tuple[Allocation | None, float]:
     """Find ranks and depths that keep the mean wait.
 
