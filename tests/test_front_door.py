@@ -131,7 +131,7 @@ INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
         f"        {INTERRUPT}        pass\n"
         "class Owner:\n    name = Named()\n",
         f"class Cleaned:\n    def __del__(self):\n        {INTERRUPT}        pass\n"
-        "Cleaned()\nimport time; time.sleep(20)\n",
+        "Cleaned()\nimport time; time.sleep(1)\n",
         f"exec({INTERRUPT + 'pass'!r})\n",
     ],
     ids=["import", "class", "lost", "made"],
