@@ -3,10 +3,10 @@
 For given shared ranks every device answers a deadline alone, with a depth and a cap, so
 `solver.wait.deadlines` finds the best answers that keep the wait, and proves them. The shared
 ranks are then climbed anew under the round time that was found, and so on until nothing
-improves. The bound: with ranks of their own devices can do whatever they can with caps, so
-round times at which those keep no wait, or are worth no more than the plan, are out. Up to
-the longest that is left `solver.wait.capped_bound` prices own time; in a hurry the wait is
-dropped there, and the bound of `solver.capped.bound` holds.
+improves (`solver.wait.capped_ranks`). The bound: with ranks of their own devices can do
+whatever they can with caps, so round times at which those keep no wait, or are worth no more
+than the plan, are out. Up to the longest that is left `solver.wait.capped_bound` prices own
+time; in a hurry the wait is dropped there, and the bound of `solver.capped.bound` holds.
 """
 
 import numpy as np

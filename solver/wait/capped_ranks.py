@@ -35,6 +35,8 @@ LITTLE = 1e-3
 RAISED = 10
 # Cells (device, layer) of all looks while layers are polished.
 POLISHED = 2_000_000
+# Rank choices by which one layer is changed then, one after the other.
+STEPS = (1, -1, 4, -4)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,28 +156,31 @@ class CappedSearch:
         return self.value > before + TURN_GAP * abs(before)
 
     def _polish(self) -> None:
-        """Change one layer at a time to a rank beside its own, at the round time found."""
-        if self.best is None:
-            return
-        problem, choices = self.problem, self.problem.ranks
-        cells = len(problem.costs.devices) * problem.layers
-        looks = POLISHED // cells
-        budget = problem.question.budgets.rank_budget
-        improved = True
+        """Change one layer at a time to a rank near its own, at the round time found."""
+        problem = self.problem
+        looks = POLISHED // (len(problem.costs.devices) * problem.layers)
+        improved = self.best is not None
         while improved:
             improved = False
             for layer in range(int((self.ranks > 0).sum())):
-                for step in (1, -1, 4, -4):
-                    at = int(np.searchsorted(choices, self.ranks[layer])) + step
-                    near = self.ranks.copy()
-                    near[layer] = choices[min(max(at, 0), len(choices) - 1)]
-                    beyond = budget is not None and near.sum() > budget
-                    if beyond or near[layer] == self.ranks[layer]:
+                for step in STEPS:
+                    near = self._near(layer, step)
+                    if near is None:
                         continue
                     if looks <= 0 or expired():
                         return
                     looks -= 1
-                    deadline_s = round_time_s(problem, self.best)
+                    assert self.best is not None
                     capped = CappedRanks.of(problem, near)
+                    deadline_s = round_time_s(problem, self.best)
                     found = kept_within(problem, capped, deadline_s, self.epsilon_s)
                     improved |= self._take(found, near)
+
+    def _near(self, layer: int, step: int) -> Ints | None:
+        """The ranks with that of a layer so many choices further; None where there is none."""
+        choices, budget = self.problem.ranks, self.problem.question.budgets.rank_budget
+        at = int(np.searchsorted(choices, self.ranks[layer])) + step
+        near = self.ranks.copy()
+        near[layer] = choices[min(max(at, 0), len(choices) - 1)]
+        beyond = budget is not None and near.sum() > budget
+        return None if beyond or near[layer] == self.ranks[layer] else near

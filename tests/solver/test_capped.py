@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from profiler.gain.default import default_gain
 from profiler.schema import Fleet
-from solver.allocation import utility
+from solver.allocation import fits, utility
 from solver.capped.bound import QUICK_WORK, lagrangian_bound
 from solver.capped.climb import best_ranks
 from solver.capped.plan import answer
@@ -21,6 +21,7 @@ from solver.plan import Plan
 from solver.planner import solve
 from solver.problem import Problem
 from solver.slopes.rooms import Rooms
+from solver.uniform import largest_that_fit
 from tests.solver.exhaustive import best_capped, weights
 from tests.solver.exhaustive import options as depth_options
 from tests.solver.instances import random_fleet
@@ -186,3 +187,27 @@ def test_the_same_question_gives_the_same_plan() -> None:
     shared = maximise_utility(Problem.of(fleet, ranks=range(1, 7), round_time_s=12.0))
     ranks = best_ranks(problem, shared.allocation.rows[0])
     assert utility(problem, answer(problem, ranks)) >= shared.value * (1 - 1e-12)
+
+
+def test_the_largest_cap_that_fits_is_the_last_that_does() -> None:
+    """All devices and depths at once, against one row and depth after the other."""
+    fitting, none = 0, 0
+    for seed in range(40):
+        fleet, options = case(seed)
+        options["upload_codec"] = ("none", "int8")[seed % 2]
+        problem = Problem.of(fleet, structure="capped", **options)
+        costs, rng = problem.costs, np.random.default_rng(seed)
+        ranks = rng.choice(problem.ranks, problem.layers)
+        rows = np.minimum(ranks, problem.ranks[:, None])
+        depths = np.arange(problem.layers + 1)
+        found = largest_that_fit(costs, rows, depths)
+        for k in depths.tolist():
+            every = [
+                fits(costs, rows, np.full(len(costs.devices), m), k) for m in range(len(rows))
+            ]
+            last = [max(np.flatnonzero(each), default=-1) for each in np.array(every).T]
+            assert found[k].tolist() == last, (seed, k)
+        fitting += int((found >= 0).sum())
+        none += int((found < 0).sum())
+    assert fitting > 100
+    assert none > 20
