@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from solver.allocation import cost_by_depth, longest_round_s, mean_wait_s
 from solver.capped.climb import BusyTimes, Climb
@@ -128,3 +129,22 @@ def test_a_higher_price_on_own_time_keeps_devices_busier() -> None:
         ranks.tobytes() for ranks in waiting_ranks(within, 1.5 * least_s, start, epsilon_s)
     }
     assert len(found) > 1
+
+
+def test_a_price_on_own_time_finds_ranks_that_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These fleets lose 6 and 9 % where ranks are only climbed to as if nobody waited."""
+    for seed in (5, 13):
+        fleet = random_fleet(seed, layers=5, classes=4, devices=12, max_rank=12)
+        problem = Problem.of(fleet, structure=CAPPED)
+        least_s = least_round_time_s(problem)
+        assert least_s is not None
+        problem = problem.under(round_time_s=1.3 * least_s)
+        free = maximise_utility(problem, branching=False)
+        problem = problem.under(mean_wait_s=0.5 * mean_wait_s(problem, free.allocation))
+        found = maximise_utility(problem, branching=False)
+        with monkeypatch.context() as patch:
+            patch.setattr("solver.wait.capped_ranks.waiting_ranks", lambda *_: iter(()))
+            without = maximise_utility(problem, branching=False)
+        assert found.value > 1.03 * without.value
